@@ -1,0 +1,269 @@
+"""`VersoriFlowSpanExporter`, the SpanExporter's face: it encodes, routes, hands over, waits a moment."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from .api import FlowsApi
+from .courier import Courier
+from .credentials import Credentials
+from .encoding import SpanEncoder, Unencodable
+from .flow import FlowPolicy, FlowStatus
+from .flows import Flows, Receipt
+from .retry import wait_after
+from .routing import DefaultFlow, Router
+from .settings import load_settings, unknown_variables
+from .span import EncodedSpan
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.sdk.trace import ReadableSpan
+
+logger = logging.getLogger("opentelemetry.exporter.versori_flow")
+
+_ROUTED_WINDOWS = 8
+"""Spans whose route is remembered, in windows of `max_spans`: a trace may learn its flow late."""
+
+
+class VersoriFlowSpanExporter(SpanExporter):
+    """Shows spans in their Versori flows, whole traces that stay there.
+
+    Every setting is a keyword and an environment variable; the keyword wins.
+
+    Args:
+        api_key: VERSORI_API_KEY. Required, unless `api_key_file` is given.
+        api_key_file: VERSORI_API_KEY_FILE. A file that holds the key; read again when it changes, and on 401.
+        auth_scheme: VERSORI_AUTH_SCHEME. Default: `JWT` for a key that is one, else `Bearer`.
+        organisation_id: VERSORI_ORGANISATION_ID, a ULID. Required.
+        project_id: VERSORI_PROJECT_ID, a ULID. Required.
+        base_url: VERSORI_API_BASE_URL. Default: https://platform.versori.com/api/v2.
+        allow_insecure: VERSORI_ALLOW_INSECURE. Whether http may name another host than this one.
+        flow_name: VERSORI_FLOW_NAME. A template over resource attributes, default `{service.name}`; in code
+            also a callable that takes the span and returns the name.
+        flow_description: VERSORI_FLOW_DESCRIPTION. Default: the stored description is kept.
+        write_mode: VERSORI_FLOW_WRITE_MODE. `merge` (default: read the stored flow, keep what it has) or
+            `replace`.
+        store: VERSORI_FLOW_STORE. Where windows live: `memory:`.
+        max_spans: VERSORI_FLOW_MAX_SPANS. Spans per flow, default 1000.
+        max_bytes: VERSORI_FLOW_MAX_BYTES. Bytes of body per flow, default 4194304.
+        max_flows: VERSORI_FLOW_MAX_FLOWS. Flows held at once, default 100; more while
+            they hold pending spans.
+        min_interval: VERSORI_FLOW_MIN_INTERVAL. Seconds between two PUTs of one flow, default 1; 0: no
+            pacing.
+        timeout: VERSORI_FLOW_TIMEOUT. Seconds for one attempt at a flow, default 10.
+        export_wait: VERSORI_FLOW_EXPORT_WAIT. Seconds that `export` waits for delivery, default 1; 0: it
+            never waits.
+        headers: VERSORI_FLOW_HEADERS. Further headers: a mapping, or `k=v,k=v` percent-encoded.
+        compression: VERSORI_FLOW_COMPRESSION. `none` (default) or `gzip`.
+        certificate: VERSORI_FLOW_CERTIFICATE. PEM file of the authorities to trust; default: the system's.
+        client_certificate: VERSORI_FLOW_CLIENT_CERTIFICATE. PEM file.
+        client_key: VERSORI_FLOW_CLIENT_KEY. PEM file.
+        resource_attributes: VERSORI_FLOW_RESOURCE_ATTRIBUTES. Attributes of the resource that each span is
+            given too, default `service.name,service.version,service.instance.id,deployment.environment.name`.
+        meter_provider: For the exporter's own metrics; default: the global one.
+
+    Raises:
+        ConfigurationError: Settings are missing or wrong; it lists every problem.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        api_key_file: str | os.PathLike[str] | None = None,
+        auth_scheme: str | None = None,
+        organisation_id: str | None = None,
+        project_id: str | None = None,
+        base_url: str | None = None,
+        allow_insecure: bool | str | None = None,
+        flow_name: str | Callable[[ReadableSpan], str] | None = None,
+        flow_description: str | None = None,
+        write_mode: str | None = None,
+        store: str | None = None,
+        max_spans: int | str | None = None,
+        max_bytes: int | str | None = None,
+        max_flows: int | str | None = None,
+        min_interval: float | str | None = None,
+        timeout: float | str | None = None,
+        export_wait: float | str | None = None,
+        headers: Mapping[str, str] | Sequence[object] | str | None = None,
+        compression: str | None = None,
+        certificate: str | os.PathLike[str] | None = None,
+        client_certificate: str | os.PathLike[str] | None = None,
+        client_key: str | os.PathLike[str] | None = None,
+        resource_attributes: Sequence[str] | str | None = None,
+        meter_provider: MeterProvider | None = None,
+        **unknown: object,
+    ) -> None:
+        self._settings = load_settings(
+            api_key=api_key,
+            api_key_file=api_key_file,
+            auth_scheme=auth_scheme,
+            organisation_id=organisation_id,
+            project_id=project_id,
+            base_url=base_url,
+            allow_insecure=allow_insecure,
+            flow_name=flow_name,
+            flow_description=flow_description,
+            write_mode=write_mode,
+            store=store,
+            max_spans=max_spans,
+            max_bytes=max_bytes,
+            max_flows=max_flows,
+            min_interval=min_interval,
+            timeout=timeout,
+            export_wait=export_wait,
+            headers=headers,
+            compression=compression,
+            certificate=certificate,
+            client_certificate=client_certificate,
+            client_key=client_key,
+            resource_attributes=resource_attributes,
+            meter_provider=meter_provider,
+            **unknown,
+        )
+        for variable, meant in unknown_variables().items():
+            logger.warning(
+                "%s is no setting%s; it is ignored", variable, f" (did you mean {meant}?)" if meant else ""
+            )
+        self._credentials = Credentials(self._settings)
+        self._encoder = SpanEncoder(self._settings.resource_attributes)
+        self._default_flow = DefaultFlow(self._settings.flow_name)
+        self._said_after_shutdown = False
+        self._said_unknown_service = False
+        self._start_anew()
+        if hasattr(os, "register_at_fork"):
+            # Weak: the hook can't be taken back, and must not keep the exporter.
+            method = weakref.WeakMethod(self._start_anew)
+            os.register_at_fork(after_in_child=lambda: (start := method()) and start())
+
+    def _start_anew(self) -> None:
+        """Builds all that belongs to one process: at construction, and in each forked child.
+
+        A child has a copy of the parent's windows, which the parent delivers; of its lock, which the thread
+        that held it does not exist to release: taking it would hang; and of its sockets, where its bytes
+        would mix with the parent's. So everything is new there. The inherited client stays referenced:
+        closing it would end TLS sessions that are still the parent's.
+        """
+        settings = self._settings
+        self._inherited = getattr(self, "_api", None)
+        self._api = FlowsApi(settings, self._credentials)
+        policy = FlowPolicy(
+            max_spans=settings.max_spans,
+            max_bytes=settings.max_bytes,
+            min_interval=settings.min_interval,
+            timeout=settings.timeout,
+            merge=settings.write_mode == "merge",
+            description=settings.flow_description,
+            backoff=wait_after,
+            uniform=random.uniform,
+        )
+        router = Router(_ROUTED_WINDOWS * settings.max_spans)
+        self._courier = Courier(
+            Flows(policy, settings.max_flows, router.route), self._api, settings.timeout, self._warm_up
+        )
+        self._pid = os.getpid()
+
+    def _warm_up(self) -> None:
+        wait_after(1)
+        self._api.open()
+
+    def _here(self) -> Courier[Flows]:
+        # uWSGI forks without running the hooks.
+        if self._pid != os.getpid():
+            self._start_anew()
+        return self._courier
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Hands spans over to their flows, and waits `export_wait` for them to be delivered.
+
+        Spans that are not delivered by then stay pending and are delivered without further calls.
+
+        Args:
+            spans: Ended spans.
+
+        Returns:
+            SUCCESS: the spans are with the platform, or wait for their flow's pacing interval only.
+            FAILURE: they are not delivered yet, or some are lost. Nothing is raised.
+        """
+        receipts = self.hand_over(spans)
+        if receipts is None:
+            return SpanExportResult.FAILURE
+        delivered = self._here().wait(receipts, self._settings.export_wait)
+        return SpanExportResult.SUCCESS if delivered else SpanExportResult.FAILURE
+
+    def hand_over(self, spans: Sequence[ReadableSpan]) -> list[Receipt] | None:
+        """Hands spans over to their flows, and returns at once; None after `shutdown`.
+
+        What `VersoriFlowSpanProcessor` calls. Nothing is raised.
+        """
+        courier = self._here()
+        if courier.closed:
+            if not self._said_after_shutdown:
+                self._said_after_shutdown = True
+                logger.warning("%d spans came after shutdown and are lost, as all that follow", len(spans))
+            return None
+        named, unencodable = self._encode(spans)
+        if not self._said_unknown_service and any(flow.startswith("unknown_service") for _, flow in named):
+            self._said_unknown_service = True
+            logger.warning(
+                "OTEL_SERVICE_NAME is not set: these spans go to the flow %r, which every program without a "
+                "name shares; set it, or VERSORI_FLOW_NAME",
+                named[0][1],
+            )
+        return courier.accept(lambda flows, now_ns: flows.hand_over(named, unencodable, now_ns))
+
+    def _encode(
+        self, spans: Sequence[ReadableSpan]
+    ) -> tuple[list[tuple[EncodedSpan, str]], list[tuple[Unencodable, str]]]:
+        """Encodes spans; each is returned with its default flow."""
+        encoded, unencodable = self._encoder.encode(spans)
+        if not unencodable:
+            return list(zip(encoded, map(self._default_flow, spans), strict=True)), []
+        good: list[tuple[EncodedSpan, str]] = []
+        bad: list[tuple[Unencodable, str]] = []
+        for span in spans:
+            encoded, unencodable = self._encoder.encode([span])
+            flow = self._default_flow(span)
+            good += [(one, flow) for one in encoded]
+            bad += [(one, flow) for one in unencodable]
+        return good, bad
+
+    def force_flush(self, timeout_millis: float = 30_000) -> bool:
+        """Delivers all that is pending now; pacing, backoff and a running `Retry-After` are ignored.
+
+        Args:
+            timeout_millis: Milliseconds to wait at most.
+
+        Returns:
+            True when nothing of it is pending any more; False when the time is up, or when no attempt within
+            it can change anything.
+        """
+        return self._here().flush(timeout_millis / 1000)
+
+    def shutdown(self, timeout_millis: float = 30_000) -> None:
+        """Delivers what is pending, reads back what was written, and ends. A second call does nothing.
+
+        It returns within the smaller of its time and the setting `timeout`, whatever the platform does. What
+        could not be delivered is logged, by flow and count.
+
+        Args:
+            timeout_millis: Milliseconds to take at most. An ordinary parameter: the SDK looks for it by name,
+                and passes what is left of its own time.
+        """
+        self._here().shutdown(min(timeout_millis / 1000, self._settings.timeout))
+
+    def status(self) -> dict[str, FlowStatus]:
+        """How every flow does, by its name: spans handed over, delivered, pending, dropped by reason."""
+        return self._here().look(lambda flows, now: flows.status(now))
+
+    def __repr__(self) -> str:
+        settings = self._settings
+        return f"{type(self).__name__}(base_url={settings.base_url!r}, flow_name={settings.flow_name!r})"

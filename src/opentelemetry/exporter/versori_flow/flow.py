@@ -1,0 +1,564 @@
+"""One flow's delivery as a state machine: clean, dirty, busy, backing off, searching. Pure.
+
+    clean --a span--> dirty --begin--> busy --Stored--> clean
+                        ^                |
+                        |                +--400, 422--> searching --begin--> busy
+                        +--wait is over--+--any other--> backing off
+
+The courier asks when the flow is `due`, calls `begin`, carries out the step that it is given (a `Read` or a
+`Write`), hands the answer to `feed`, and goes on with the next step until there is none. Time is an argument:
+`now` in seconds of a monotonic clock, `now_ns` in nanoseconds since the Unix epoch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .api import (
+    Absent,
+    Conflict,
+    Found,
+    Rejected,
+    Stored,
+    TooLarge,
+)
+from .document import Body, StoredFlow, head, text
+from .losses import DropReason
+from .notices import Reporter
+from .search import Search, Verdict
+from .span import EncodedSpan
+from .steps import Read, Reading, Step, Write, explain
+from .window import Entry, Key, Origin, Window
+
+MAX_CHECKS = 4
+"""Most times that one burst of PUTs is read back, and put right, before the other writer is left to win."""
+
+_REMEMBERED_KEYS = 4096
+_FOREVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class FlowPolicy:
+    """What holds for every flow of an exporter; see the settings of the same names.
+
+    Attributes:
+        backoff: The wait in seconds after so many failed attempts in a row.
+        uniform: A random number between two.
+    """
+
+    max_spans: int
+    max_bytes: int
+    min_interval: float
+    timeout: float
+    merge: bool
+    description: str | None
+    backoff: Callable[[int], float]
+    uniform: Callable[[float, float], float]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowStatus:
+    """How one flow does.
+
+    Attributes:
+        flow: The flow's name.
+        state: "clean", "dirty", "busy", "backing off" or "searching".
+        handed_over: Spans that the application handed over: delivered + pending + dropped.
+        delivered: Spans that a successful PUT has carried.
+        pending: Spans that none has carried yet.
+        dropped: Lost spans, by reason (see `DropReason`).
+        last_error: What went wrong last, or None.
+        next_attempt: Seconds until the next attempt; None when there is nothing to do.
+    """
+
+    flow: str
+    state: str
+    handed_over: int
+    delivered: int
+    pending: int
+    dropped: Mapping[str, int]
+    last_error: str | None
+    next_attempt: float | None
+
+
+class Flow:
+    """The window of one flow, and the state of its delivery.
+
+    Args:
+        name: The flow's name.
+        policy: What holds for every flow.
+        former: The counts of this flow before its window left memory.
+    """
+
+    def __init__(self, name: str, policy: FlowPolicy, former: FlowStatus | None = None) -> None:
+        self.name = name
+        self.window = Window(policy.max_spans, policy.max_bytes)
+        self.report = Reporter(name)
+        self.handed_over = former.handed_over if former else 0
+        self.delivered = former.delivered if former else 0
+        self.dropped: Counter[str] = Counter(former.dropped if former else {})
+        self.busy = False
+        self.failures = 0
+        self.last_error = former.last_error if former else None
+        self.last_delivery = -_FOREVER
+        self._policy = policy
+        self._members: tuple[bytes, ...] = ()
+        self._stored_description: bytes | None = None
+        self._describe()
+        # What was written or read last: a key that a read still shows and that is in here is nothing new.
+        self._base: set[Key] = set()
+        self._digest: bytes | None = None
+        self._missing = False
+        self._exists = False
+        self._never_adopt: OrderedDict[Key, None] = OrderedDict()
+        self._others_seen = False
+        # When the next attempt may be.
+        self._urgent = False
+        self._paced_until = -_FOREVER
+        self._retry_at = -_FOREVER
+        # What there is to do beside pending spans.
+        self._rewrite = False
+        self._check_at: float | None = None
+        self._checks = 0
+        self._search: Search | None = None
+        self._search_mark = 0
+        # The attempt under way.
+        self._begun = 0.0
+        self._body: list[Entry] = []
+        self._carried: list[Entry] = []
+        self._conflicts = 0
+        self._checking = False
+        self._largest_accepted = 0
+        # Marks: how many hand-overs there were, and up to which one everything is settled.
+        self._mark = 0
+        self._carried_mark = 0
+        self._settled_mark = 0
+        # The end.
+        self._closing = False
+        self._last_success = -_FOREVER
+        self._tries_left = 0
+
+    # -- spans come in -------------------------------------------------------------------------------------
+
+    def hand_over(self, spans: Iterable[EncodedSpan], now_ns: int) -> int:
+        """Takes spans of the application.
+
+        Returns:
+            A mark for `settled`.
+        """
+        room = self._policy.max_bytes - self.window.overhead
+        for span in spans:
+            if len(span.body) > room:
+                self.handed_over += 1
+                self._lose(1, DropReason.TOO_LARGE, f"{len(span.body)} bytes where {room} may be")
+            elif self.window.add(span, now_ns):
+                self.handed_over += 1
+        self._mark += 1
+        self._checks = 0
+        self._trim()
+        return self._mark
+
+    def take(self, keys: Iterable[Key]) -> list[tuple[Entry, int]]:
+        """Gives up spans that turn out to belong to another flow, each with its trace's latest end."""
+        taken = []
+        for key in keys:
+            entry = self.window.get(key)
+            if entry is None or entry.origin is Origin.FOREIGN:
+                continue
+            taken.append((entry, self.window.latest_end(key[0])))
+            self.window.remove(entry)
+            self._banish(key)
+            self.handed_over -= 1
+            if not entry.pending:
+                self.delivered -= 1
+            # A span that the platform has, or may have by the time the answer is here, must leave there too.
+            if key in self._base or self.busy:
+                self._rewrite = True
+        return taken
+
+    def give(self, entries: Iterable[tuple[Entry, int]]) -> int:
+        """Takes spans that another flow gave up; returns a mark for `settled`."""
+        for entry, latest_end in entries:
+            self.handed_over += 1
+            self._never_adopt.pop(entry.key, None)
+            self.window.restore(entry, latest_end)
+        self._mark += 1
+        self._trim()
+        return self._mark
+
+    def lose_unencodable(self, detail: str) -> int:
+        """Counts a span that could not be encoded; returns a mark for `settled`."""
+        self.handed_over += 1
+        self._lose(1, DropReason.UNENCODABLE, detail)
+        return self._mark
+
+    def squeeze(self, max_bytes: int) -> None:
+        """Makes the window smaller this once: all windows together hold too much."""
+        before, self.window.max_bytes = self.window.max_bytes, max_bytes
+        self._trim()
+        self.window.max_bytes = before
+
+    # -- what the courier asks -----------------------------------------------------------------------------
+
+    @property
+    def in_trouble(self) -> bool:
+        """True when the last attempt failed, or what the platform refused is still searched for."""
+        return self.failures > 0 or self._search is not None
+
+    @property
+    def lost(self) -> int:
+        """How many spans were dropped."""
+        return sum(self.dropped.values())
+
+    @property
+    def idle(self) -> bool:
+        """True when there is nothing to do, and nothing being done."""
+        return not self.busy and not self._has_work()
+
+    def settled(self, mark: int) -> bool:
+        """True when everything up to that mark is delivered or dropped."""
+        return self._settled_mark >= mark or not self.window.pending
+
+    def verdict(self, mark: int, lost: int, now: float) -> bool | None:
+        """Whether what was handed over at `mark` is delivered, or only waits for its pacing interval.
+
+        Args:
+            mark: From `hand_over`.
+            lost: How many spans were lost before that.
+            now: Seconds.
+
+        Returns:
+            True; False: some are lost, or the flow is in trouble; None while that is open.
+        """
+        if self.lost > lost:
+            return False
+        if self.settled(mark):
+            return True
+        if self.in_trouble:
+            return False
+        due = self.due(now)
+        return True if due is not None and due > now else None
+
+    def due(self, now: float) -> float | None:
+        """When the next attempt is due, in seconds of the same clock as `now`; None: nothing to do."""
+        if self.busy or not self._has_work():
+            return None
+        if self._closing and not self._tries_left:
+            return None
+        if self._urgent:
+            return now
+        if self.failures:
+            return self._retry_at
+        if self._search is not None:
+            return now
+        if self.window.pending or self._rewrite:
+            return now if self._half_full() else self._paced_until
+        return self._check_at
+
+    def begin(self, now: float) -> Step | None:
+        """Begins an attempt."""
+        self.busy = True
+        self._urgent = False
+        self._begun = now
+        self._conflicts = 0
+        self._carried_mark = self._mark
+        if not self._policy.merge:
+            return self._write(now)
+        # A check reads everything: an answer like the last one proves nothing about what is missing in it.
+        self._checking = not (self.window.pending or self._rewrite)
+        return Read(self.name, None if self._checking else self._digest)
+
+    def feed(self, step: Read | Write, answer: Reading, now: float, now_ns: int) -> Step | None:
+        """Takes the answer to a step; returns the next one, or None when the attempt is over."""
+        if isinstance(answer, Stored | Absent | Found | StoredFlow):
+            self._last_success = now
+        match answer:
+            case Stored():
+                return self._stored(answer, now)
+            case Absent():
+                self._absent()
+                return self._write_if_needed(now)
+            case Found():
+                return self._write_if_needed(now)
+            case StoredFlow():
+                self._merge(answer, now_ns)
+                return self._write_if_needed(now)
+            case Rejected() if isinstance(step, Write):
+                return self._rejected(answer, now)
+            case TooLarge() if isinstance(step, Write):
+                return self._too_large(answer, now)
+            case Conflict() if isinstance(step, Write) and self._policy.merge and not self._conflicts:
+                self._conflicts += 1
+                self._digest = None
+                return Read(self.name, None)
+        if isinstance(step, Write):
+            # It may have been applied all the same.
+            self._base.update(entry.key for entry in self._body)
+            self._digest = None
+        self._fail(answer, now)
+        return None
+
+    def hurry(self, now: float) -> int:
+        """Makes the flow due at once, whatever pacing, backoff and `Retry-After` say; returns a mark."""
+        if self._has_work():
+            self._urgent = True
+        return self._mark
+
+    def close(self, now: float) -> None:
+        """The exporter ends: deliver at once, read back, and try again only where that has a chance."""
+        self._closing = True
+        self._tries_left = 1 if self.in_trouble else 3
+        if self._policy.merge and self._exists and any(e.origin is Origin.OWN for e in self.window):
+            self._checks = 0
+            self._check_at = now
+        self.hurry(now)
+
+    def abandon(self) -> int:
+        """The exporter has ended: what is pending is lost. Returns how many that are."""
+        entries = [entry for entry in self.window if entry.pending]
+        for entry in entries:
+            self.window.remove(entry)
+        if entries:
+            self._lose(len(entries), DropReason.SHUTDOWN, self.last_error or "")
+        return len(entries)
+
+    def status(self, now: float) -> FlowStatus:
+        """How the flow does."""
+        due = self.due(now)
+        if self.busy:
+            state = "busy"
+        elif self._search is not None:
+            state = "searching"
+        elif self.failures and self._has_work():
+            state = "backing off"
+        else:
+            state = "dirty" if self._has_work() else "clean"
+        return FlowStatus(
+            self.name,
+            state,
+            self.handed_over,
+            self.delivered,
+            self.window.pending,
+            dict(self.dropped),
+            self.last_error,
+            None if due is None else max(0.0, due - now),
+        )
+
+    # -- what an answer leads to ---------------------------------------------------------------------------
+
+    def _write_if_needed(self, now: float) -> Step | None:
+        if self._checking:
+            self._check_at = None
+            self._rewrite |= self._missing
+        if not (self.window.pending or self._rewrite):
+            self._over()
+            return None
+        return self._write(now)
+
+    def _write(self, now: float) -> Step | None:
+        self._trim()
+        entries = self.window.in_order()
+        self._carried = [entry for entry in entries if entry.pending]
+        if self._search is not None:
+            self._search.keep(self._carried)
+            if self._search.done:
+                self._search = None
+            else:
+                self._carried = self._search.testing
+                self._carried_mark = self._search_mark
+                tested = set(map(id, self._carried))
+                entries = [entry for entry in entries if not entry.pending or id(entry) in tested]
+        if not (self._carried or self._rewrite or self._search):
+            self._over()
+            return None
+        if not (entries or self._exists or self._base):
+            # All spans moved to another flow before this one was ever written: there is nothing to empty.
+            self._rewrite = False
+            self._over()
+            return None
+        self._body = entries
+        self._rewrite = False
+        self._paced_until = now + self._policy.min_interval
+        return Write(self.name, Body(self._head, [entry.body for entry in entries]))
+
+    def _stored(self, answer: Stored, now: float) -> Step | None:
+        self.delivered += self.window.deliver(self._carried)
+        self.last_delivery = now
+        self._exists = True
+        self._base = {entry.key for entry in self._body}
+        self._digest = answer.digest
+        self._largest_accepted = max(self._largest_accepted, self._body_size())
+        if self._search is not None:
+            self._conclude(self._search, self._search.accepted(), "")
+        if self._search is None:
+            self._settled_mark = self._carried_mark
+        self._plan_check(now)
+        self._over()
+        return None
+
+    def _plan_check(self, now: float) -> None:
+        # Two writers that read and write at the same time erase each other. Whoever looks again a moment
+        # later sees it; a random moment, or both would look, and erase, at the same time again.
+        self._check_at = None
+        if not self._policy.merge or self._checks >= MAX_CHECKS:
+            return
+        took = now - self._begun
+        if self._closing:
+            alone = all(entry.origin is Origin.OWN for entry in self.window)
+            self._check_at = now if alone else now + self._policy.uniform(1, 3) * took
+        elif self._others_seen:
+            self._check_at = now + max(self._policy.min_interval, self._policy.uniform(1, 3) * took)
+        else:
+            return
+        self._checks += 1
+
+    def _merge(self, stored: StoredFlow, now_ns: int) -> None:
+        shown = set()
+        for span in stored.spans:
+            shown.add(span.key)
+            here = self.window.get(span.key)
+            if here is not None:
+                if here.origin is Origin.OWN or here.body == span.body:
+                    continue
+            elif span.key in self._base or span.key in self._never_adopt:
+                continue
+            self._others_seen |= self._exists
+            self.window.adopt(span.key, span.start, span.end, span.is_root, span.body, now_ns)
+        self._members, self._stored_description = stored.members, stored.description
+        self._describe()
+        self._trim()
+        self._missing = any(
+            entry.origin is Origin.OWN and not entry.pending and entry.key not in shown
+            for entry in self.window
+        )
+        self._others_seen |= self._missing
+        self._base, self._digest, self._exists = shown, stored.digest, True
+
+    def _absent(self) -> None:
+        self._missing = False
+        self._base, self._digest = set(), None
+        if not self._exists:
+            return
+        gone = [entry for entry in self.window if not entry.pending]
+        for entry in gone:
+            self.window.remove(entry)
+        self._exists = self._rewrite = False
+        self._members, self._stored_description = (), None
+        self._describe()
+        self.report.remark(f"was deleted on the platform; {len(gone)} delivered spans are forgotten")
+
+    def _rejected(self, answer: Rejected, now: float) -> Step | None:
+        named = [self._body[index] for index in answer.spans if index < len(self._body)]
+        # A span that somebody else made is not ours to throw away.
+        own = [e for e in named if e.origin is Origin.OWN and self.window.get(e.key) is e]
+        if own:
+            self._refuse(own, answer.message)
+        else:
+            if self._search is None:
+                if not self._carried:
+                    self._fail(answer, now)
+                    return None
+                self._search = Search(self._carried)
+                self._search_mark = self._carried_mark
+            verdict = self._search.refused()
+            self._conclude(self._search, verdict, answer.message)
+            if verdict is Verdict.GIVE_UP:
+                self._fail(answer, now)
+                return None
+        self._paced_until = now
+        self._over()
+        return None
+
+    def _conclude(self, search: Search, verdict: Verdict, message: str) -> None:
+        if message:
+            self.last_error = message
+        if verdict is Verdict.DROP:
+            self._refuse(search.guilty, message or self.last_error or "")
+        if verdict is Verdict.GIVE_UP:
+            self._search = None
+        elif search.done:
+            self._search = None
+            self._settled_mark = self._carried_mark
+
+    def _too_large(self, answer: TooLarge, now: float) -> Step | None:
+        size = self._body_size()
+        largest = max(self._body, key=lambda entry: len(entry.body), default=None)
+        if largest is None or (len(self._body) == 1 and not largest.pending):
+            self._fail(answer, now)
+            return None
+        if largest.pending and (len(self._body) == 1 or 2 * len(largest.body) > size):
+            if self.window.get(largest.key) is largest:
+                self.window.remove(largest)
+                self._lose(1, DropReason.TOO_LARGE, answer.message)
+        else:
+            known = self._largest_accepted
+            self.window.max_bytes = known if size // 2 < known < size else size // 2
+            self._trim()
+        self._paced_until = now
+        self._over()
+        return None
+
+    def _fail(self, answer: Reading, now: float) -> None:
+        self.busy = False
+        self.failures += 1
+        if self._closing and now - self._last_success > self._policy.timeout:
+            self._tries_left -= 1
+        wait = max(self._policy.backoff(self.failures), getattr(answer, "retry_after", None) or 0.0)
+        self._retry_at = now + wait
+        level, self.last_error = explain(answer)
+        self.report.trouble(
+            level,
+            f"{self.last_error}. {self.window.pending} spans wait; the next attempt is in {wait:.1f} s",
+            now,
+        )
+
+    def _over(self) -> None:
+        self.busy = False
+        self._conflicts = 0
+        if self.failures:
+            self.failures = 0
+            self.report.recovered(self.window.pending)
+
+    # -- small things --------------------------------------------------------------------------------------
+
+    def _has_work(self) -> bool:
+        return bool(self.window.pending or self._rewrite) or self._check_at is not None
+
+    def _half_full(self) -> bool:
+        window = self.window
+        return 2 * window.pending >= window.max_spans or 2 * window.pending_size >= window.max_bytes
+
+    def _body_size(self) -> int:
+        return self.window.overhead + sum(len(entry.body) + 1 for entry in self._body)
+
+    def _describe(self) -> None:
+        if self._policy.description is not None:
+            description = text(self._policy.description)
+        else:
+            description = self._stored_description or b'""'
+        self._head = head(self.name, description, self._members)
+        self.window.overhead = len(self._head) + len("]}")
+
+    def _trim(self) -> None:
+        lost = self.window.trim()
+        if lost:
+            self._lose(len(lost), DropReason.WINDOW_FULL, self.last_error or "" if self.failures else "")
+
+    def _refuse(self, entries: Sequence[Entry], message: str) -> None:
+        for entry in entries:
+            self.window.remove(entry)
+            self._banish(entry.key)
+            if not entry.pending:
+                self.delivered -= 1
+        self._lose(len(entries), DropReason.REFUSED, message)
+
+    def _lose(self, count: int, reason: DropReason, detail: str) -> None:
+        self.dropped[reason.value] += count
+        self.report.lost(reason, count, detail)
+
+    def _banish(self, key: Key) -> None:
+        self._never_adopt[key] = None
+        if len(self._never_adopt) > _REMEMBERED_KEYS:
+            self._never_adopt.popitem(last=False)

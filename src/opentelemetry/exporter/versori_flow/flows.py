@@ -1,0 +1,209 @@
+"""The flows of one target, together: who gets which span, which is due, what leaves memory. Pure.
+
+This is the store `memory:`. It has few, coarse operations, and no lock: the courier holds one around each.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Container, Iterable, Iterator
+from typing import NamedTuple
+
+from .api import FlowsApi
+from .flow import Flow, FlowPolicy, FlowStatus
+from .notices import Notice
+from .span import EncodedSpan, Move, Routed, Unencodable
+from .steps import Reading, Step
+
+WINDOWS_OF_BYTES = 16
+"""All windows together may hold this many times `max_bytes`: 64 MiB with the default."""
+
+_REMEMBERED_STATUSES = 1000
+
+Route = Callable[[Iterable[tuple[EncodedSpan, str]]], tuple[list[Routed], list[Move]]]
+
+
+class Receipt(NamedTuple):
+    """What a flow took: its mark, and how many spans it had lost before."""
+
+    flow: Flow
+    mark: int
+    lost: int
+
+
+class FlowStep(NamedTuple):
+    """One step of an attempt, and whose it is."""
+
+    flow: Flow
+    step: Step
+
+    def perform(self, api: FlowsApi, deadline: float) -> Reading:
+        """Carries it out; `deadline` in seconds of the monotonic clock."""
+        return self.step.perform(api, deadline)
+
+
+class Flows:
+    """The windows that are held, by flow name.
+
+    Args:
+        policy: What holds for every flow.
+        max_flows: Most windows held; more only while they hold pending spans.
+        route: Says where spans belong, and which earlier ones must move.
+    """
+
+    def __init__(self, policy: FlowPolicy, max_flows: int, route: Route) -> None:
+        self._policy = policy
+        self._route = route
+        self._busy = 0
+        self._max_flows = max_flows
+        self._max_bytes = WINDOWS_OF_BYTES * policy.max_bytes
+        self._flows: dict[str, Flow] = {}
+        # What flows that have left memory had counted.
+        self._former: OrderedDict[str, FlowStatus] = OrderedDict()
+
+    def __iter__(self) -> Iterator[Flow]:
+        return iter(self._flows.values())
+
+    def hand_over(
+        self,
+        spans: Iterable[tuple[EncodedSpan, str]],
+        unencodable: Iterable[tuple[Unencodable, str]],
+        now_ns: int,
+    ) -> list[Receipt]:
+        """Takes spans.
+
+        Args:
+            spans: Each with the name of its default flow.
+            unencodable: Spans that are lost before they begin, likewise.
+            now_ns: Nanoseconds since the Unix epoch.
+
+        Returns:
+            One for each flow that got a span.
+        """
+        routed, moves = self._route(spans)
+        by_flow: dict[str, list[EncodedSpan]] = {}
+        for name, span in routed:
+            by_flow.setdefault(name, []).append(span)
+        touched: dict[str, Receipt] = {}
+        for name, encoded in by_flow.items():
+            flow = self._flow(name)
+            lost = flow.lost
+            touched[name] = Receipt(flow, flow.hand_over(encoded, now_ns), lost)
+        for move in moves:
+            source = self._flows.get(move.source)
+            entries = source.take([(move.trace_id, move.span_id)]) if source is not None else []
+            if entries:
+                flow = self._flow(move.target)
+                lost = touched[flow.name].lost if flow.name in touched else flow.lost
+                touched[flow.name] = Receipt(flow, flow.give(entries), lost)
+        for failure, name in unencodable:
+            flow = self._flow(name)
+            lost = touched[name].lost if name in touched else flow.lost
+            touched[name] = Receipt(flow, flow.lose_unencodable(failure.reason), lost)
+        if len(self._flows) > min(self._max_flows, WINDOWS_OF_BYTES):
+            self._make_room(touched)
+        return list(touched.values())
+
+    def begin_next(self, now: float) -> FlowStep | None:
+        """Begins an attempt at the flow that has been due for longest, if one is due."""
+        while True:
+            due = [(at, flow.name, flow) for flow in self if (at := flow.due(now)) is not None and at <= now]
+            if not due:
+                return None
+            flow = min(due)[2]
+            step = flow.begin(now)
+            if step is not None:
+                self._busy += 1
+                return FlowStep(flow, step)
+
+    def feed(self, job: FlowStep, answer: Reading, now: float, now_ns: int) -> FlowStep | None:
+        """Takes the answer to a step; returns the attempt's next step, if there is one."""
+        following = job.flow.feed(job.step, answer, now, now_ns)
+        if following is not None:
+            return FlowStep(job.flow, following)
+        self._busy -= 1
+        return None
+
+    def next_due(self, now: float) -> float | None:
+        """When the next flow is due; None when nothing is."""
+        return min((at for flow in self if (at := flow.due(now)) is not None), default=None)
+
+    def busy(self) -> bool:
+        """True while an attempt is under way."""
+        return self._busy > 0
+
+    def consequences(self, receipts: Iterable[Receipt], now: float) -> tuple[float | None, list[Notice]]:
+        """When what was handed over is due, and the lines to log of it."""
+        due: float | None = None
+        notices: list[Notice] = []
+        for flow, _, lost in receipts:
+            at = flow.due(now)
+            if at is not None and (due is None or at < due):
+                due = at
+            if flow.lost != lost:
+                notices += flow.report.take(now)
+        return due, notices
+
+    def verdict(self, receipts: Iterable[Receipt], now: float) -> bool | None:
+        """Whether what was handed over is delivered, or only waits for its pacing interval.
+
+        Returns:
+            True; False: some are lost, or a flow is in trouble; None while that is open.
+        """
+        verdicts = {receipt.flow.verdict(receipt.mark, receipt.lost, now) for receipt in receipts}
+        if False in verdicts:
+            return False
+        return None if None in verdicts else True
+
+    def hurry(self, now: float) -> list[Receipt]:
+        """Makes all that is pending due at once; returns marks for `settled`."""
+        return [Receipt(flow, flow.hurry(now), flow.lost) for flow in self]
+
+    def settled(self, receipts: Iterable[Receipt]) -> bool:
+        """True when everything up to the marks is delivered or dropped."""
+        return all(receipt.flow.settled(receipt.mark) for receipt in receipts)
+
+    def close(self, now: float) -> None:
+        """The exporter ends: deliver, and read back, at once."""
+        for flow in self:
+            flow.close(now)
+
+    def abandon(self) -> None:
+        """The exporter has ended: what is pending is lost."""
+        for flow in self:
+            flow.abandon()
+
+    def notices(self, now: float, last: bool) -> list[Notice]:
+        """The lines to log now; with `last` nothing is kept for later."""
+        return [notice for flow in self for notice in flow.report.take(now, last)]
+
+    def status(self, now: float) -> dict[str, FlowStatus]:
+        """How every flow does that is held, or was not long ago."""
+        return {**self._former, **{flow.name: flow.status(now) for flow in self}}
+
+    def _flow(self, name: str) -> Flow:
+        flow = self._flows.get(name)
+        if flow is None:
+            flow = self._flows[name] = Flow(name, self._policy, self._former.pop(name, None))
+        return flow
+
+    def _make_room(self, touched: Container[str]) -> None:
+        size = sum(flow.window.size for flow in self)
+        if len(self._flows) <= self._max_flows and size <= self._max_bytes:
+            return
+        for flow in sorted(self, key=lambda flow: flow.last_delivery):
+            if len(self._flows) <= self._max_flows and size <= self._max_bytes:
+                return
+            if flow.idle and flow.name not in touched:
+                del self._flows[flow.name]
+                size -= flow.window.size
+                self._former[flow.name] = flow.status(0.0)
+                if len(self._former) > _REMEMBERED_STATUSES:
+                    self._former.popitem(last=False)
+        while size > self._max_bytes:
+            largest = max(self, key=lambda flow: flow.window.size)
+            before = largest.window.size
+            largest.squeeze(before // 2)
+            if largest.window.size == before:
+                return
+            size -= before - largest.window.size

@@ -1,0 +1,83 @@
+"""The bytes of an answer, taken in under a bound whatever their encoding does. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zlib
+from collections.abc import Iterable, Iterator
+
+# With SHA instructions as fast as SHA-1 (1.1 ms for 2 MB, against 2.7 for MD5 and 3.1 for BLAKE2b), and
+# there under FIPS rules too.
+_hash = hashlib.sha256
+
+_PLAIN = ("", "identity")
+_ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
+_RAW = -zlib.MAX_WBITS
+# Compressed bytes may yield nothing without end: this much more than what they may come to.
+_SLACK = 65536
+
+
+class BodyError(Exception):
+    """The body is larger than the bound, or not in the encoding that its header names."""
+
+
+def taken(chunks: Iterable[bytes], encoding: str, bound: int) -> tuple[bytes, bytes]:
+    """Returns a body, decoded, and its digest.
+
+    Args:
+        chunks: The body as it was sent.
+        encoding: Its Content-Encoding.
+        bound: The most bytes that it may have once decoded.
+
+    Raises:
+        BodyError: when it can't be had.
+    """
+    encoding = encoding.lower()
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        chunks = _inflated(chunks, bound)
+    elif encoding not in _PLAIN:
+        raise BodyError("the platform answered in an encoding that was not asked for")
+    body, digest = io.BytesIO(), _hash()
+    for chunk in chunks:
+        if body.tell() + len(chunk) > bound:
+            raise BodyError(f"the platform's answer has more than {bound} bytes")
+        body.write(chunk)
+        digest.update(chunk)
+    return body.getvalue(), digest.digest()
+
+
+def drained(chunks: Iterable[bytes], encoding: str, bound: int) -> bytes | None:
+    """Reads a body without keeping it.
+
+    Returns:
+        Its digest as `taken` gives it; None when it goes on beyond `bound` bytes, or is encoded.
+    """
+    digest, size = _hash(), 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > bound:
+            return None
+        digest.update(chunk)
+    return digest.digest() if encoding.lower() in _PLAIN else None
+
+
+def _inflated(chunks: Iterable[bytes], bound: int) -> Iterator[bytes]:
+    inflater, sent = zlib.decompressobj(_ZLIB_OR_GZIP), 0
+    try:
+        for chunk in chunks:
+            if not sent and chunk and chunk[0] & 0x0F != 8 and chunk[0] != 0x1F:
+                inflater = zlib.decompressobj(_RAW)  # "deflate" without its zlib header, as some send it
+            sent += len(chunk)
+            if sent > bound + _SLACK:
+                raise BodyError(f"the platform's answer has more than {bound} bytes")
+            while chunk and not inflater.eof:
+                yield inflater.decompress(chunk, _SLACK)
+                chunk = inflater.unconsumed_tail
+            if inflater.unused_data or (chunk and inflater.eof):
+                raise BodyError("the platform's compressed answer goes on after its end")
+        yield inflater.flush()
+    except zlib.error:
+        raise BodyError("the platform's answer is not compressed as its header says") from None
+    if not inflater.eof:
+        raise BodyError("the platform's compressed answer has no end")

@@ -1,0 +1,98 @@
+"""What a refusal says: the platform's error document, `Retry-After`, and text that is safe to show. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+_MESSAGE_LENGTH = 300
+# Nobody means a wait beyond a day, and a date in the far future is a broken clock.
+_LONGEST_RETRY_AFTER = 86_400.0
+_SPAN = re.compile(r"spans\[([0-9]{1,9})\](?:[.\[].*)?", re.DOTALL)
+_SECONDS = re.compile(r"[0-9]{1,12}")
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDocument:
+    """The platform's `Error`, or the status in words where there is none that can be read.
+
+    Attributes:
+        code: Machine-readable; may be empty.
+        message: As it was sent, secrets and control characters included.
+        spans: The indices of the spans that `fields` names, in its order, each once.
+    """
+
+    code: str
+    message: str
+    spans: tuple[int, ...]
+
+
+def error_document(status: int, body: bytes) -> ErrorDocument:
+    """Reads an error's body, whatever it is."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        document = {}
+    code, message = (_text(document.get(name)) for name in ("code", "message"))
+    listed = document.get("fields")
+    fields = [field for field in listed if isinstance(field, dict)] if isinstance(listed, list) else []
+    named = [match for field in fields if (match := _SPAN.fullmatch(_text(field.get("field"))))]
+    message = message or code or status_text(status)
+    if fields:
+        # One is enough to see what is meant; all may be as many as there are spans.
+        message += f" ({_text(fields[0].get('field'))}: {_text(fields[0].get('message'))})"
+    return ErrorDocument(code, message, tuple(dict.fromkeys(int(match[1]) for match in named)))
+
+
+def status_text(status: int) -> str:
+    """Returns a status in words: `503 Service Unavailable`."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"status {status}"
+
+
+def retry_after(value: str, now: float) -> float | None:
+    """Returns the seconds that a `Retry-After` asks to wait, at most a day; None where it makes no sense.
+
+    Args:
+        value: The header: seconds, or a date (RFC 9110 section 10.2.3).
+        now: Seconds since the Unix epoch.
+    """
+    if _SECONDS.fullmatch(value):
+        seconds = float(value)
+    else:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - now
+        except (ValueError, TypeError, IndexError, OverflowError, OSError):
+            return None
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+
+
+def destination(location: str) -> str:
+    """Returns where a redirect points: scheme and host, since the rest may carry anything."""
+    try:
+        parts = urlsplit(location)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "an unreadable address"
+    return f"{parts.scheme or 'https'}://{parts.hostname}{port}" if parts.hostname else "another path"
+
+
+def shown(text: str, redact: Callable[[str], str]) -> str:
+    """Returns one short line of printable text without secrets."""
+    # Before anything is cut or replaced, and after: a secret may be whole only then.
+    line = "".join(c if c.isprintable() else " " for c in redact(text))
+    line = redact(" ".join(line.split()))
+    return line if len(line) <= _MESSAGE_LENGTH else line[: _MESSAGE_LENGTH - 1] + "…"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,57 @@
+"""Whether and how long to wait before the next attempt: one policy, in one place."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tenacity import Retrying
+
+SHORTEST_WAIT = 0.25
+"""Seconds after the first failed attempt: as long as a restart behind a load balancer takes."""
+
+LONGEST_WAIT = 60.0
+"""Seconds between attempts in a long outage: it ends unnoticed for no longer than that."""
+
+_JITTER = 0.25
+
+
+def wait_after(failures: int) -> float:
+    """Seconds to wait after that many failed attempts in a row: 0.25 to 60, growing, jittered.
+
+    Nothing gives up: spans stay pending until they are delivered, or newer ones push them out.
+    """
+    from tenacity import RetryCallState
+
+    retrying = _retrying()
+    retrying.begin()
+    state = RetryCallState(retrying, None, (), {})
+    state.attempt_number = failures
+    state.set_result(None)
+    # The protocol of tenacity's own loop: it answers with the sleep, and leaves the sleeping to us.
+    sleep: Any = retrying.iter(state)
+    return float(sleep)
+
+
+@cache
+def _retrying() -> Retrying:
+    # Imported here: it takes milliseconds, which are the courier's thread's, not the application's.
+    from tenacity import RetryCallState, Retrying, retry_always, stop_never, wait_exponential
+    from tenacity.wait import wait_base
+
+    class Jittered(wait_base):
+        """Up to a quarter longer, so that a thousand processes do not come back at once."""
+
+        def __init__(self, wait: wait_base) -> None:
+            self._wait = wait
+
+        def __call__(self, retry_state: RetryCallState) -> float:
+            return self._wait(retry_state) * random.uniform(1.0, 1.0 + _JITTER)  # noqa: S311
+
+    return Retrying(
+        stop=stop_never,
+        retry=retry_always,
+        wait=Jittered(wait_exponential(multiplier=SHORTEST_WAIT, max=LONGEST_WAIT / (1.0 + _JITTER))),
+    )

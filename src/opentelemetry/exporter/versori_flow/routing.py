@@ -1,0 +1,165 @@
+"""Which flow a span belongs to: its own `versori.flow.name`, else its nearest ancestor's, else the default.
+
+Children end before their parents, so a trace may learn its flow late: what came before then moves. Pure.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from .flow_names import flow_name_template
+from .span import EncodedSpan, Move, Routed
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
+
+logger = logging.getLogger("opentelemetry.exporter.versori_flow")
+
+_REMEMBERED_RESOURCES = 64
+
+MAX_TRACES = 4096
+"""Traces remembered; the ones that were quiet for longest are forgotten first, and then can't move."""
+
+
+class DefaultFlow:
+    """The flow of a span that has no name of its own: a template over its resource, or what a callable says.
+
+    Args:
+        flow_name: A template such as `{service.name}`, or a callable that is given the span.
+    """
+
+    def __init__(self, flow_name: str | Callable[[ReadableSpan], str]) -> None:
+        self._ask = flow_name if callable(flow_name) else None
+        self._render = flow_name_template(flow_name if isinstance(flow_name, str) else "{service.name}")
+        # A resource's own hash is the hash of its JSON: slow. It is kept with its name, or its id might be
+        # given to another one.
+        self._names: dict[int, tuple[Resource, str]] = {}
+
+    def __call__(self, span: ReadableSpan) -> str:
+        """The name; the template's, `{service.name}` by default, where the callable fails or gives none."""
+        if self._ask is not None:
+            try:
+                name = str(self._ask(span) or "").strip()
+            except Exception as error:  # noqa: BLE001 - it is the user's code, called on the application's thread
+                _complain(type(error).__name__)
+                name = ""
+            if name:
+                return name
+        resource = span.resource
+        known = self._names.get(id(resource))
+        if known is not None and known[0] is resource:
+            return known[1]
+        if len(self._names) >= _REMEMBERED_RESOURCES:
+            self._names.clear()
+        name = self._render(resource.attributes if resource is not None else {})
+        self._names[id(resource)] = (resource, name)
+        return name
+
+
+def _complain(reason: str) -> None:
+    logger.warning(
+        "the callable given as flow_name raised %s; the flow's name is {service.name} for such spans", reason
+    )
+
+
+class _Known(NamedTuple):
+    """Where a span went, and the name that it or an ancestor gave, if any is known."""
+
+    flow: str
+    name: str | None
+
+
+class _Trace:
+    __slots__ = ("spans", "waiting")
+
+    def __init__(self) -> None:
+        self.spans: dict[str, _Known] = {}
+        # Spans without a name, by their parent: what they inherit is known when the parent's name is.
+        self.waiting: dict[str, list[str]] = {}
+
+
+class Router:
+    """Remembers the traces under way.
+
+    Args:
+        max_spans: Most spans remembered over all traces.
+    """
+
+    def __init__(self, max_spans: int) -> None:
+        self._max_spans = max_spans
+        self._spans = 0
+        self._traces: OrderedDict[str, _Trace] = OrderedDict()
+
+    def route(self, spans: Iterable[tuple[EncodedSpan, str]]) -> tuple[list[Routed], list[Move]]:
+        """Routes spans.
+
+        Args:
+            spans: Each with its default flow, which it goes to when neither it nor an ancestor has a name.
+
+        Returns:
+            The spans with their flows, and the earlier spans that must move. The moves come after the spans:
+            they may name one of them.
+        """
+        routed: list[Routed] = []
+        moves: list[Move] = []
+        for span, default in spans:
+            routed.append(Routed(self._route(span, default, moves), span))
+        self._forget()
+        return routed, moves
+
+    def _route(self, span: EncodedSpan, default: str, moves: list[Move]) -> str:
+        trace_id, span_id, parent_id, *_, name = span
+        trace = self._traces.get(trace_id)
+        if trace is None:
+            trace = self._traces[trace_id] = _Trace()
+        else:
+            self._traces.move_to_end(trace_id)
+        before = trace.spans.get(span_id)
+        if before is None:
+            self._spans += 1
+        if name is None and parent_id is not None:
+            parent = trace.spans.get(parent_id)
+            name = parent.name if parent is not None else None
+        known = _Known(name if name is not None else default, name)
+        if before is not None and before.flow != known.flow:
+            moves.append(Move(before.flow, known.flow, trace_id, span_id))
+        trace.spans[span_id] = known
+        if name is not None:
+            _tell_descendants(trace, trace_id, span_id, name, moves)
+        elif parent_id is not None:
+            trace.waiting.setdefault(parent_id, []).append(span_id)
+        return known.flow
+
+    def _forget(self) -> None:
+        while self._spans > self._max_spans or len(self._traces) > MAX_TRACES:
+            trace_id, trace = next(iter(self._traces.items()))
+            if len(self._traces) > 1:
+                del self._traces[trace_id]
+                self._spans -= len(trace.spans)
+                continue
+            # One trace that is longer than everything: its older half can't move any more.
+            for span_id in list(trace.spans)[: len(trace.spans) // 2 + 1]:
+                del trace.spans[span_id]
+                self._spans -= 1
+            trace.waiting = {
+                parent: left
+                for parent, children in trace.waiting.items()
+                if (left := [child for child in children if child in trace.spans])
+            }
+
+
+def _tell_descendants(trace: _Trace, trace_id: str, span_id: str, name: str, moves: list[Move]) -> None:
+    ancestors = [span_id]
+    while ancestors:
+        for child in trace.waiting.pop(ancestors.pop(), ()):
+            known = trace.spans.get(child)
+            if known is None or known.name is not None:
+                continue
+            if known.flow != name:
+                moves.append(Move(known.flow, name, trace_id, child))
+            trace.spans[child] = _Known(name, name)
+            ancestors.append(child)

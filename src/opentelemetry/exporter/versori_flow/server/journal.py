@@ -1,0 +1,87 @@
+"""The record of requests: what came in, when, and what was answered."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+# Enough for any test; an evening of development must not fill the memory.
+_MOST_REQUESTS = 10_000
+
+
+@dataclass
+class Request:
+    """One request to the API.
+
+    Attributes:
+        method: The HTTP method.
+        path: The path as it was sent, still percent-encoded.
+        flow: The name of the flow, decoded; None for a list of flows.
+        headers: The headers in lower case; of credentials the scheme only.
+        at: When it came in, on the monotonic clock.
+        size: Bytes of body that came in.
+        status: The status that was answered; None while there is none, or where a fault withheld it.
+        seconds: How long the answer took; None while the request is under way.
+        fault: The fault that struck, in the words it was ordered with; None without one.
+    """
+
+    method: str
+    path: str
+    flow: str | None
+    headers: Mapping[str, str]
+    at: float
+    size: int = 0
+    status: int | None = None
+    seconds: float | None = None
+    fault: str | None = None
+
+
+@dataclass
+class Journal:
+    """The latest 10,000 requests and counts of all of them; safe to use from several threads."""
+
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    _requests: deque[Request] = field(default_factory=lambda: deque(maxlen=_MOST_REQUESTS))
+    _counts: Counter[tuple[str, int | None]] = field(default_factory=Counter)
+
+    def begin(self, method: str, path: str, flow: str | None, headers: Mapping[str, str]) -> Request:
+        """Notes a request as soon as its head is in."""
+        request = Request(method, path, flow, headers, time.monotonic())
+        with self.changed:
+            self._requests.append(request)
+            self.changed.notify_all()
+        return request
+
+    def note(self, request: Request, change: Callable[[Request], None]) -> None:
+        """Changes a request and wakes those who wait for it."""
+        with self.changed:
+            change(request)
+            self.changed.notify_all()
+
+    def end(self, request: Request, status: int | None) -> None:
+        """Notes the answer, once; None where none was given."""
+        with self.changed:
+            if request.seconds is None:
+                request.status = status
+                request.seconds = time.monotonic() - request.at
+                self._counts[request.method, status] += 1
+            self.changed.notify_all()
+
+    def requests(self) -> list[Request]:
+        """The latest requests, oldest first."""
+        with self.changed:
+            return list(self._requests)
+
+    def counts(self) -> Counter[tuple[str, int | None]]:
+        """How many requests were answered, by method and status."""
+        with self.changed:
+            return Counter(self._counts)
+
+    def clear(self) -> None:
+        """Forgets all requests and counts."""
+        with self.changed:
+            self._requests.clear()
+            self._counts.clear()

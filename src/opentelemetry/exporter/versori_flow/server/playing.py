@@ -1,0 +1,184 @@
+"""Playing answers on the wire: true ones, and those that a fault has spoilt.
+
+A spoilt answer needs the connection itself. ``ConnectionProtocol`` is uvicorn's HTTP protocol, which also puts
+itself into the request's scope, so that a response can reach the transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+import zlib
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from opentelemetry.exporter.versori_flow.server.answers import Answer
+from opentelemetry.exporter.versori_flow.server.faults import Fault
+
+# Small enough to be on its way at once, so that what follows a part of an answer really is cut off.
+_MOST_PART = 64 * 1024
+_FLOOD = b" " * (64 * 1024)
+
+
+class ConnectionProtocol(H11Protocol):
+    """One connection, reachable from its requests; says nothing in uvicorn's loggers."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
+        self.logger = logging.getLogger(__name__)
+        self.access_log = False
+
+
+class Wire:
+    """The connection of one request, below HTTP."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._transport: asyncio.Transport = scope["state"]["connection"].transport
+        self._receive = receive
+
+    async def write(self, data: bytes) -> None:
+        """Writes bytes and waits until the kernel has them."""
+        self._transport.write(data)
+        while self._transport.get_write_buffer_size() and not self._transport.is_closing():
+            await asyncio.sleep(0.001)
+
+    @property
+    def closing(self) -> bool:
+        """The connection is at its end."""
+        return self._transport.is_closing()
+
+    async def end(self) -> None:
+        """Ends the connection in order."""
+        self._transport.close()
+        await self.until_gone()
+
+    async def reset(self) -> None:
+        """Resets the connection: what the client reads next is an error."""
+        connection = self._transport.get_extra_info("socket")
+        # A socket that lingers for no time at all is closed with RST instead of FIN.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+        await self.until_gone()
+
+    async def until_gone(self) -> None:
+        """Waits until the client, or this side, has ended the connection."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+class Script(Response):
+    """A response that plays what a function tells it to."""
+
+    def __init__(self, play: Callable[[Wire], Awaitable[None]]) -> None:
+        super().__init__()
+        self._play = play
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._play(Wire(scope, receive))
+
+
+def true_response(answer: Answer) -> Response:
+    """The answer as it is."""
+    response = Response(answer.body, answer.status, answer.all_headers())
+    if answer.status == HTTPStatus.NO_CONTENT:
+        del response.headers["content-length"]
+    return response
+
+
+def silence() -> Response:
+    """No answer at all, for as long as the client stays."""
+    return Script(Wire.until_gone)
+
+
+def reset(answer: Answer, part: str) -> Response:
+    """A reset: before any answer, after its head, or in the middle of its body."""
+
+    async def play(wire: Wire) -> None:
+        if part:
+            await wire.write(head(answer) + (_half(answer.body) if part == "body" else b""))
+        await wire.reset()
+
+    return Script(play)
+
+
+def cut(answer: Answer) -> Response:
+    """The head and half of the body, then the end."""
+
+    async def play(wire: Wire) -> None:
+        await wire.write(head(answer) + _half(answer.body))
+        await wire.end()
+
+    return Script(play)
+
+
+def drip(answer: Answer, fault: Fault) -> Response:
+    """The answer, a byte at a time from its first byte or from that of its body."""
+
+    async def play(wire: Wire) -> None:
+        dripping = head(answer) + answer.body
+        if fault.part == "body":
+            await wire.write(head(answer))
+            dripping = answer.body
+        gone = asyncio.ensure_future(wire.until_gone())
+        try:
+            for byte in dripping:
+                await wire.write(bytes([byte]))
+                if (await asyncio.wait({gone}, timeout=fault.interval))[0]:
+                    return
+        finally:
+            gone.cancel()
+        await wire.end()
+
+    return Script(play)
+
+
+def flood(*, compressed: bool) -> Response:
+    """200 and a body that never ends, as fast as the client reads."""
+    encoding = "Content-Encoding: gzip\r\n" if compressed else ""
+
+    async def play(wire: Wire) -> None:
+        start = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{encoding}Connection: close\r\n\r\n"
+        await wire.write(start.encode("ascii"))
+        # 31: a gzip header in front, and the largest window.
+        packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+        while not wire.closing:
+            packed = packer.compress(_FLOOD) + packer.flush(zlib.Z_SYNC_FLUSH) if compressed else _FLOOD
+            await wire.write(packed)
+            await asyncio.sleep(0)
+        await wire.until_gone()
+
+    return Script(play)
+
+
+def head(answer: Answer) -> bytes:
+    """The status line and the headers of an answer, with its true length."""
+    lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}"]
+    lines += [f"{name}: {value}" for name, value in answer.all_headers().items()]
+    lines += [f"Content-Length: {len(answer.body)}", "Connection: close", "", ""]
+    return "\r\n".join(lines).encode("latin-1", "replace")
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _half(body: bytes) -> bytes:
+    return body[: min(len(body) // 2, _MOST_PART)]

@@ -1,0 +1,74 @@
+"""The README says what the code does."""
+
+import re
+from pathlib import Path
+
+from opentelemetry.exporter.versori_flow.settings import SETTINGS, load_settings
+
+README = Path(__file__).parent.parent / "README.md"
+ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+
+
+def settings_table_markdown() -> str:
+    """The table of settings as the README has it; `python tests/test_documentation.py` prints it."""
+    rows = [
+        (
+            f"`{row.keyword}`",
+            f"`{row.variable}`" if row.variable else "-",
+            row.documented_default,
+            row.meaning,
+        )
+        for row in SETTINGS
+    ]
+    head = [("keyword", "variable", "default", "meaning"), ("---",) * 4]
+    return "\n".join(f"| {' | '.join(row)} |" for row in head + rows)
+
+
+def rows_of_settings(markdown: str) -> list[tuple[str, str, str]]:
+    """Keyword, variable and default of each row whose table has these columns."""
+    found: list[tuple[str, str, str]] = []
+    in_table = False
+    for line in markdown.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if cells[:3] == ["keyword", "variable", "default"]:
+            in_table = True
+        elif not line.lstrip().startswith("|"):
+            in_table = False
+        elif in_table and not set(cells[0]) <= set("-: "):
+            found.append((cells[0].strip("`"), cells[1].strip("`"), cells[2]))
+    return found
+
+
+def expected_rows() -> list[tuple[str, str, str]]:
+    return [(row.keyword, row.variable or "-", row.documented_default) for row in SETTINGS]
+
+
+def test_the_table_can_be_pasted():
+    """The printed table reads back as the settings: no cell breaks a row."""
+    assert rows_of_settings(settings_table_markdown()) == expected_rows()
+    assert all(line.count("|") == 5 for line in settings_table_markdown().splitlines())
+
+
+def test_the_readme_has_every_setting():
+    """The README's table lists every setting with its variable and its default, and no other."""
+    assert rows_of_settings(README.read_text(encoding="utf-8")) == expected_rows()
+
+
+def test_the_readme_names_no_variable_that_is_none():
+    """Every VERSORI_ variable in the README is a setting."""
+    named = set(re.findall(r"\bVERSORI_[A-Z_]*[A-Z]\b", README.read_text(encoding="utf-8")))
+    assert named <= {row.variable for row in SETTINGS}
+
+
+def test_a_documented_default_is_the_default(monkeypatch):
+    """Writing a default out changes nothing."""
+    for row in SETTINGS:
+        if row.variable:
+            monkeypatch.delenv(row.variable, raising=False)
+    required = {"api_key": "key", "organisation_id": ULID, "project_id": ULID}
+    written = {row.keyword: row.default for row in SETTINGS if row.default is not None}
+    assert load_settings(**required, **written) == load_settings(**required)
+
+
+if __name__ == "__main__":
+    print(settings_table_markdown())
