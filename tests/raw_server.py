@@ -1,4 +1,4 @@
-"""A server of raw sockets: a handler gets the connection itself, so any half or broken answer can be played."""
+"""A server of raw sockets: a handler gets the connection itself, and plays any half or broken answer."""
 
 from __future__ import annotations
 

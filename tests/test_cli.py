@@ -33,7 +33,9 @@ with tracer.start_as_current_span("outer") as outer:
 """
 
 
-def versori_flow(*arguments: str, stdin: int = subprocess.DEVNULL, **variables: str) -> subprocess.CompletedProcess[str]:
+def versori_flow(
+    *arguments: str, stdin: int = subprocess.DEVNULL, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Runs the command to its end."""
     return subprocess.run(
         [*COMMAND, *arguments],
@@ -130,7 +132,9 @@ def test_run_says_what_it_can_not_start(command: list[str], status: int, words: 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("handled", [True, False])
-def test_run_passes_signals_on(program: Callable[..., str], tmp_path: Path, number: int, handled: bool) -> None:
+def test_run_passes_signals_on(
+    program: Callable[..., str], tmp_path: Path, number: int, handled: bool
+) -> None:
     """The program gets the signal, once; its own status is the command's, or 128 and the signal's number."""
     started = tmp_path / "started"
     handler = "lambda *_: (print('told', flush=True), sys.exit(5))" if handled else "signal.SIG_DFL"
@@ -188,7 +192,9 @@ def test_show(platform: LocalPlatform, program: Callable[..., str]) -> None:
     """A flow is a tree with durations, errors with their message, and events as they are."""
     credentials = local_credentials(platform.url)
     for _ in range(3):
-        assert versori_flow("run", "python", program(), OTEL_SERVICE_NAME="a/b", **credentials).returncode == 0
+        assert (
+            versori_flow("run", "python", program(), OTEL_SERVICE_NAME="a/b", **credentials).returncode == 0
+        )
     done = versori_flow("show", "a/b", "--traces", "2", **credentials)
     assert done.returncode == 0, done.stderr
     lines = [line.rstrip() for line in done.stdout.splitlines()]
@@ -211,7 +217,9 @@ def test_show_finds_a_local_platform_without_credentials(platform: LocalPlatform
 
 def test_show_says_in_a_line_why_there_is_nothing_to_show(platform: LocalPlatform) -> None:
     """A refused key, a platform that is not there, missing settings: a line each, without the key."""
-    denied = versori_flow("show", "x", **{**local_credentials(platform.url), "VERSORI_API_KEY": "wrong-key-2718"})
+    denied = versori_flow(
+        "show", "x", **{**local_credentials(platform.url), "VERSORI_API_KEY": "wrong-key-2718"}
+    )
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         gone = versori_flow("show", "x", **local_credentials(f"http://127.0.0.1:{unused.getsockname()[1]}"))
@@ -226,20 +234,67 @@ def test_show_says_in_a_line_why_there_is_nothing_to_show(platform: LocalPlatfor
 
 def test_show_survives_what_is_not_a_flow(platform: LocalPlatform) -> None:
     """Numbers without end, nesting without end and no JSON at all are a line, or shown."""
-    for body, words in ((b"[1]", "is not a flow"), (b"{", "is not a flow"), (b"[" * 100_000, "is not a flow")):
-        platform.put_verbatim("odd", body)
+    for body, words in (
+        (b"[1]", "is not a flow"),
+        (b"{", "is not a flow"),
+        (b"[" * 100_000, "is not a flow"),
+    ):
+        platform.put("odd", body)
         done = versori_flow("show", "odd", **local_credentials(platform.url))
         assert words in done.stderr
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    platform.put_verbatim("odd", b'{"name": "odd", "spans": [{"name": %s}]}' % (b"1" * 5000))
+    platform.put("odd", b'{"name": "odd", "spans": [{"name": %s}]}' % (b"1" * 5000))
     assert versori_flow("show", "odd", **local_credentials(platform.url)).returncode == 0
 
 
-def test_serve_with_faults_key_and_folder(tmp_path: Path) -> None:
-    """The platform as a command: it keeps flows over a restart, lets one key in, and plays what it is told."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `serve` in a folder's name, and returns it with its address once it answers."""
+    started: list[subprocess.Popen[str]] = []
+
+    def serve(*arguments: str) -> tuple[subprocess.Popen[str], str]:
+        command = subprocess.Popen(
+            [*COMMAND, "serve", "--port", "0", *arguments],
+            env=CLEAN,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(command)
+        words = command.stdout.readline().split()
+        return command, next(word for word in words if word.startswith("http://"))
+
+    yield serve
+    for command in started:
+        command.kill()
+        command.stdout.close()
+        command.wait()
+
+
+def test_serve_keeps_flows_in_a_folder_and_lets_one_key_in(
+    serve: Callable[..., Any], program: Callable[..., str], tmp_path: Path
+) -> None:
+    """The platform as a command: SIGTERM is a good end, and the next one has the flows of the last."""
+    arguments = ("--data", str(tmp_path / "flows"), "--key", "local")
+    command, url = serve(*arguments)
+    done = versori_flow("run", "python", program(), OTEL_SERVICE_NAME="kept", **local_credentials(url))
+    assert done.stderr == ""
+    denied = versori_flow("show", "kept", **{**local_credentials(url), "VERSORI_API_KEY": "another"})
+    assert "refuses the key" in denied.stderr
+    command.send_signal(signal.SIGTERM)
+    assert command.wait(PATIENCE) == 0
+    _, url = serve(*arguments)
+    assert "outer" in versori_flow("show", "kept", **local_credentials(url)).stdout
+
+
+def test_serve_plays_faults(serve: Callable[..., Any], program: Callable[..., str]) -> None:
+    """Faults in words go wrong as ordered; words that mean nothing are a line."""
+    _, url = serve("--fault", "status=503,method=PUT", "--fault", "status=400,method=GET,message=not today")
+    shown = versori_flow("show", "x", **local_credentials(url))
+    assert "not today" in shown.stderr
+    wrong = versori_flow("serve", "--port", "0", "--fault", "flood of frogs")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
 
 
 def wait_until(condition: Callable[[], Any]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from opentelemetry.exporter.versori_flow import _launch
+from opentelemetry.exporter.versori_flow.server import platform
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,11 @@ def test_a_service_that_has_a_name_keeps_it(variables: dict[str, str], named: bo
 
 def test_what_is_set_wins() -> None:
     """Only what is missing is added; other variables, and what PYTHONPATH has, stay."""
-    environ = {"OTEL_METRICS_EXPORTER": "console", "PYTHONPATH": f"lib{os.pathsep}{os.getcwd()}", "HOME": "/h"}
+    environ = {
+        "OTEL_METRICS_EXPORTER": "console",
+        "PYTHONPATH": f"lib{os.pathsep}{os.getcwd()}",
+        "HOME": "/h",
+    }
     made = _launch.instrumented(environ)
     assert made["OTEL_METRICS_EXPORTER"] == "console"
     assert (made["OTEL_TRACES_EXPORTER"], made["OTEL_LOGS_EXPORTER"]) == ("versori_flow", "none")
@@ -70,10 +75,18 @@ DEFAULT = "http://127.0.0.1:8901"
         ({"VERSORI_API_BASE_URL": "https://platform.example/api"}, None),
         ({"VERSORI_API_KEY": "k"}, None),
         ({"VERSORI_API_KEY_FILE": "/k"}, None),
-        ({"VERSORI_PROJECT_ID": "01J00000000000000000000001"}, None),
+        ({"VERSORI_PROJECT_ID": "01H0000000000000000000000P"}, None),
         ({"VERSORI_API_BASE_URL": "http://localhost:9", "VERSORI_API_KEY": "k"}, None),
     ],
 )
-def test_only_where_nothing_names_a_platform_it_is_a_local_one(variables: dict[str, str], url: str | None) -> None:
+def test_only_where_nothing_names_a_platform_it_is_a_local_one(
+    variables: dict[str, str], url: str | None
+) -> None:
     """A part of the credentials is enough to go to the platform, which then says what misses."""
     assert _launch.local_url(variables, DEFAULT) == url
+
+
+def test_the_local_ids_are_those_of_the_local_platform() -> None:
+    """What another program puts there by default is where this one looks."""
+    ids = (_launch.LOCAL_ORGANISATION, _launch.LOCAL_PROJECT)
+    assert ids == (platform.ORGANISATION_ID, platform.PROJECT_ID)

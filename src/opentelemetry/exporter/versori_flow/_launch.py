@@ -17,16 +17,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from opentelemetry.exporter.versori_flow.values import is_loopback
+from opentelemetry.exporter.versori_flow.setting_values import is_loopback
 
 BASE_URL = "VERSORI_API_BASE_URL"
 REQUIRED = ("VERSORI_API_KEY", "VERSORI_ORGANISATION_ID", "VERSORI_PROJECT_ID")
 # Any of these says that there is a platform to go to; what is missing, the exporter says itself.
 _CREDENTIALS = (*REQUIRED, "VERSORI_API_KEY_FILE")
-# What a program is told where the platform is a local one, which lets any organisation in.
+# What a program is told where the platform is a local one; the ids are those that it has itself.
 LOCAL_KEY = "local"
-LOCAL_ORGANISATION = "01J00000000000000000000000"
-LOCAL_PROJECT = "01J00000000000000000000001"
+LOCAL_ORGANISATION = "01H0000000000000000000000R"
+LOCAL_PROJECT = "01H0000000000000000000000P"
 
 _DEFAULTS = {
     "OTEL_TRACES_EXPORTER": "versori_flow",

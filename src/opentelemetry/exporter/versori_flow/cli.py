@@ -65,16 +65,15 @@ def serve(
     data: Annotated[Path | None, typer.Option(help="Keep the flows in this folder, not in memory.")] = None,
     key: Annotated[str | None, typer.Option(help="The only API key to let in. Default: any.")] = None,
     fault: Annotated[
-        list[str] | None, typer.Option(help="A fault to play, such as 'status=503 share=0.3'; repeatable.")
+        list[str] | None, typer.Option(help="A fault to play, such as status=503,share=0.3; repeatable.")
     ] = None,
 ) -> None:
     """Serve a local platform: the flows' API, and a page that shows them."""
     from opentelemetry.exporter.versori_flow import server
 
     try:
-        faults = [server.parse_fault(text) for text in fault or []]
-        server.serve(host, port, data, key, faults)
-    except (OSError, ValueError) as error:
+        server.serve(host, port, data, key, fault or [])
+    except server.FaultError as error:
         _fail(str(error))
 
 
@@ -227,8 +226,11 @@ def _run_locally(command: list[str], environ: dict[str, str], *, stay: bool) -> 
 
 def _say_flows(platform: LocalPlatform) -> None:
     """Says how many spans stand in which flow."""
-    for flow in platform.flows():
-        pass
+    for name in platform.names():
+        spans = len(platform.spans(name))
+        _say(f"{spans} span{'' if spans == 1 else 's'} in the flow {name!r}")
+    if not platform.names():
+        _say("no span arrived")
 
 
 def _wait_for_interrupt() -> None:

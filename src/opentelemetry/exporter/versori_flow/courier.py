@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from .api import FlowsApi, Unavailable
 from .notices import Notice
+from .telemetry import Telemetry
 
 logger = logging.getLogger("opentelemetry.exporter.versori_flow")
 
@@ -29,6 +30,14 @@ _FOREVER = float("inf")
 class Job(Protocol):
     """One step of an attempt at a flow."""
 
+    @property
+    def method(self) -> str:
+        """The request's method."""
+
+    @property
+    def body_size(self) -> int | None:
+        """Bytes of the request's body; None without one."""
+
     def perform(self, api: FlowsApi, deadline: float) -> Any:
         """Carries it out, without the lock; returns the answer."""
 
@@ -41,6 +50,9 @@ class Work(Protocol):
 
     def feed(self, job: Any, answer: Any, now: float, now_ns: int) -> Job | None:
         """Takes the answer to a step; returns the attempt's next step, if there is one."""
+
+    def error_type(self, answer: Any) -> str | None:
+        """What `error.type` says of an answer; None for a success. Needs no lock."""
 
     def next_due(self, now: float) -> float | None:
         """When the next flow is due; None when nothing is."""
@@ -82,13 +94,22 @@ class Courier(Generic[WorkT]):
         api: The platform.
         timeout: Seconds for one attempt.
         warm_up: Does what is slow the first time (imports); called on the courier's thread.
+        telemetry: The exporter's metrics; None: switched off.
     """
 
-    def __init__(self, work: WorkT, api: FlowsApi, timeout: float, warm_up: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        work: WorkT,
+        api: FlowsApi,
+        timeout: float,
+        warm_up: Callable[[], object],
+        telemetry: Telemetry | None = None,
+    ) -> None:
         self._work = work
         self._api = api
         self._timeout = timeout
         self._warm_up = warm_up
+        self._telemetry = telemetry
         self._lock = threading.Lock()
         # Workers wait for work, whoever handed spans over waits for an outcome.
         self._to_do = threading.Condition(self._lock)
@@ -239,9 +260,6 @@ class Courier(Generic[WorkT]):
     def _await_job(self) -> Job | None:
         """The next step that is due; None when this worker is not needed any more."""
         with self._lock:
-            if self._idle >= _KEPT_IDLE:
-                self._workers -= 1
-                return None
             while not self._closed:
                 now = time.monotonic()
                 job = self._work.begin_next(now)
@@ -249,6 +267,10 @@ class Courier(Generic[WorkT]):
                     if not self._idle:
                         self._hire()
                     return job
+                if self._idle >= _KEPT_IDLE:
+                    # What it has just done may be due again sooner than those who rest know.
+                    self._to_do.notify()
+                    break
                 due = self._work.next_due(now)
                 self._rest(None if due is None else max(0.0, due - now))
             self._workers -= 1
@@ -263,7 +285,8 @@ class Courier(Generic[WorkT]):
 
     def _carry(self, job: Job | None, deadline: float) -> None:
         """Makes one attempt at a flow, step by step."""
-        deadline = min(deadline, self._last_call, time.monotonic() + self._timeout)
+        begun = time.monotonic()
+        deadline = min(deadline, self._last_call, begun + self._timeout)
         while job is not None:
             try:
                 answer = job.perform(self._api, deadline)
@@ -273,7 +296,13 @@ class Courier(Generic[WorkT]):
                 # Ctrl-C on the thread that waits at exit: the flow must not look busy for ever.
                 self._feed(job, Unavailable("error", "interrupted", None, answered=False))
                 raise
-            job = self._feed(job, answer)
+            following = self._feed(job, answer)
+            if self._telemetry is not None:
+                error_type = self._work.error_type(answer)
+                self._telemetry.request(job.method, job.body_size, error_type)
+                if following is None:
+                    self._telemetry.attempt(time.monotonic() - begun, error_type)
+            job = following
 
     def _feed(self, job: Job, answer: Any) -> Job | None:
         with self._lock:

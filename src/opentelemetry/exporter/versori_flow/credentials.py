@@ -8,8 +8,8 @@ from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
 
 from opentelemetry.exporter.versori_flow.keys import FileStamp, file_stamp, read_key_file
+from opentelemetry.exporter.versori_flow.setting_values import BadValueError
 from opentelemetry.exporter.versori_flow.settings import ConfigurationError, Settings
-from opentelemetry.exporter.versori_flow.values import BadValueError
 
 # What the platform calls an id_token: header and payload of JSON in base64url, `eyJ` being `{"`.
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")

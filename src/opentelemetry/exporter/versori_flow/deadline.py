@@ -104,7 +104,7 @@ class Backend(httpcore.NetworkBackend):
                 late, problem = True, f"no connection to {host} port {port} in time"
             except OSError as error:
                 late, problem = False, f"no connection to {host} port {port}: {error}"
-        # Made only here: an exception kept in a variable would keep this call, and the body, until a collection.
+        # Made only here: kept in a variable, it would keep this call, and the body, until a collection.
         raise (httpcore.ConnectTimeout if late else httpcore.ConnectError)(problem)
 
     def _connect(self, family: int, kind: int, protocol: int, address: Any, seconds: float) -> socket.socket:

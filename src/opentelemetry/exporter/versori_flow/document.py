@@ -79,6 +79,11 @@ class Body:
     head: bytes
     spans: Sequence[bytes]
 
+    @property
+    def size(self) -> int:
+        """Bytes of the joined body."""
+        return len(self.head) + sum(map(len, self.spans)) + max(0, len(self.spans) - 1) + len("]}")
+
     def join(self) -> bytes:
         """The body as one piece of JSON."""
         if not self.spans:

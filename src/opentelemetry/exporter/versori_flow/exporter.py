@@ -14,13 +14,14 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from .api import FlowsApi
 from .courier import Courier
 from .credentials import Credentials
-from .encoding import SpanEncoder, Unencodable
+from .encoding import SpanEncoder
 from .flow import FlowPolicy, FlowStatus
 from .flows import Flows, Receipt
 from .retry import wait_after
 from .routing import DefaultFlow, Router
-from .settings import load_settings, unknown_variables
-from .span import EncodedSpan
+from .settings import internal_metrics_enabled, load_settings, unknown_variables
+from .span import EncodedSpan, Unencodable
+from .telemetry import Telemetry, Totals
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -136,6 +137,15 @@ class VersoriFlowSpanExporter(SpanExporter):
         self._credentials = Credentials(self._settings)
         self._encoder = SpanEncoder(self._settings.resource_attributes)
         self._default_flow = DefaultFlow(self._settings.flow_name)
+        self._telemetry: Telemetry | None = None
+        if internal_metrics_enabled():
+            # Weak: a meter provider keeps its callbacks for as long as it lives.
+            totals = weakref.WeakMethod(self._totals)
+            self._telemetry = Telemetry(
+                self._settings.meter_provider,
+                self._settings.base_url,
+                lambda: method() if (method := totals()) is not None else None,
+            )
         self._said_after_shutdown = False
         self._said_unknown_service = False
         self._start_anew()
@@ -167,7 +177,11 @@ class VersoriFlowSpanExporter(SpanExporter):
         )
         router = Router(_ROUTED_WINDOWS * settings.max_spans)
         self._courier = Courier(
-            Flows(policy, settings.max_flows, router.route), self._api, settings.timeout, self._warm_up
+            Flows(policy, settings.max_flows, router.route),
+            self._api,
+            settings.timeout,
+            self._warm_up,
+            self._telemetry,
         )
         self._pid = os.getpid()
 
@@ -263,6 +277,9 @@ class VersoriFlowSpanExporter(SpanExporter):
     def status(self) -> dict[str, FlowStatus]:
         """How every flow does, by its name: spans handed over, delivered, pending, dropped by reason."""
         return self._here().look(lambda flows, now: flows.status(now))
+
+    def _totals(self) -> Totals:
+        return self._here().look(lambda flows, _: flows.totals())
 
     def __repr__(self) -> str:
         settings = self._settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from opentelemetry.exporter.versori_flow.values import BadValueError, text
+from opentelemetry.exporter.versori_flow.setting_values import BadValueError, text
 
 _PART = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[^{}]+|[{}]")
 

@@ -13,7 +13,8 @@ from .api import FlowsApi
 from .flow import Flow, FlowPolicy, FlowStatus
 from .notices import Notice
 from .span import EncodedSpan, Move, Routed, Unencodable
-from .steps import Reading, Step
+from .steps import Reading, Step, error_type
+from .telemetry import Totals, add_up
 
 WINDOWS_OF_BYTES = 16
 """All windows together may hold this many times `max_bytes`: 64 MiB with the default."""
@@ -37,6 +38,16 @@ class FlowStep(NamedTuple):
     flow: Flow
     step: Step
 
+    @property
+    def method(self) -> str:
+        """The request's method."""
+        return self.step.method
+
+    @property
+    def body_size(self) -> int | None:
+        """Bytes of the request's body; None without one."""
+        return self.step.body_size
+
     def perform(self, api: FlowsApi, deadline: float) -> Reading:
         """Carries it out; `deadline` in seconds of the monotonic clock."""
         return self.step.perform(api, deadline)
@@ -58,7 +69,8 @@ class Flows:
         self._max_flows = max_flows
         self._max_bytes = WINDOWS_OF_BYTES * policy.max_bytes
         self._flows: dict[str, Flow] = {}
-        # What flows that have left memory had counted.
+        self._gone = Totals(0, 0, 0, {})
+        # What flows that have left memory had counted; it is counted on when they come back.
         self._former: OrderedDict[str, FlowStatus] = OrderedDict()
 
     def __iter__(self) -> Iterator[Flow]:
@@ -124,6 +136,10 @@ class Flows:
         self._busy -= 1
         return None
 
+    def error_type(self, answer: Reading) -> str | None:
+        """What `error.type` says of an answer; None for a success."""
+        return error_type(answer)
+
     def next_due(self, now: float) -> float | None:
         """When the next flow is due; None when nothing is."""
         return min((at for flow in self if (at := flow.due(now)) is not None), default=None)
@@ -177,6 +193,11 @@ class Flows:
         """The lines to log now; with `last` nothing is kept for later."""
         return [notice for flow in self for notice in flow.report.take(now, last)]
 
+    def totals(self) -> Totals:
+        """Spans over all flows, those that have left memory included."""
+        held = (Totals(flow.handed_over, flow.delivered, flow.window.pending, flow.dropped) for flow in self)
+        return add_up([self._gone, *held])
+
     def status(self, now: float) -> dict[str, FlowStatus]:
         """How every flow does that is held, or was not long ago."""
         return {**self._former, **{flow.name: flow.status(now) for flow in self}}
@@ -184,7 +205,10 @@ class Flows:
     def _flow(self, name: str) -> Flow:
         flow = self._flows.get(name)
         if flow is None:
-            flow = self._flows[name] = Flow(name, self._policy, self._former.pop(name, None))
+            former = self._former.pop(name, None)
+            if former is not None:
+                self._gone = add_up([self._gone, _count(former, -1)])
+            flow = self._flows[name] = Flow(name, self._policy, former)
         return flow
 
     def _make_room(self, touched: Container[str]) -> None:
@@ -197,7 +221,8 @@ class Flows:
             if flow.idle and flow.name not in touched:
                 del self._flows[flow.name]
                 size -= flow.window.size
-                self._former[flow.name] = flow.status(0.0)
+                former = self._former[flow.name] = flow.status(0.0)
+                self._gone = add_up([self._gone, _count(former, 1)])
                 if len(self._former) > _REMEMBERED_STATUSES:
                     self._former.popitem(last=False)
         while size > self._max_bytes:
@@ -207,3 +232,8 @@ class Flows:
             if largest.window.size == before:
                 return
             size -= before - largest.window.size
+
+
+def _count(status: FlowStatus, sign: int) -> Totals:
+    dropped = {reason: sign * count for reason, count in status.dropped.items()}
+    return Totals(sign * status.handed_over, sign * status.delivered, sign * status.pending, dropped)

@@ -6,7 +6,13 @@ import os
 import re
 from typing import Any, NamedTuple
 
-from opentelemetry.exporter.versori_flow.values import FIELD, BadValueError, path_text, read_file, text
+from opentelemetry.exporter.versori_flow.setting_values import (
+    FIELD,
+    BadValueError,
+    path_text,
+    read_file,
+    text,
+)
 
 _PASTED_SCHEME = re.compile(r"(bearer|jwt|basic)\s", re.IGNORECASE)
 # Servers refuse header lines far shorter than this; it only keeps a wrong path from filling memory.

@@ -19,22 +19,27 @@ def proxy_for(scheme: str, host: str, port: int | None) -> str | None:
 
 def _exempt(item: str, scheme: str, host: str, port: int | None) -> bool:
     """Tells whether an item of NO_PROXY (a name, an address, a URL; with a port or not) means this host."""
-    exact = "://" in item or item.lower() == "localhost" or _is_address(item)
+    wildcard = ""
     if "://" not in item:
-        item = f"all://[{item}]" if _is_address(item) and ":" in item else f"all://{item}"
+        address = _is_address(item)
+        wildcard = "" if address or item.lower() == "localhost" else "*"
+        item = f"all://[{item}]" if address and ":" in item else f"all://{item}"
     try:
         parts = urlsplit(item)
-        name, its_port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
+        name, its_port = wildcard + (parts.hostname or ""), parts.port
     except ValueError:
         return False
-    if its_port in (80, 443) and {80: "http", 443: "https"}[its_port] == parts.scheme:
+    if its_port == {"http": 80, "https": 443}.get(parts.scheme):
         its_port = None
-    if parts.scheme not in ("all", "", scheme) or (its_port is not None and its_port != port):
+    if parts.scheme not in ("all", scheme) or (its_port is not None and its_port != port):
         return False
-    if exact and not name.startswith("*"):
-        return host == name
-    name = name.removeprefix("*")
-    return host.endswith(name) if name.startswith(".") else host == name or host.endswith(f".{name}")
+    if name in ("", "*"):
+        return True
+    if name.startswith("*."):
+        return host.endswith(name[1:])
+    if name.startswith("*"):
+        return host == name[1:] or host.endswith(f".{name[1:]}")
+    return host == name
 
 
 def _is_address(text: str) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from opentelemetry.exporter.versori_flow import values
+from opentelemetry.exporter.versori_flow import setting_values
 from opentelemetry.exporter.versori_flow.flow_names import flow_name_template
 from opentelemetry.exporter.versori_flow.keys import Secret
 from opentelemetry.exporter.versori_flow.settings_table import SETTINGS, Setting
@@ -136,13 +136,18 @@ def load_settings(**keywords: object) -> Settings:
             continue
         try:
             read[setting.keyword] = setting.read(raw)
-        except values.BadValueError as problem:
+        except setting_values.BadValueError as problem:
             problems += (setting.problem(what) for what in problem.args)
     problems += _contradictions(given, read)
     problems += _strangers(keywords)
     if problems:
         raise ConfigurationError(*problems)
     return Settings(**read)
+
+
+def internal_metrics_enabled() -> bool:
+    """What OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED says: whether SDK components emit metrics; default: no."""
+    return os.environ.get("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "").strip().lower() == "true"
 
 
 def unknown_variables() -> dict[str, str | None]:
@@ -200,7 +205,11 @@ def _contradictions(given: Mapping[str, object], read: Mapping[str, Any]) -> Ite
     """Problems of settings that are right each on its own."""
     rows = {setting.keyword: setting for setting in SETTINGS}
     url = read.get("base_url", "")
-    if url[:5].lower() == "http:" and not read.get("allow_insecure", True) and not values.is_loopback(url):
+    if (
+        url[:5].lower() == "http:"
+        and not read.get("allow_insecure", True)
+        and not setting_values.is_loopback(url)
+    ):
         yield rows["base_url"].problem(
             "is an http URL of another host, where the key would travel in the clear: write https, "
             "or allow it by VERSORI_ALLOW_INSECURE=true (keyword allow_insecure)"

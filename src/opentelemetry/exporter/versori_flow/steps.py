@@ -29,6 +29,16 @@ class Read:
     flow: str
     known: bytes | None
 
+    @property
+    def method(self) -> str:
+        """The request's method."""
+        return "GET"
+
+    @property
+    def body_size(self) -> int | None:
+        """Bytes of the request's body; None without one."""
+        return None
+
     def perform(self, api: FlowsApi, deadline: float) -> Reading:
         """Reads and parses; it needs no lock. `deadline` in seconds of the monotonic clock."""
         answer = api.get(self.flow, deadline)
@@ -47,12 +57,38 @@ class Write:
     flow: str
     body: Body
 
+    @property
+    def method(self) -> str:
+        """The request's method."""
+        return "PUT"
+
+    @property
+    def body_size(self) -> int | None:
+        """Bytes of the request's body."""
+        return self.body.size
+
     def perform(self, api: FlowsApi, deadline: float) -> Reading:
         """Joins the body and sends it; it needs no lock. `deadline` in seconds of the monotonic clock."""
         return api.put(self.flow, self.body.join(), deadline)
 
 
 Step = Read | Write
+
+
+def error_type(answer: Reading) -> str | None:
+    """What `error.type` says of an answer; None for a success."""
+    match answer:
+        case Denied() | Misconfigured() | Rejected():
+            return str(answer.status)
+        case Unavailable():
+            return answer.kind
+        case TooLarge():
+            return "413"
+        case Conflict():
+            return "409"
+        case Unreadable() | UnreadableFlow():
+            return "unreadable"
+    return None
 
 
 def explain(answer: Reading) -> tuple[int, str]:

@@ -92,7 +92,9 @@ class Transport:
         bracketed = f"[{host}]" if ":" in host else host
         self._host_header = (bracketed if default else f"{bracketed}:{base.port}").encode()
         self._backend = Backend()
-        self._pool = _pool(settings, proxy_for(base.scheme, host, base.port), self._backend)
+        self._pool = _pool(
+            settings, proxy_for(base.scheme, host, None if default else base.port), self._backend
+        )
         self._lock = threading.Lock()
         self._exchanges = 0
         self._closed = False

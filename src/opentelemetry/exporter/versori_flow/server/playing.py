@@ -1,6 +1,6 @@
 """Playing answers on the wire: true ones, and those that a fault has spoilt.
 
-A spoilt answer needs the connection itself. ``ConnectionProtocol`` is uvicorn's HTTP protocol, which also puts
+A spoilt answer needs the connection itself. ``ConnectionProtocol`` is uvicorn's HTTP protocol that also puts
 itself into the request's scope, so that a response can reach the transport.
 """
 

@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 import yaml
+from jsonschema.validators import extend  # type: ignore[import-untyped]
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from opentelemetry.exporter.versori_flow.server.answers import RefusedError
@@ -33,9 +34,6 @@ class FlowValidator:
     def __init__(self) -> None:
         text = resources.files(__package__).joinpath("versori-flows.openapi.yaml").read_text(encoding="utf-8")
         components = yaml.safe_load(text)["components"]
-        # The library's classes are made by attrs at run time and carry no types of their own.
-        from jsonschema.validators import extend
-
         kind: Any = extend(OAS30Validator, {"oneOf": _remembering_one_of()})
         self._flow = kind(_schema("IntegrationFlow", components), format_checker=oas30_format_checker)
         self._span = kind(_schema("OTelSpan", components), format_checker=oas30_format_checker)

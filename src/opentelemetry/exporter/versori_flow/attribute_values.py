@@ -1,0 +1,187 @@
+"""Anything as the JSON of an attribute value: text, number or boolean, and nothing else.
+
+The texts follow OpenTelemetry's "AnyValue representation for non-OTLP protocols"
+(https://opentelemetry.io/docs/specs/otel/common/). Lone surrogates are left in: `clean` replaces them.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+# Escapes what JSON demands and leaves the rest of Unicode alone: shorter bodies than with ASCII only. Lone
+# surrogates pass it and raise when the whole text becomes bytes, so that looking for them costs nothing.
+from json.encoder import encode_basestring as quote
+from types import NoneType
+from typing import Any
+
+__all__ = ["MAX_ENTRIES", "WRITERS", "clean", "clean_text", "integer", "literal", "quote", "text"]
+
+MAX_ENTRIES = 10_000  # of a value in all its depth: one that never ends must not hold up the application
+_MAX_DEPTH = 32  # of containers within each other: beyond what people read, far below Python's limit of 1000
+_CUT = '"..."'  # stands for what is beyond the two
+
+
+def literal(value: object) -> str:
+    """A value as JSON; never raises."""
+    try:
+        return WRITERS.get(type(value), _other)(value)
+    except Exception:  # noqa: BLE001 - an unhashable type
+        return _described(value)
+
+
+def text(value: object) -> str:
+    """A value as text: what it is as an attribute, without the quotes; never raises."""
+    if type(value) is str:
+        return value
+    written = literal(value)
+    return str(json.loads(written)) if written.startswith('"') else written
+
+
+def clean(dirty: str) -> str:
+    """Replace lone surrogates by U+FFFD, and pairs of them by the character that they stand for."""
+    if dirty.isascii():
+        return dirty
+    return dirty.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def clean_text(value: object) -> str:
+    return clean(text(value))
+
+
+def integer(value: int) -> str:
+    # Beyond these, readers that keep numbers as float64 (JavaScript) see another number.
+    if -(2**53 - 1) <= value <= 2**53 - 1:
+        return f"{value}"
+    try:
+        return f'"{value}"'
+    except ValueError:  # over 4300 digits Python writes only in bases that are powers of two
+        return f'"{value:#x}"'
+
+
+def _bool(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _float(value: float) -> str:
+    if -1.7976931348623157e308 <= value <= 1.7976931348623157e308:
+        return f"{value!r}"
+    return '"NaN"' if value != value else '"Infinity"' if value > 0 else '"-Infinity"'
+
+
+def _bytes(value: Any) -> str:
+    return f'"{b64encode(memoryview(value).tobytes()).decode()}"'
+
+
+def _sequence(value: Sequence[Any]) -> str:
+    """A list or tuple, most often one of plain values: not deep, and counted by its length."""
+    if len(value) > MAX_ENTRIES:
+        return _container(value)
+    try:
+        return quote(f"[{','.join([_PLAIN[type(item)](item) for item in value])}]")
+    except KeyError:
+        return _container(value)
+
+
+def _container(value: object) -> str:
+    return quote(_nested(value, 1, iter(range(MAX_ENTRIES))))
+
+
+def _other(value: object) -> str:
+    return _scalar(value) if _container_type(type(value)) is None else _container(value)
+
+
+# By exact type, so that a subclass, which may mean anything, takes the careful way.
+_PLAIN: dict[type, Callable[[Any], str]] = {
+    str: quote,
+    bool: _bool,
+    int: integer,
+    float: _float,
+    bytes: _bytes,
+    NoneType: lambda _: "null",
+}
+WRITERS: dict[type, Callable[[Any], str]] = {
+    **_PLAIN,
+    NoneType: lambda _: '""',
+    list: _sequence,
+    tuple: _sequence,
+    dict: _container,
+}
+
+
+def _nested(value: Any, depth: int, entries: Iterator[int]) -> str:
+    """A value within JSON text.
+
+    Args:
+        value: Anything.
+        depth: How many containers it is in, itself included if it is one.
+        entries: Gives one item for each entry that may still be written, over all depths.
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return _PLAIN[kind](value)
+    container = _container_type(kind)
+    if container is None:
+        return _scalar(value)
+    if depth > _MAX_DEPTH:
+        return _CUT
+    try:
+        write: Callable[..., str] = _nested_map if container is Mapping else _nested_sequence
+        return write(value, depth, entries)
+    except Exception:  # noqa: BLE001 - it can't be read to its end
+        return _described(value)
+
+
+def _nested_sequence(value: Sequence[Any], depth: int, entries: Iterator[int]) -> str:
+    items = []
+    for item in value:
+        if next(entries, None) is None:
+            items.append(_CUT)
+            break
+        items.append(_nested(item, depth + 1, entries))
+    return f"[{','.join(items)}]"
+
+
+def _nested_map(value: Mapping[Any, Any], depth: int, entries: Iterator[int]) -> str:
+    members = {}
+    for key, item in value.items():
+        if next(entries, None) is None:
+            members["..."] = _CUT
+            break
+        members[clean_text(key)] = _nested(item, depth + 1, entries)
+    return f"{{{','.join([f'{quote(key)}:{item}' for key, item in members.items()])}}}"
+
+
+def _container_type(kind: type) -> object:
+    """Mapping, Sequence or None.
+
+    By the type, as isinstance believes an object's `__class__`, which mocks and proxies make up.
+    """
+    try:
+        if issubclass(kind, (str, bytes, bytearray, memoryview)):
+            return None
+        return Mapping if issubclass(kind, Mapping) else Sequence if issubclass(kind, Sequence) else None
+    except Exception:  # noqa: BLE001 - an unhashable type
+        return None
+
+
+def _scalar(value: Any) -> str:
+    kind = type(value)
+    try:
+        # What a subclass holds, as `json.dumps` writes it: 2 for an IntEnum's member, whatever its str() is.
+        if issubclass(kind, str):
+            return quote(value)
+        if issubclass(kind, int):
+            return integer(int.__index__(value))
+        if issubclass(kind, float):
+            return _float(float.__float__(value))
+        if issubclass(kind, (bytes, bytearray, memoryview)):
+            return _bytes(value)
+        return quote(str(value))
+    except Exception:  # noqa: BLE001 - a __str__ that raises, a memoryview that was released
+        return _described(value)
+
+
+def _described(value: object) -> str:
+    return quote(f"<{type(value).__name__}>")

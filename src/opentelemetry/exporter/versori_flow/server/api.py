@@ -1,0 +1,206 @@
+"""The four endpoints of the API, and what an ordered fault makes of their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from ulid import ULID
+
+from opentelemetry.exporter.versori_flow.server import journal, playing
+from opentelemetry.exporter.versori_flow.server.answers import Answer, RefusedError
+from opentelemetry.exporter.versori_flow.server.bodies import decoded, read_body
+from opentelemetry.exporter.versori_flow.server.flows import Flows, Key
+from opentelemetry.exporter.versori_flow.server.orders import Faults, Strike
+from opentelemetry.exporter.versori_flow.server.reading import Body
+from opentelemetry.exporter.versori_flow.server.validation import FlowValidator
+
+_SECRET = ("authorization", "cookie")
+
+
+class Api:
+    """The four endpoints.
+
+    Args:
+        flows: Where flows are stored.
+        faults: The faults that stand.
+        log: Where requests are recorded.
+        key: The key that requests must carry; None lets all in.
+        validator: Checks bodies; None takes any JSON object.
+    """
+
+    def __init__(
+        self,
+        flows: Flows,
+        faults: Faults,
+        log: journal.Journal,
+        key: str | None,
+        validator: FlowValidator | None,
+    ) -> None:
+        self._flows = flows
+        self._faults = faults
+        self._log = log
+        self._key = key
+        self._validator = validator
+
+    async def __call__(self, request: Request) -> Response:
+        """Answers one request, or spoils it as ordered."""
+        record = self._log.begin(
+            request.method, request.scope["path"], _shown_name(request), _headers(request)
+        )
+        try:
+            response, status = await self._answer(request, record)
+        except ClientDisconnect:
+            response, status = playing.silence(), None
+        if status is None:
+            return _UntilOver(response, lambda: self._log.end(record, None))
+        # Before it is sent: whoever has the answer finds it recorded.
+        self._log.end(record, status)
+        return response
+
+    async def _answer(self, request: Request, record: journal.Request) -> tuple[Response, int | None]:
+        try:
+            body = await read_body(request)
+        except RefusedError as refused:
+            return playing.true_response(refused.answer()), refused.status
+        self._log.note(record, lambda noted: setattr(noted, "size", len(body)))
+        strike = self._faults.strike(request.method, record.flow, body)
+        if strike is None:
+            answer = self._carry_out(request, body)
+            return playing.true_response(answer), answer.status
+        self._log.note(record, lambda noted: setattr(noted, "fault", strike.fault.text))
+        return await self._spoil(request, body, strike)
+
+    async def _spoil(self, request: Request, body: bytes, strike: Strike) -> tuple[Response, int | None]:
+        fault = strike.fault
+        truly = fault.kind in ("drip", "cut") or bool(fault.part)
+        answer = self._carry_out(request, body) if fault.apply or truly else Answer(200)
+        if fault.delay and await _gone_within(request, fault.delay):
+            return playing.silence(), None
+        if fault.kind == "slow":
+            answer = answer if fault.apply else self._carry_out(request, body)
+            return playing.true_response(answer), answer.status
+        if fault.kind in ("status", "max-body", "poison"):
+            answer = fault.answer(strike.fields)
+            return playing.true_response(answer), answer.status
+        if fault.kind == "drip":
+            return playing.drip(answer, fault), answer.status
+        if fault.kind == "cut":
+            return playing.cut(answer), answer.status
+        if fault.kind == "reset":
+            return playing.reset(answer, fault.part), answer.status if fault.part else None
+        if fault.kind == "flood":
+            return playing.flood(compressed=fault.gzip), 200
+        return playing.silence(), None
+
+    def _carry_out(self, request: Request, body: bytes) -> Answer:
+        try:
+            return self._endpoint(request, body)
+        except RefusedError as refused:
+            return refused.answer({"WWW-Authenticate": "Bearer"} if refused.status == 401 else None)
+
+    def _endpoint(self, request: Request, body: bytes) -> Answer:
+        self._let_in(request)
+        organisation_id = _ulid(request, "organisation_id")
+        project_id = _ulid(request, "project_id")
+        if "flow_name" not in request.path_params:
+            mine = [flow for flow in self._flows.all() if flow.key[:2] == (organisation_id, project_id)]
+            return Answer(200, b'{"flows":[' + b",".join(flow.raw for flow in mine) + b"]}")
+        key = Key(organisation_id, project_id, _name(request))
+        if request.method == "PUT":
+            return self._put(key, body, request.headers.get("content-encoding", "identity"))
+        if request.method == "DELETE":
+            if not self._flows.delete(key):
+                raise _no_flow(key)
+            return Answer(204)
+        flow = self._flows.get(key)
+        if flow is None:
+            raise _no_flow(key)
+        return Answer(200, flow.raw)
+
+    def _put(self, key: Key, raw: bytes, encoding: str) -> Answer:
+        body = Body.read(decoded(raw, encoding))
+        if self._validator is not None:
+            self._validator.check(body)
+        elif not isinstance(body.document, dict):
+            raise RefusedError(422, "validation_failed", "the body is not an object")
+        return Answer(200, self._flows.put(key, body).raw)
+
+    def _let_in(self, request: Request) -> None:
+        if self._key is None:
+            return
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        given = key.strip().encode("latin-1", "replace")
+        # Compared in constant time, and whatever the scheme is.
+        same = hmac.compare_digest(given, self._key.encode("utf-8"))
+        if not same or scheme.lower() not in ("bearer", "jwt"):
+            raise RefusedError(401, "unauthorized", "this API key is not accepted")
+
+
+class _UntilOver(Response):
+    """Plays a response, and says so when it is over."""
+
+    def __init__(self, response: Response, over: Callable[[], None]) -> None:
+        super().__init__()
+        self._response = response
+        self._over = over
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._response(scope, receive, send)
+        finally:
+            self._over()
+
+
+async def _gone_within(request: Request, seconds: float) -> bool:
+    """Waits; True as soon as the client has gone."""
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        return bool((await asyncio.wait({gone}, timeout=seconds))[0])
+    finally:
+        gone.cancel()
+
+
+def _headers(request: Request) -> dict[str, str]:
+    headers = dict(request.headers)
+    for name in _SECRET:
+        if name in headers:
+            headers[name] = headers[name].partition(" ")[0] + " ***" if name == "authorization" else "***"
+    return headers
+
+
+def _ulid(request: Request, name: str) -> str:
+    text = _segment(request, name)
+    try:
+        return str(ULID.from_str(text))
+    except ValueError as error:
+        raise RefusedError(400, "invalid_id", f"{name} {text!r} is not a ULID: {error}") from None
+
+
+def _segment(request: Request, name: str) -> str:
+    try:
+        return unquote_to_bytes(request.path_params[name].encode("latin-1")).decode("utf-8")
+    except UnicodeDecodeError:
+        raise RefusedError(400, "invalid_path", f"{name} is not percent-encoded UTF-8") from None
+
+
+def _name(request: Request) -> str:
+    return _segment(request, "flow_name")
+
+
+def _shown_name(request: Request) -> str | None:
+    if "flow_name" not in request.path_params:
+        return None
+    try:
+        return _name(request)
+    except RefusedError:
+        return str(request.path_params["flow_name"])
+
+
+def _no_flow(key: Key) -> RefusedError:
+    return RefusedError(404, "not_found", f"there is no flow {key.name!r} in project {key.project_id}")

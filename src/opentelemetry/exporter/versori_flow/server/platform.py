@@ -1,0 +1,255 @@
+"""The local platform: the API of flows, on this host, for development and for tests."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+from opentelemetry.exporter.versori_flow.server.answers import RefusedError
+from opentelemetry.exporter.versori_flow.server.api import Api
+from opentelemetry.exporter.versori_flow.server.app import build
+from opentelemetry.exporter.versori_flow.server.control import Control
+from opentelemetry.exporter.versori_flow.server.faults import Fault, parse_fault
+from opentelemetry.exporter.versori_flow.server.flows import Flows, Key, StoredFlow
+from opentelemetry.exporter.versori_flow.server.journal import Journal, Request
+from opentelemetry.exporter.versori_flow.server.orders import FaultHandle, Faults
+from opentelemetry.exporter.versori_flow.server.page import Pages
+from opentelemetry.exporter.versori_flow.server.reading import Body
+from opentelemetry.exporter.versori_flow.server.running import RunningServer
+from opentelemetry.exporter.versori_flow.server.validation import FlowValidator
+
+_T = TypeVar("_T")
+# An address to listen on that is none to connect to, and what to connect to instead.
+_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound here
+# Valid ULIDs that say at a glance that they are not real.
+ORGANISATION_ID = "01H0000000000000000000000R"
+PROJECT_ID = "01H0000000000000000000000P"
+
+
+class LocalPlatform:
+    """Versori's API of flows on this host, in a thread of its own.
+
+    It binds its port when it is made, and answers between ``start`` and ``stop``, or within ``with``::
+
+        with LocalPlatform(key="local") as platform:
+            exporter = VersoriFlowSpanExporter(base_url=platform.url, api_key="local", ...)
+
+    Args:
+        key: The API key that requests must carry, as ``Bearer`` or as ``JWT``. None lets all in.
+        data: A folder to keep the flows in, over restarts. None keeps them in memory.
+        faults: Faults that stand from the start, as texts or as ``Fault``.
+        host: The address to listen on.
+        port: The port; 0 takes a free one.
+        validate: "full" checks each body against the API description; "off" takes any JSON object.
+        organisation_id: Where ``put`` puts flows unless told otherwise; nothing else depends on it.
+        project_id: As organisation_id.
+
+    Raises:
+        OSError: The port is taken.
+        FaultError: A fault is not written as one.
+    """
+
+    def __init__(
+        self,
+        key: str | None = None,
+        data: str | Path | None = None,
+        faults: Sequence[str | Fault] = (),
+        host: str = "127.0.0.1",
+        port: int = 0,
+        validate: Literal["full", "off"] = "full",
+        organisation_id: str = ORGANISATION_ID,
+        project_id: str = PROJECT_ID,
+    ) -> None:
+        if validate not in ("full", "off"):
+            raise ValueError(f"validate is {validate!r}; it should be 'full' or 'off'")
+        self.organisation_id = organisation_id
+        self.project_id = project_id
+        self._faults = Faults()
+        for fault in faults:
+            self.fault(fault)
+        self._journal = Journal()
+        self._flows = Flows(None if data is None else Path(data))
+        validator = FlowValidator() if validate == "full" else None
+        api = Api(self._flows, self._faults, self._journal, key, validator)
+        app = build(api, Control(self._faults), Pages(self._flows).routes())
+        self._server = RunningServer(app, host, port)
+
+    @property
+    def url(self) -> str:
+        """The base URL for an exporter, and the address of the page."""
+        host = self._server.host
+        if host in _EVERYWHERE:
+            host = _EVERYWHERE[host]
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """The port, the true one where 0 was asked for."""
+        return self._server.port
+
+    def start(self) -> LocalPlatform:
+        """Answers requests from now on; again on the same port after ``stop``."""
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        """An outage: connections end, new ones are refused. Flows, faults and records stay."""
+        self._server.stop()
+
+    def close(self) -> None:
+        """Ends for good and gives the port back."""
+        self._server.close()
+
+    def __enter__(self) -> LocalPlatform:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # What is stored.
+
+    def flows(
+        self, organisation_id: str | None = None, project_id: str | None = None
+    ) -> list[dict[str, Any]]:
+        """The flows, parsed, in the order of their creation; of one organisation or project if given."""
+        found = self._matching(None, organisation_id, project_id)
+        return [flow.document for flow in found if flow.document is not None]
+
+    def names(self) -> list[str]:
+        """The names that flows are stored under, in the order of their creation."""
+        return [flow.key.name for flow in self._flows.all()]
+
+    def flow(
+        self, name: str, organisation_id: str | None = None, project_id: str | None = None
+    ) -> dict[str, Any] | None:
+        """A flow, parsed; in any project unless one is given. None where there is none."""
+        found = self._matching(name, organisation_id, project_id)
+        return found[0].document if found else None
+
+    def raw(
+        self, name: str, organisation_id: str | None = None, project_id: str | None = None
+    ) -> bytes | None:
+        """The bytes that a GET of the flow is answered with; None where there is none."""
+        found = self._matching(name, organisation_id, project_id)
+        return found[0].raw if found else None
+
+    def spans(
+        self, name: str, organisation_id: str | None = None, project_id: str | None = None
+    ) -> list[dict[str, Any]]:
+        """The spans of a flow; empty where there is no flow of that name."""
+        found = self._matching(name, organisation_id, project_id)
+        return found[0].spans if found else []
+
+    def put(
+        self,
+        name: str,
+        flow: bytes | Mapping[str, Any],
+        organisation_id: str | None = None,
+        project_id: str | None = None,
+    ) -> None:
+        """Stores a flow without a request, as another writer would, or bytes that are no flow at all.
+
+        Nothing is validated; an object gets the flow's id, other bytes stay as they are. No fault strikes.
+        """
+        key = Key(organisation_id or self.organisation_id, project_id or self.project_id, name)
+        raw = flow if isinstance(flow, bytes) else json.dumps(flow).encode("ascii")
+        try:
+            self._flows.put(key, Body.read(raw))
+        except RefusedError:
+            self._flows.put_verbatim(key, raw)
+
+    def delete(self, name: str, organisation_id: str | None = None, project_id: str | None = None) -> bool:
+        """Deletes a flow, in any project unless one is given; False where there was none."""
+        found = self._matching(name, organisation_id, project_id)
+        return sum(self._flows.delete(flow.key) for flow in found) > 0
+
+    def forget(self) -> None:
+        """Deletes all flows, as a platform that lost its data."""
+        self._flows.clear()
+
+    # What goes wrong.
+
+    def fault(self, fault: str | Fault, **options: object) -> FaultHandle:
+        """Orders a fault, e.g. ``fault("reset", times=5)`` or ``fault("status=503,retry-after=2")``.
+
+        Args:
+            fault: The fault in words, or as ``parse_fault`` returned it.
+            **options: More options, where it is given in words.
+
+        Returns:
+            A handle to take it back with; a context manager that does so at the end.
+
+        Raises:
+            FaultError: It is not written as a fault.
+        """
+        if isinstance(fault, Fault):
+            return self._faults.add(parse_fault(fault.text, **options) if options else fault)
+        return self._faults.add(parse_fault(fault, **options))
+
+    def clear_faults(self) -> None:
+        """Takes all faults back."""
+        self._faults.clear()
+
+    # What came in.
+
+    @property
+    def requests(self) -> list[Request]:
+        """The latest 10,000 requests to the API, oldest first, those under way included."""
+        return self._journal.requests()
+
+    def counts(self) -> Counter[tuple[str, int | None]]:
+        """How many requests were answered, by method and status (None: no answer)."""
+        return self._journal.counts()
+
+    def clear_requests(self) -> None:
+        """Forgets the record of requests."""
+        self._journal.clear()
+
+    def wait_for(self, condition: Callable[[LocalPlatform], _T], timeout: float = 10.0) -> _T:
+        """Waits until something holds of this platform.
+
+        Args:
+            condition: Looks at the platform; what it returns counts as true or false.
+            timeout: Seconds to wait.
+
+        Returns:
+            What the condition returned.
+
+        Raises:
+            TimeoutError: It did not hold in time; the message tells what did come in.
+        """
+        deadline = time.monotonic() + timeout
+        # Asked without the lock: a condition may send requests of its own.
+        while not (result := condition(self)):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"not within {timeout:g} s; {self._summary()}")
+            with self._journal.changed:
+                # Woken by every request; what changes without one is looked at now and then.
+                self._journal.changed.wait(min(left, 0.05))
+        return result
+
+    def _summary(self) -> str:
+        latest = [
+            f"{request.method} {request.flow or request.path} -> {request.status} ({request.size} bytes)"
+            for request in self.requests[-10:]
+        ]
+        held = {flow.key.name: len(flow.spans) for flow in self._flows.all()}
+        return f"the latest requests: {latest}; the spans by flow: {held}"
+
+    def _matching(
+        self, name: str | None, organisation_id: str | None, project_id: str | None
+    ) -> list[StoredFlow]:
+        wanted = (organisation_id, project_id, name)
+        return [
+            flow
+            for flow in self._flows.all()
+            if all(want in (None, have) for want, have in zip(wanted, flow.key, strict=True))
+        ]

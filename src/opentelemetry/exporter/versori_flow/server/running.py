@@ -1,0 +1,114 @@
+"""An HTTP server in a thread of its own: it ends at once and comes back on the same port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+from starlette.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from opentelemetry import context
+from opentelemetry.exporter.versori_flow.server.playing import ConnectionProtocol
+
+# How long a request may take to notice that its connection is gone.
+_LAST_WORDS = 2.0
+
+
+class RunningServer:
+    """Serves one application on one address.
+
+    Args:
+        app: The ASGI application.
+        host: The address to listen on.
+        port: The port; 0 for any free one.
+
+    Raises:
+        OSError: The port is taken, or the address is not one of this host's.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        self._app = app
+        self._socket = _bound(host, port)
+        self.host = host
+        self.port: int = self._socket.getsockname()[1]
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending: asyncio.Event | None = None
+
+    @property
+    def running(self) -> bool:
+        """The server listens."""
+        return self._thread is not None
+
+    def start(self) -> None:
+        """Listens; returns when connections are taken. A second call does nothing."""
+        if self._thread is not None:
+            return
+        listening = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(listening,), name="versori-local-platform", daemon=True
+        )
+        self._thread.start()
+        listening.wait()
+
+    def stop(self) -> None:
+        """Ends at once, connections included; the port stays reserved, so that connections are refused."""
+        if self._thread is None or self._loop is None or self._ending is None:
+            return
+        self._loop.call_soon_threadsafe(self._ending.set)
+        self._thread.join()
+        self._thread = None
+
+    def close(self) -> None:
+        """Ends, and gives the port back."""
+        self.stop()
+        self._socket.close()
+
+    def _run(self, listening: threading.Event) -> None:
+        # Under auto-instrumentation, serving a program's spans must not make more of them.
+        context.attach(context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+        with contextlib.closing(asyncio.new_event_loop()) as self._loop:
+            self._loop.run_until_complete(self._serve(listening))
+
+    async def _serve(self, listening: threading.Event) -> None:
+        self._ending = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        config = Config(self._app, log_config=None, lifespan="off", ws="none", proxy_headers=False)
+        config.load()
+        state = ServerState()
+        server = await loop.create_server(
+            lambda: ConnectionProtocol(config, state, {}, loop), sock=self._socket, backlog=1024
+        )
+        listening.set()
+        await self._ending.wait()
+        # A server that dies: nothing more is taken, nothing more is sent.
+        address = self._socket.getsockname()
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        # Bound without listening, the port refuses connections and nobody else can have it meanwhile.
+        self._socket = _bound(*address[:2])
+        if tasks := set(state.tasks):
+            _, slow = await asyncio.wait(tasks, timeout=_LAST_WORDS)
+            for task in slow:
+                task.cancel()
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        # Connections of before, which the kernel still keeps for a while, don't stand in the way.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound

@@ -1,0 +1,75 @@
+"""The local platform as a command: runs until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from opentelemetry.exporter.versori_flow.server.access import is_loopback
+from opentelemetry.exporter.versori_flow.server.faults import Fault
+from opentelemetry.exporter.versori_flow.server.platform import LocalPlatform
+
+
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 8901,
+    data: str | Path | None = None,
+    key: str | None = None,
+    faults: Sequence[str | Fault] = (),
+) -> None:
+    """Runs a local platform until Ctrl-C or SIGTERM; both are a good end.
+
+    Args:
+        host: The address to listen on.
+        port: The port; 0 takes a free one.
+        data: A folder to keep the flows in, over restarts. None keeps them in memory.
+        key: The API key that requests must carry. None lets all in.
+        faults: Faults that stand from the start.
+
+    Raises:
+        SystemExit: The address or the folder can't be had, with a line that says so.
+        FaultError: A fault is not written as one.
+    """
+    try:
+        platform = LocalPlatform(key, data, faults, host, port)
+    except OSError as error:
+        raise SystemExit(f"the local platform can't start on {host} port {port}: {error}") from None
+    with platform, _until_told() as told:
+        if not is_loopback(host):
+            print(
+                f"Warning: {host} is not a loopback address. Whoever can reach it can read these flows"
+                + ("." if key else ", and write them: no key is set."),
+                file=sys.stderr,
+            )
+        where = "in memory" if data is None else f"in {data}"
+        print(f"Local platform at {platform.url} (open it in a browser); flows are kept {where}.")
+        for fault in faults:
+            print(f"Fault: {fault.text if isinstance(fault, Fault) else fault}")
+        print("Ctrl-C ends it.", flush=True)
+        # A wait without end can't be interrupted on Windows.
+        while not told.wait(1.0):
+            pass
+
+
+@contextmanager
+def _until_told() -> Iterator[threading.Event]:
+    told = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        # Signals belong to the main thread; whoever serves from another one ends the process.
+        yield told
+        return
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        told.set()
+
+    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
