@@ -31,7 +31,7 @@ app.conf.broker_transport_options = {
 }
 
 
-@app.task
+@app.task(name="thumbnail")
 def thumbnail(picture: str) -> str:
     trace.get_current_span().add_event("resized", {"picture": picture})
     return picture.replace(".png", ".small.png")

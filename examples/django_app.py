@@ -7,6 +7,7 @@ The instrumentation adds its middleware to the settings before the program start
 told where they are; `PYTHONPATH=examples` makes them importable from elsewhere than their own folder.
 """
 
+import signal
 import sys
 
 from django.core.management import execute_from_command_line
@@ -31,4 +32,6 @@ def broken(request: HttpRequest) -> JsonResponse:
 urlpatterns = [path("hello/<name>", hello), path("broken", broken)]
 
 if __name__ == "__main__":
+    # SIGTERM as SystemExit, so that the exit handlers run, and with them the last delivery.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     execute_from_command_line(sys.argv)

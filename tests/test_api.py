@@ -1,14 +1,17 @@
 """The endpoints against raw sockets: whatever is answered, one typed answer comes of it, and in time."""
 
+import contextlib
 import gc
 import gzip
 import json
+import re
 import socket
 import sys
 import threading
 import time
 import tracemalloc
 import zlib
+from collections.abc import Iterator
 from email.utils import formatdate
 from types import SimpleNamespace
 
@@ -28,6 +31,7 @@ from opentelemetry.exporter.versori_flow.api import (
     Unavailable,
     Unreadable,
 )
+from opentelemetry.exporter.versori_flow.refusal import shown
 
 KEY = "key-4f9a8c7e1b"
 ORGANISATION, PROJECT = "01ARZ3NDEKTSV4RRFFQ69G5FAV", "01BX5ZZKBKACTAV9WEVGEMMVRZ"
@@ -94,6 +98,18 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def black_hole() -> Iterator[tuple[str, int]]:
+    """An address that answers no attempt to connect: that of a listener whose queue is full."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        yield full.getsockname()
 
 
 def ask(step: Step, method: str = "get", seconds: float = LONG, **settings: object) -> object:
@@ -393,23 +409,13 @@ def test_request_that_is_taken_slowly_ends_at_the_deadline() -> None:
         assert SHORT <= time.monotonic() - begun < SHORT + LATE
 
 
-def test_connecting_ends_at_the_deadline() -> None:
+def test_connecting_ends_at_the_deadline(black_hole: tuple[str, int]) -> None:
     """An address that swallows every attempt to connect is given up at the deadline."""
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        fillers = [socket.socket() for _ in range(4)]
-        try:
-            for filler in fillers:
-                filler.setblocking(False)
-                filler.connect_ex(full.getsockname())
-            begun = time.monotonic()
-            result = client(f"http://127.0.0.1:{full.getsockname()[1]}").get("f", soon(SHORT))
-            assert result.kind == "timeout"
-            assert SHORT <= time.monotonic() - begun < SHORT + LATE
-        finally:
-            for filler in fillers:
-                filler.close()
+    api = client("http://{}:{}".format(*black_hole))
+    api.open()
+    begun = time.monotonic()
+    assert api.get("f", soon(SHORT)).kind == "timeout"
+    assert SHORT <= time.monotonic() - begun < SHORT + LATE
 
 
 def test_passed_deadline_sends_nothing() -> None:
@@ -424,17 +430,15 @@ def test_no_deadline_is_a_deadline_too() -> None:
     assert isinstance(ask(answer(), seconds=float("inf")), Found)
 
 
-def test_next_address_gets_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name with a dead address before a living one is reached within one deadline."""
-    with RawServer(play(answer())) as server, socket.create_server(("127.0.0.2", 0)) as gone:
-        port = gone.getsockname()[1]
-        gone.close()
-        two = [
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.2", port)),
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port)),
+def test_next_address_gets_its_turn(monkeypatch: pytest.MonkeyPatch, black_hole: tuple[str, int]) -> None:
+    """A name whose first address swallows everything is reached at its second, within one deadline."""
+    with RawServer(play(answer())) as server:
+        found = [
+            (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address)
+            for address in (black_hole, ("127.0.0.1", server.port))
         ]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: two)
-        assert isinstance(client("http://platform.test").get("f", soon()), Found)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: found)
+        assert isinstance(client("http://platform.test").get("f", soon(2.0)), Found)
 
 
 # Broken answers
@@ -676,6 +680,16 @@ def test_echoed_key_is_not_shown(status: int) -> None:
         assert "key-" not in repr(result)
 
 
+@pytest.mark.parametrize(
+    ("key", "echo"),
+    [("two words", "two\r\nwords"), ("odd\xa0space", "odd\xa0space"), ("x" * 40, "y" * 280 + "x" * 40)],
+)
+def test_key_is_found_before_and_after_the_text_is_made_printable(key: str, echo: str) -> None:
+    """Neither making a message printable nor cutting it lets a part of the key through."""
+    message = shown(f"no: {echo}", lambda text: text.replace(key, "***"))
+    assert not {"two", "odd", "xx"} & set(re.findall("two|odd|xx", message))
+
+
 def test_message_is_one_short_line() -> None:
     """A message has no line breaks, escapes or bidirectional controls, and at most 300 characters."""
     text = "a\r\nb\x1b[31m\u2028c\u202ed\x00\x85" + "\U0001f600" * 400
@@ -760,26 +774,19 @@ def test_close_ends_what_is_under_way() -> None:
         api.close()
 
 
-def test_close_ends_a_connect() -> None:
+def test_close_ends_a_connect(black_hole: tuple[str, int]) -> None:
     """close() wakes a request that is still connecting."""
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        fillers = [socket.socket() for _ in range(4)]
-        for filler in fillers:
-            filler.setblocking(False)
-            filler.connect_ex(full.getsockname())
-        api = client(f"http://127.0.0.1:{full.getsockname()[1]}")
-        api.open()
-        thread = threading.Thread(target=api.get, args=("f", soon(60)))
-        thread.start()
-        time.sleep(0.2)
-        begun = time.monotonic()
-        api.close()
-        thread.join(LONG)
-        assert time.monotonic() - begun < LATE
-        for filler in fillers:
-            filler.close()
+    api = client("http://{}:{}".format(*black_hole))
+    api.open()
+    assert api._transport is not None
+    thread = threading.Thread(target=api.get, args=("f", soon(60)))
+    thread.start()
+    while not api._transport._backend._sockets:
+        time.sleep(0.01)
+    begun = time.monotonic()
+    api.close()
+    thread.join(LONG)
+    assert time.monotonic() - begun < LATE
 
 
 def test_close_before_open() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -84,7 +85,7 @@ def test_without_its_extra_it_says_in_one_line_what_to_install(tmp_path: Path) -
 
 
 def test_run_with_credentials(platform: LocalPlatform, program: Callable[..., str]) -> None:
-    """A program with credentials is traced into its flow, named after its file, and keeps output and status."""
+    """A program with credentials is traced into its flow, with its own output and status."""
     path = program("print(sys.argv[1:]); sys.exit(3)")
     done = versori_flow("run", "--", "python", path, "--port", "1", **local_credentials(platform.url))
     assert (done.returncode, done.stdout) == (3, "['--port', '1']\n"), done.stderr
@@ -93,7 +94,7 @@ def test_run_with_credentials(platform: LocalPlatform, program: Callable[..., st
 
 
 def test_run_without_credentials_has_a_platform_of_its_own(program: Callable[..., str]) -> None:
-    """Nothing set: the flows are on a platform started with the program; its page and what arrived are named."""
+    """Nothing set: the flows are on a platform of the program's own; its page and what arrived are named."""
     done = versori_flow("run", "--service-name", "shop", "python", program("sys.exit(4)"))
     assert done.returncode == 4, done.stderr
     assert done.stdout == ""
@@ -139,7 +140,9 @@ def test_run_passes_signals_on(
     started = tmp_path / "started"
     handler = "lambda *_: (print('told', flush=True), sys.exit(5))" if handled else "signal.SIG_DFL"
     path = program(
-        f"signal.signal({int(number)}, {handler}); open({str(started)!r}, 'w').close(); time.sleep({PATIENCE})"
+        f"signal.signal({int(number)}, {handler})\n"
+        f"open({str(started)!r}, 'w').close()\n"
+        f"time.sleep({PATIENCE})"
     )
     command = subprocess.Popen(
         [*COMMAND, "run", "--stay", "python", path],
@@ -163,6 +166,33 @@ def test_run_passes_signals_on(
         command.kill()
     assert command.returncode == (5 if handled else 128 + number), lines
     assert stdout == ("told\n" if handled else "")
+
+
+def test_at_a_terminal_ctrl_c_reaches_the_program_once(program: Callable[..., str]) -> None:
+    """The terminal tells the program itself; the command then keeps the page until the next Ctrl-C."""
+    path = program(
+        "told = []\n"
+        "signal.signal(signal.SIGINT, lambda *_: told.append(1))\n"
+        "print('ready', flush=True)\n"
+        "while not told: time.sleep(0.01)\n"
+        "time.sleep(0.3)\n"
+        "print('told', len(told), flush=True)\n"
+        "sys.exit(7)\n"
+    )
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execve(sys.executable, [*COMMAND, "run", "python", path], CLEAN)
+    try:
+        seen = b""
+        for wanted in (b"ready", b"until Ctrl-C"):
+            while wanted not in seen:
+                seen += os.read(terminal, 4096)
+            os.write(terminal, b"\x03")
+        _, status = os.waitpid(process, 0)
+    finally:
+        os.close(terminal)
+    assert b"told 1" in seen
+    assert os.waitstatus_to_exitcode(status) == 7
 
 
 def test_the_page_stays_until_ctrl_c(program: Callable[..., str]) -> None:

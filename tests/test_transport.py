@@ -1,6 +1,7 @@
 """The way to the platform: trust, proxies, and silence about the exporter's own requests."""
 
 import base64
+import contextlib
 import datetime
 import ipaddress
 import logging
@@ -215,12 +216,10 @@ def tunnel(server: RawServer, sock: socket.socket) -> None:
         sock.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
 
         def copy(source: socket.socket, sink: socket.socket) -> None:
-            try:
+            with contextlib.suppress(OSError):
                 while data := source.recv(65536):
                     sink.sendall(data)
-            except OSError:
-                pass
-            finally:
+            with contextlib.suppress(OSError):  # the other direction may have ended it before
                 far.shutdown(socket.SHUT_RDWR)
 
         back = threading.Thread(target=copy, args=(far, sock), daemon=True)

@@ -43,7 +43,7 @@ def test_children_stand_under_their_parent_by_start_time() -> None:
     spans = [span("b", "3" * 16, "1" * 16, at=3), span("a", "2" * 16, "1" * 16, at=2), span("root", "1" * 16)]
     lines = [line.rstrip() for line in printed({"spans": spans}).splitlines()]
     assert lines == [
-        f"trace {TRACE}  2026-03-01T10:00:00.000000000Z  3 spans",
+        f"trace {TRACE}  2026-03-01 10:00:00.000  3 spans",
         "└── root  12.35 ms",
         "    ├── a  12.35 ms",
         "    └── b  12.35 ms",

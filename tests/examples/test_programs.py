@@ -139,8 +139,8 @@ def test_celery(start: Start, platform: Any, tmp_path: Path) -> None:
     worker.stop()
     spans = platform.spans("thumbnails")
     assert names(spans) == [
-        *["apply_async/celery_app.thumbnail"] * 3,
-        *["run/celery_app.thumbnail"] * 3,
+        *["apply_async/thumbnail"] * 3,
+        *["run/thumbnail"] * 3,
         "upload",
     ], worker.output
     assert len(trees(spans)) == 1

@@ -13,6 +13,7 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
+_TO_MILLISECONDS = len("2026-03-01T10:00:00.000")
 _LONGEST = 200  # characters shown of one text
 
 
@@ -77,7 +78,8 @@ def _draw_trace(trace_id: str, nodes: list[_Node], levels: int) -> Tree:
     services = {_attributes(node.span).get("service.name") for node in nodes}
     title = Text("trace ", style="bold")
     title.append(plain(trace_id) or "without an id", style="cyan")
-    title.append(f"  {plain(min(node.start for node in nodes))}", style="dim")
+    started = plain(min(node.start for node in nodes))[:_TO_MILLISECONDS].replace("T", " ")
+    title.append(f"  {started}", style="dim")
     title.append(f"  {len(nodes)} span{'' if len(nodes) == 1 else 's'}", style="dim")
     tree = Tree(title, guide_style="dim")
     waiting = [(tree, node, 1) for node in reversed(roots)]
@@ -161,7 +163,9 @@ def _duration(span: Mapping[str, Any]) -> str:
     duration = span.get("duration")
     if isinstance(duration, bool) or not isinstance(duration, (int, float)):
         return "? ms"
-    return f"{duration / 1000:.2f} s" if duration >= 1000 else f"{duration:.2f} ms"
+    if duration >= 1000:
+        return f"{duration / 1000:.2f} s"
+    return f"{duration:.2f} ms" if duration >= 1 else f"{duration:.3f} ms"
 
 
 def _events(span: Mapping[str, Any]) -> Iterator[Text]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -217,10 +216,13 @@ def _run_locally(command: list[str], environ: dict[str, str], *, stay: bool) -> 
     with LocalPlatform(key=_launch.LOCAL_KEY, port=port) as platform:
         _say(f"no VERSORI_ credentials are set: the flows are at {platform.url}")
         status = _launch.run_child(command, {**environ, **_launch.local_credentials(platform.url)})
-        _say_flows(platform)
-        if stay:
-            _say(f"the page stays at {platform.url} until Ctrl-C")
-            _wait_for_interrupt()
+        # The status is the program's own, whenever the Ctrl-C comes.
+        with contextlib.suppress(KeyboardInterrupt):
+            _say_flows(platform)
+            if stay:
+                _say(f"the page stays at {platform.url} until Ctrl-C")
+            while stay:
+                time.sleep(1.0)  # a wait without end misses a signal that comes as it begins
     return status
 
 
@@ -231,11 +233,6 @@ def _say_flows(platform: LocalPlatform) -> None:
         _say(f"{spans} span{'' if spans == 1 else 's'} in the flow {name!r}")
     if not platform.names():
         _say("no span arrived")
-
-
-def _wait_for_interrupt() -> None:
-    with contextlib.suppress(KeyboardInterrupt):
-        signal.pause()
 
 
 def _at_terminal() -> bool:

@@ -28,8 +28,8 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-# Numbers stay text: a foreign number of 4,300 digits raises when it is converted, and none is needed here.
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+# An integer of 4,300 digits raises when it is converted, a float never does; neither is looked at here.
+_DECODER = json.JSONDecoder(parse_int=float, parse_constant=_refuse_constant)
 
 
 class UnreadableFlow(ValueError):  # noqa: N818 - it is an outcome, met with match
@@ -212,7 +212,8 @@ def _spans(walk: _Members, at: int) -> Iterator[StoredSpan]:
 def _span(value: Any, body: bytes) -> StoredSpan:
     span = value if isinstance(value, dict) else {}
     trace_id, span_id = _ids(span.get("spanContext"))
-    key = (trace_id, span_id) if trace_id and span_id else ("", blake2b(body, digest_size=16).hexdigest())
+    usable = trace_id.strip("0") and span_id.strip("0")
+    key = (trace_id, span_id) if usable else ("", blake2b(body, digest_size=16).hexdigest())
     parents = (span.get("parentSpanContext"), span.get("parentSpanContenxt"))
     return StoredSpan(
         key,

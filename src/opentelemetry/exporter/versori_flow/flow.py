@@ -120,6 +120,7 @@ class Flow:
         self._retry_at = -_FOREVER
         # What there is to do beside pending spans.
         self._rewrite = False
+        self._rewriting = False
         self._check_at: float | None = None
         self._checks = 0
         self._search: Search | None = None
@@ -148,7 +149,8 @@ class Flow:
         Returns:
             A mark for `settled`.
         """
-        room = self._policy.max_bytes - self.window.overhead
+        # Of the limit that a 413 taught, if any: all the others would have to leave for a span beyond it.
+        room = self.window.max_bytes - self.window.overhead
         for span in spans:
             if len(span.body) > room:
                 self.handed_over += 1
@@ -176,15 +178,20 @@ class Flow:
             # A span that the platform has, or may have by the time the answer is here, must leave there too.
             if key in self._base or self.busy:
                 self._rewrite = True
+                self._mark += 1
         return taken
 
     def give(self, entries: Iterable[tuple[Entry, int]]) -> int:
         """Takes spans that another flow gave up; returns a mark for `settled`."""
         for entry, latest_end in entries:
-            self.handed_over += 1
             self._never_adopt.pop(entry.key, None)
+            here = self.window.get(entry.key)
+            if here is not None and here.origin is Origin.OWN:
+                continue  # a newer text of it came here first
+            self.handed_over += 1
             self.window.restore(entry, latest_end)
         self._mark += 1
+        self._checks = 0
         self._trim()
         return self._mark
 
@@ -196,16 +203,22 @@ class Flow:
 
     def squeeze(self, max_bytes: int) -> None:
         """Makes the window smaller this once: all windows together hold too much."""
-        before, self.window.max_bytes = self.window.max_bytes, max_bytes
+        before, spans = self.window.max_bytes, self.window.spans
+        self.window.max_bytes = max_bytes
         self._trim()
         self.window.max_bytes = before
+        if self.window.spans == spans == 1:
+            (entry,) = self.window
+            self.window.remove(entry)
+            if entry.pending:
+                self._lose(1, DropReason.WINDOW_FULL, self.last_error or "")
 
     # -- what the courier asks -----------------------------------------------------------------------------
 
     @property
     def in_trouble(self) -> bool:
         """True when the last attempt failed, or what the platform refused is still searched for."""
-        return self.failures > 0 or self._search is not None
+        return self.failures > 0 or self._searching()
 
     @property
     def lost(self) -> int:
@@ -219,7 +232,7 @@ class Flow:
 
     def settled(self, mark: int) -> bool:
         """True when everything up to that mark is delivered or dropped."""
-        return self._settled_mark >= mark or not self.window.pending
+        return self._settled_mark >= mark or not (self.window.pending or self._rewrite or self.busy)
 
     def verdict(self, mark: int, lost: int, now: float) -> bool | None:
         """Whether what was handed over at `mark` is delivered, or only waits for its pacing interval.
@@ -251,7 +264,7 @@ class Flow:
             return now
         if self.failures:
             return self._retry_at
-        if self._search is not None:
+        if self._searching():
             return now
         if self.window.pending or self._rewrite:
             return now if self._half_full() else self._paced_until
@@ -274,6 +287,8 @@ class Flow:
         """Takes the answer to a step; returns the next one, or None when the attempt is over."""
         if isinstance(answer, Stored | Absent | Found | StoredFlow):
             self._last_success = now
+        if isinstance(step, Write) and not isinstance(answer, Stored):
+            self._rewrite |= self._rewriting
         match answer:
             case Stored():
                 return self._stored(answer, now)
@@ -297,6 +312,9 @@ class Flow:
             # It may have been applied all the same.
             self._base.update(entry.key for entry in self._body)
             self._digest = None
+            if not self._policy.merge and len(self._base) > _REMEMBERED_KEYS:
+                # No read ever replaces it here, and an outage may be long; what has left can't move.
+                self._base = {key for key in self._base if key in self.window}
         self._fail(answer, now)
         return None
 
@@ -309,9 +327,10 @@ class Flow:
     def close(self, now: float) -> None:
         """The exporter ends: deliver at once, read back, and try again only where that has a chance."""
         self._closing = True
-        self._tries_left = 1 if self.in_trouble else 3
+        # The attempt under way, which may fail any moment, is not the one that is still to come.
+        self._tries_left = (1 if self.in_trouble else 3) + self.busy
         if self._policy.merge and self._exists and any(e.origin is Origin.OWN for e in self.window):
-            self._checks = 0
+            self._checks = 0 if self.window.pending or self._rewrite else 1
             self._check_at = now
         self.hurry(now)
 
@@ -329,7 +348,7 @@ class Flow:
         due = self.due(now)
         if self.busy:
             state = "busy"
-        elif self._search is not None:
+        elif self._searching():
             state = "searching"
         elif self.failures and self._has_work():
             state = "backing off"
@@ -373,13 +392,13 @@ class Flow:
         if not (self._carried or self._rewrite or self._search):
             self._over()
             return None
-        if not (entries or self._exists or self._base):
+        if not (entries or self._exists or self._base or self._search):
             # All spans moved to another flow before this one was ever written: there is nothing to empty.
             self._rewrite = False
             self._over()
             return None
         self._body = entries
-        self._rewrite = False
+        self._rewriting, self._rewrite = self._rewrite, False
         self._paced_until = now + self._policy.min_interval
         return Write(self.name, Body(self._head, [entry.body for entry in entries]))
 
@@ -406,7 +425,7 @@ class Flow:
             return
         took = now - self._begun
         if self._closing:
-            alone = all(entry.origin is Origin.OWN for entry in self.window)
+            alone = not self._others_seen and all(entry.origin is Origin.OWN for entry in self.window)
             self._check_at = now if alone else now + self._policy.uniform(1, 3) * took
         elif self._others_seen:
             self._check_at = now + max(self._policy.min_interval, self._policy.uniform(1, 3) * took)
@@ -467,8 +486,7 @@ class Flow:
             if verdict is Verdict.GIVE_UP:
                 self._fail(answer, now)
                 return None
-        self._paced_until = now
-        self._over()
+        self._try_again(now)
         return None
 
     def _conclude(self, search: Search, verdict: Verdict, message: str) -> None:
@@ -488,17 +506,24 @@ class Flow:
         if largest is None or (len(self._body) == 1 and not largest.pending):
             self._fail(answer, now)
             return None
-        if largest.pending and (len(self._body) == 1 or 2 * len(largest.body) > size):
+        known, room = self._largest_accepted, size - self.window.overhead
+        too_large_alone = 2 * len(largest.body) > room and self.window.overhead + len(largest.body) > known
+        if largest.pending and (len(self._body) == 1 or too_large_alone):
             if self.window.get(largest.key) is largest:
                 self.window.remove(largest)
                 self._lose(1, DropReason.TOO_LARGE, answer.message)
         else:
-            known = self._largest_accepted
-            self.window.max_bytes = known if size // 2 < known < size else size // 2
+            # Of the spans' part: the other members do not get smaller.
+            half = size - room // 2
+            self.window.max_bytes = known if half < known < size else half
             self._trim()
-        self._paced_until = now
-        self._over()
+        self._try_again(now)
         return None
+
+    def _try_again(self, now: float) -> None:
+        # The attempt was no success, but taught something: failures go on counting, the next is due at once.
+        self.busy = False
+        self._paced_until = self._retry_at = now
 
     def _fail(self, answer: Reading, now: float) -> None:
         self.busy = False
@@ -516,7 +541,7 @@ class Flow:
 
     def _over(self) -> None:
         self.busy = False
-        self._conflicts = 0
+        self._urgent &= self._has_work()
         if self.failures:
             self.failures = 0
             self.report.recovered(self.window.pending)
@@ -525,6 +550,9 @@ class Flow:
 
     def _has_work(self) -> bool:
         return bool(self.window.pending or self._rewrite) or self._check_at is not None
+
+    def _searching(self) -> bool:
+        return self._search is not None and self.window.pending > 0
 
     def _half_full(self) -> bool:
         window = self.window
@@ -545,14 +573,25 @@ class Flow:
         lost = self.window.trim()
         if lost:
             self._lose(len(lost), DropReason.WINDOW_FULL, self.last_error or "" if self.failures else "")
+        if self.window.spans == 1:
+            # The flow's other members may have grown: what the platform has leaves no room even for one.
+            (entry,) = self.window
+            room = self._policy.max_bytes - self.window.overhead
+            if len(entry.body) > room:
+                self.window.remove(entry)
+                if entry.pending:
+                    self._lose(1, DropReason.TOO_LARGE, f"{len(entry.body)} bytes where {room} may be")
 
     def _refuse(self, entries: Sequence[Entry], message: str) -> None:
-        for entry in entries:
+        # What left the window while the body was under way is counted already, or is another flow's.
+        here = [entry for entry in entries if self.window.get(entry.key) is entry]
+        for entry in here:
             self.window.remove(entry)
             self._banish(entry.key)
             if not entry.pending:
                 self.delivered -= 1
-        self._lose(len(entries), DropReason.REFUSED, message)
+        if here:
+            self._lose(len(here), DropReason.REFUSED, message)
 
     def _lose(self, count: int, reason: DropReason, detail: str) -> None:
         self.dropped[reason.value] += count

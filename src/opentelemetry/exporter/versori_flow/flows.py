@@ -72,6 +72,8 @@ class Flows:
         self._gone = Totals(0, 0, 0, {})
         # What flows that have left memory had counted; it is counted on when they come back.
         self._former: OrderedDict[str, FlowStatus] = OrderedDict()
+        # What they had to say, and had not said yet.
+        self._last_words: list[Notice] = []
 
     def __iter__(self) -> Iterator[Flow]:
         return iter(self._flows.values())
@@ -191,7 +193,8 @@ class Flows:
 
     def notices(self, now: float, last: bool) -> list[Notice]:
         """The lines to log now; with `last` nothing is kept for later."""
-        return [notice for flow in self for notice in flow.report.take(now, last)]
+        words, self._last_words = self._last_words, []
+        return words + [notice for flow in self for notice in flow.report.take(now, last)]
 
     def totals(self) -> Totals:
         """Spans over all flows, those that have left memory included."""
@@ -221,6 +224,7 @@ class Flows:
             if flow.idle and flow.name not in touched:
                 del self._flows[flow.name]
                 size -= flow.window.size
+                self._last_words += flow.report.take(0.0, last=True)
                 former = self._former[flow.name] = flow.status(0.0)
                 self._gone = add_up([self._gone, _count(former, 1)])
                 if len(self._former) > _REMEMBERED_STATUSES:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .flow_names import flow_name_template
 from .span import EncodedSpan, Move, Routed
@@ -35,35 +35,39 @@ class DefaultFlow:
     def __init__(self, flow_name: str | Callable[[ReadableSpan], str]) -> None:
         self._ask = flow_name if callable(flow_name) else None
         self._render = flow_name_template(flow_name if isinstance(flow_name, str) else "{service.name}")
+        self._complained = False
         # A resource's own hash is the hash of its JSON: slow. It is kept with its name, or its id might be
         # given to another one.
         self._names: dict[int, tuple[Resource, str]] = {}
+        self._complained: set[str] = set()
 
     def __call__(self, span: ReadableSpan) -> str:
-        """The name; the template's, `{service.name}` by default, where the callable fails or gives none."""
-        if self._ask is not None:
-            try:
+        """The name; that of `{service.name}` where the callable raises or gives none. Nothing is raised."""
+        try:
+            if self._ask is not None:
                 name = str(self._ask(span) or "").strip()
-            except Exception as error:  # noqa: BLE001 - it is the user's code, called on the application's thread
-                _complain(type(error).__name__)
-                name = ""
-            if name:
-                return name
-        resource = span.resource
+                if name:
+                    return name
+            return self._of_resource(span.resource)
+        except Exception as error:  # noqa: BLE001 - the user's code, or no span at all
+            if not self._complained:
+                self._complained = True
+                logger.warning(
+                    "flow_name raised %s: such spans go to the flow of their service's name", type(error).__name__
+                )
+            return self._of_resource(getattr(span, "resource", None))
+
+    def _of_resource(self, resource: Resource | None) -> str:
+        if resource is None:
+            return self._render({})
         known = self._names.get(id(resource))
         if known is not None and known[0] is resource:
             return known[1]
         if len(self._names) >= _REMEMBERED_RESOURCES:
             self._names.clear()
-        name = self._render(resource.attributes if resource is not None else {})
+        name = self._render(resource.attributes)
         self._names[id(resource)] = (resource, name)
         return name
-
-
-def _complain(reason: str) -> None:
-    logger.warning(
-        "the callable given as flow_name raised %s; the flow's name is {service.name} for such spans", reason
-    )
 
 
 class _Known(NamedTuple):
@@ -74,12 +78,12 @@ class _Known(NamedTuple):
 
 
 class _Trace:
-    __slots__ = ("spans", "waiting")
+    __slots__ = ("heirs", "spans")
 
     def __init__(self) -> None:
         self.spans: dict[str, _Known] = {}
-        # Spans without a name, by their parent: what they inherit is known when the parent's name is.
-        self.waiting: dict[str, list[str]] = {}
+        # Spans without a name of their own, by their parent: they inherit what it learns, or learns anew.
+        self.heirs: dict[str, dict[str, None]] = {}
 
 
 class Router:
@@ -106,12 +110,26 @@ class Router:
         """
         routed: list[Routed] = []
         moves: list[Move] = []
+        new: set[Key] = set()
         for span, default in spans:
-            routed.append(Routed(self._route(span, default, moves), span))
+            routed.append(Routed(self._route(span, default, moves, new), span))
+        if moves:
+            # A span goes to its last flow at once, where the spans that tell of it came together with it: on
+            # the way through another one it would push out what is there.
+            last = {(move.trace_id, move.span_id): move.target for move in moves}
+            routed = [Routed(last.get((span.trace_id, span.span_id), flow), span) for flow, span in routed]
+            first: dict[Key, Move] = {}
+            for move in moves:
+                first.setdefault((move.trace_id, move.span_id), move)
+            moves = [
+                Move(move.source, last[key], *key)
+                for key, move in first.items()
+                if key not in new and move.source != last[key]
+            ]
         self._forget()
         return routed, moves
 
-    def _route(self, span: EncodedSpan, default: str, moves: list[Move]) -> str:
+    def _route(self, span: EncodedSpan, default: str, moves: list[Move], new: set[Key]) -> str:
         trace_id, span_id, parent_id, *_, name = span
         trace = self._traces.get(trace_id)
         if trace is None:
@@ -121,17 +139,21 @@ class Router:
         before = trace.spans.get(span_id)
         if before is None:
             self._spans += 1
-        if name is None and parent_id is not None:
-            parent = trace.spans.get(parent_id)
-            name = parent.name if parent is not None else None
+            new.add((trace_id, span_id))
+        if parent_id is not None:
+            if name is not None:
+                if before is not None and parent_id in trace.heirs:
+                    trace.heirs[parent_id].pop(span_id, None)
+            else:
+                trace.heirs.setdefault(parent_id, {})[span_id] = None
+                parent = trace.spans.get(parent_id)
+                name = parent.name if parent is not None else None
         known = _Known(name if name is not None else default, name)
         if before is not None and before.flow != known.flow:
             moves.append(Move(before.flow, known.flow, trace_id, span_id))
         trace.spans[span_id] = known
         if name is not None:
             _tell_descendants(trace, trace_id, span_id, name, moves)
-        elif parent_id is not None:
-            trace.waiting.setdefault(parent_id, []).append(span_id)
         return known.flow
 
     def _forget(self) -> None:
@@ -145,21 +167,21 @@ class Router:
             for span_id in list(trace.spans)[: len(trace.spans) // 2 + 1]:
                 del trace.spans[span_id]
                 self._spans -= 1
-            trace.waiting = {
+            trace.heirs = {
                 parent: left
-                for parent, children in trace.waiting.items()
-                if (left := [child for child in children if child in trace.spans])
+                for parent, heirs in trace.heirs.items()
+                if (left := {heir: None for heir in heirs if heir in trace.spans})
             }
 
 
 def _tell_descendants(trace: _Trace, trace_id: str, span_id: str, name: str, moves: list[Move]) -> None:
     ancestors = [span_id]
     while ancestors:
-        for child in trace.waiting.pop(ancestors.pop(), ()):
-            known = trace.spans.get(child)
-            if known is None or known.name is not None:
+        for heir in trace.heirs.get(ancestors.pop(), ()):
+            known = trace.spans[heir]
+            if known.name == name:
                 continue
             if known.flow != name:
-                moves.append(Move(known.flow, name, trace_id, child))
-            trace.spans[child] = _Known(name, name)
-            ancestors.append(child)
+                moves.append(Move(known.flow, name, trace_id, heir))
+            trace.spans[heir] = _Known(name, name)
+            ancestors.append(heir)

@@ -1,0 +1,67 @@
+"""The key appears nowhere but in the Authorization header."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import traceback
+
+import pytest
+
+from opentelemetry.exporter.versori_flow import ConfigurationError, VersoriFlowSpanExporter
+from tests.conftest import KEY
+from tests.test_delivery import ended_spans
+
+HEADER = "a-header-of-its-own-0815"
+
+
+def look_everywhere(exporter: VersoriFlowSpanExporter, caplog: pytest.LogCaptureFixture) -> str:
+    """All that anybody could print: logs with their arguments, reprs of every object of ours, status."""
+    ours = [
+        thing
+        for thing in gc.get_objects()
+        if str(type(thing).__module__).startswith("opentelemetry.exporter.versori_flow")
+        and ".server" not in str(type(thing).__module__)
+    ]
+    texts = [repr(thing) for thing in ours] + [repr(exporter), repr(exporter.status()), repr(vars(exporter))]
+    texts += [record.getMessage() + repr(record.args) for record in caplog.records]
+    texts += [str(record.exc_info) for record in caplog.records if record.exc_info]
+    return "\n".join(texts)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        f"status=400,message=your key {KEY} is bad",
+        f"status=401,message=Bearer {KEY} {HEADER}",
+        f"status=413,message={KEY}",
+        f"status=503,message=key={KEY}",
+        f"status=302,location=http://127.0.0.1:1/{KEY}",
+        f"status=500,body=<html>{KEY}</html>",
+        "reset",
+    ],
+    ids=["400", "401", "413", "503", "302", "html", "reset"],
+)
+def test_an_echoed_key_is_not_shown(platform, make_exporter, make_provider, caplog, fault):
+    """Not at DEBUG, not in status, not in a repr, also when the platform's error echoes it."""
+    caplog.set_level(logging.DEBUG)
+    platform.fault(fault)
+    exporter = make_exporter(headers={"X-Own": HEADER})
+    exporter.export(ended_spans(make_provider().get_tracer("test"), 3))
+    platform.wait_for(lambda running: len(running.requests) >= 1)
+    exporter.force_flush(500)
+    shown = look_everywhere(exporter, caplog)
+    assert KEY not in shown
+    assert HEADER not in shown
+
+
+def test_a_wrong_setting_does_not_show_the_key():
+    """The one error that lists every problem names variables, not values."""
+    with pytest.raises(ConfigurationError) as caught:
+        VersoriFlowSpanExporter(
+            api_key=KEY + "\n\x00", organisation_id=KEY, project_id=KEY, base_url=f"http://{KEY}@example.com"
+        )
+    shown = "".join(traceback.format_exception(caught.value))
+    assert KEY not in shown
+    for variable in ("VERSORI_API_KEY", "VERSORI_ORGANISATION_ID", "VERSORI_PROJECT_ID", "VERSORI_API_BASE_URL"):
+        assert variable in str(caught.value)
