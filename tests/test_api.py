@@ -16,7 +16,6 @@ from email.utils import formatdate
 from types import SimpleNamespace
 
 import pytest
-from raw_server import RawServer, Step, answer, cut, drip, hold, play, pour, reset
 
 from opentelemetry.exporter.versori_flow.api import (
     Absent,
@@ -32,6 +31,7 @@ from opentelemetry.exporter.versori_flow.api import (
     Unreadable,
 )
 from opentelemetry.exporter.versori_flow.refusal import shown
+from tests.raw_server import RawServer, Step, answer, cut, drip, hold, play, pour, reset
 
 KEY = "key-4f9a8c7e1b"
 ORGANISATION, PROJECT = "01ARZ3NDEKTSV4RRFFQ69G5FAV", "01BX5ZZKBKACTAV9WEVGEMMVRZ"

@@ -25,12 +25,12 @@ from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled,
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from raw_server import RawServer, answer, cut, hold, play
-from test_api import KEY, LATE, LONG, SHORT, Key, client, soon
 
 from opentelemetry import context
 from opentelemetry.exporter.versori_flow.api import Found, Misconfigured, Stored, TooLarge, Unavailable
 from opentelemetry.exporter.versori_flow.proxies import proxy_for
+from tests.raw_server import RawServer, answer, cut, hold, play
+from tests.test_api import KEY, LATE, LONG, SHORT, Key, client, soon
 
 # Trust
 
@@ -76,7 +76,23 @@ class Authority:
             .not_valid_after(now + datetime.timedelta(hours=1))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(here, critical=False)
+            # Python 3.13 verifies strictly (RFC 5280): without these no chain is a chain.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
         )
+        if authority:
+            may = dict.fromkeys(
+                (
+                    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
+                    "key_agreement", "encipher_only", "decipher_only",
+                ),
+                False,
+            )  # fmt: skip
+            builder = builder.add_extension(
+                x509.KeyUsage(key_cert_sign=True, crl_sign=True, **may), critical=True
+            )
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     def _write(self, name: str, pem: bytes) -> str:

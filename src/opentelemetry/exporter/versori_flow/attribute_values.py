@@ -25,10 +25,7 @@ _CUT = '"..."'  # stands for what is beyond the two
 
 def literal(value: object) -> str:
     """A value as JSON; never raises."""
-    try:
-        return WRITERS.get(type(value), _other)(value)
-    except Exception:  # noqa: BLE001 - an unhashable type
-        return _described(value)
+    return (_find(WRITERS, type(value)) or _other)(value)
 
 
 def text(value: object) -> str:
@@ -80,7 +77,7 @@ def _sequence(value: Sequence[Any]) -> str:
         return _container(value)
     try:
         return quote(f"[{','.join([_PLAIN[type(item)](item) for item in value])}]")
-    except KeyError:
+    except (KeyError, TypeError):  # an item of another type, or of one that is unhashable
         return _container(value)
 
 
@@ -110,6 +107,13 @@ WRITERS: dict[type, Callable[[Any], str]] = {
 }
 
 
+def _find(writers: dict[type, Callable[[Any], str]], kind: type) -> Callable[[Any], str] | None:
+    try:
+        return writers.get(kind)
+    except TypeError:  # an unhashable type
+        return None
+
+
 def _nested(value: Any, depth: int, entries: Iterator[int]) -> str:
     """A value within JSON text.
 
@@ -119,16 +123,18 @@ def _nested(value: Any, depth: int, entries: Iterator[int]) -> str:
         entries: Gives one item for each entry that may still be written, over all depths.
     """
     kind = type(value)
-    if kind in _PLAIN:
-        return _PLAIN[kind](value)
+    write = _find(_PLAIN, kind)
+    if write is not None:
+        return write(value)
     container = _container_type(kind)
     if container is None:
         return _scalar(value)
     if depth > _MAX_DEPTH:
         return _CUT
     try:
-        write: Callable[..., str] = _nested_map if container is Mapping else _nested_sequence
-        return write(value, depth, entries)
+        if container is Mapping:
+            return _nested_map(value, depth, entries)
+        return _nested_sequence(value, depth, entries)
     except Exception:  # noqa: BLE001 - it can't be read to its end
         return _described(value)
 

@@ -7,10 +7,12 @@ other.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
 from .api import FlowsApi, Unavailable
@@ -95,6 +97,7 @@ class Courier(Generic[WorkT]):
         timeout: Seconds for one attempt.
         warm_up: Does what is slow the first time (imports); called on the courier's thread.
         telemetry: The exporter's metrics; None: switched off.
+        turn: What is held during an attempt, given its first step and its deadline; None: nothing.
     """
 
     def __init__(
@@ -104,12 +107,14 @@ class Courier(Generic[WorkT]):
         timeout: float,
         warm_up: Callable[[], object],
         telemetry: Telemetry | None = None,
+        turn: Callable[[Any, float], AbstractContextManager[object]] | None = None,
     ) -> None:
         self._work = work
         self._api = api
         self._timeout = timeout
         self._warm_up = warm_up
         self._telemetry = telemetry
+        self._turn = turn
         self._lock = threading.Lock()
         # Workers wait for work, whoever handed spans over waits for an outcome.
         self._to_do = threading.Condition(self._lock)
@@ -283,18 +288,28 @@ class Courier(Generic[WorkT]):
         self._wakes_at = _FOREVER
         self._idle -= 1
 
-    def _carry(self, job: Job | None, deadline: float) -> None:
-        """Makes one attempt at a flow, step by step."""
+    def _carry(self, job: Job, deadline: float) -> None:
+        """Makes one attempt at a flow."""
+        deadline = min(deadline, self._last_call, time.monotonic() + self._timeout)
+        with contextlib.ExitStack() as held:
+            if self._turn is not None:
+                try:
+                    held.enter_context(self._turn(job, deadline))
+                except BaseException:
+                    self._interrupted(job)
+                    raise
+            self._go_through(job, deadline)
+
+    def _go_through(self, first: Job, deadline: float) -> None:
         begun = time.monotonic()
-        deadline = min(deadline, self._last_call, begun + self._timeout)
+        job: Job | None = first
         while job is not None:
             try:
                 answer = job.perform(self._api, deadline)
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end the worker, or stay unsaid
                 answer = Unavailable("error", type(error).__name__, None, answered=False)
             except BaseException:
-                # Ctrl-C on the thread that waits at exit: the flow must not look busy for ever.
-                self._feed(job, Unavailable("error", "interrupted", None, answered=False))
+                self._interrupted(job)
                 raise
             following = self._feed(job, answer)
             if self._telemetry is not None:
@@ -303,6 +318,10 @@ class Courier(Generic[WorkT]):
                 if following is None:
                     self._telemetry.attempt(time.monotonic() - begun, error_type)
             job = following
+
+    def _interrupted(self, job: Job) -> None:
+        # Ctrl-C on the thread that waits at exit: the flow must not look busy for ever.
+        self._feed(job, Unavailable("error", "interrupted", None, answered=False))
 
     def _feed(self, job: Job, answer: Any) -> Job | None:
         with self._lock:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -50,9 +51,9 @@ _MAX_SHARED = 256  # combinations of resource, kind and scope that are kept
 _MAX_SHARED_TEXT = 4096  # characters of what one of them adds to each of its spans
 _EPOCH = datetime(1970, 1, 1)
 _UNSET, _ERROR = StatusCode.UNSET, StatusCode.ERROR
-_KIND_NAMES = {
-    id(kind): kind.name.lower() for kind in SpanKind
-}  # by id: an enum member's hash is Python code
+# By id, as the hash of an enum's member is Python code.
+_KIND_NAMES = {id(kind): kind.name.lower() for kind in SpanKind}
+_CODE_MEMBERS = {id(code): f'"otel.status_code":"{code.name}"' for code in StatusCode}
 _FLAGS = {flags: str(flags) for flags in range(256)}
 
 
@@ -145,17 +146,17 @@ class SpanEncoder:
         if found is not None and found[0]() is resource:
             return found[1]
         values = {"span.kind": quote(_KIND_NAMES[id(kind)])}
-        if scope_name:
-            values["otel.scope.name"] = quote(scope_name)
-        if scope_version:
-            values["otel.scope.version"] = quote(scope_version)
+        for name, value in ("otel.scope.name", scope_name), ("otel.scope.version", scope_version):
+            if value is not None and value != "":
+                values[name] = quote(value)
         values.update(self._from_resource(resource))
         members = {name: f"{quote(name)}:{value}" for name, value in values.items()}
         shared = _Shared(frozenset(members), members, ",".join(members.values()))
-        if resource is not None and len(shared.joined) <= _MAX_SHARED_TEXT:
+        if len(shared.joined) <= _MAX_SHARED_TEXT:
             if len(self._shared) >= _MAX_SHARED:
                 self._shared.clear()
-            self._shared[key] = weakref.ref(resource), shared
+            with suppress(TypeError):  # None, for one, takes no weak reference
+                self._shared[key] = weakref.ref(resource), shared
         return shared
 
     def _from_resource(self, resource: Any) -> Iterator[tuple[str, str]]:
@@ -300,9 +301,10 @@ def _rare_members(
     """What most spans do not have: JSON members by attribute name."""
     members = {}
     if status.status_code is not _UNSET:
-        members["otel.status_code"] = f'"otel.status_code":"{status.status_code._name_}"'
-        if status.description:
-            members["otel.status_description"] = f'"otel.status_description":{quote(status.description)}'
+        members["otel.status_code"] = _CODE_MEMBERS[id(status.status_code)]
+        description = status.description
+        if description is not None and description != "":
+            members["otel.status_description"] = f'"otel.status_description":{quote(description)}'
     if trace_state is not DEFAULT_TRACE_STATE and (state := _trace_state(trace_state)):
         members["otel.trace_state"] = f'"otel.trace_state":{quote(state)}'
     if links:

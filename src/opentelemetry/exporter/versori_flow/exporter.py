@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 import random
+import sys
+import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from . import children
 from .api import FlowsApi
 from .courier import Courier
 from .credentials import Credentials
@@ -22,6 +26,7 @@ from .routing import DefaultFlow, Router
 from .settings import internal_metrics_enabled, load_settings, unknown_variables
 from .span import EncodedSpan, Unencodable
 from .telemetry import Telemetry, Totals
+from .turns import Turns
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -147,12 +152,17 @@ class VersoriFlowSpanExporter(SpanExporter):
                 lambda: method() if (method := totals()) is not None else None,
             )
         self._said_after_shutdown = False
+        self._ended = False
         self._said_unknown_service = False
         self._start_anew()
         if hasattr(os, "register_at_fork"):
             # Weak: the hook can't be taken back, and must not keep the exporter.
             method = weakref.WeakMethod(self._start_anew)
             os.register_at_fork(after_in_child=lambda: (start := method()) and start())
+        children.watch(self)
+        if "uwsgi" in sys.modules:
+            # It forks without the hooks, and a fork in the middle of the courier's imports is a child's end.
+            self._warm_up()
 
     def _start_anew(self) -> None:
         """Builds all that belongs to one process: at construction, and in each forked child.
@@ -175,6 +185,9 @@ class VersoriFlowSpanExporter(SpanExporter):
             backoff=wait_after,
             uniform=random.uniform,
         )
+        turns = Turns(settings.base_url, settings.organisation_id, settings.project_id)
+        before, self._turns = getattr(self, "_turns", turns), turns
+        before.abandon()
         router = Router(_ROUTED_WINDOWS * settings.max_spans)
         self._courier = Courier(
             Flows(policy, settings.max_flows, router.route),
@@ -182,12 +195,19 @@ class VersoriFlowSpanExporter(SpanExporter):
             settings.timeout,
             self._warm_up,
             self._telemetry,
+            (lambda step, deadline: turns.at(step.flow.name, deadline)) if policy.merge else None,
         )
         self._pid = os.getpid()
+        if self._ended:  # in a child of a process that had shut it down
+            self._courier.shutdown(0)
 
     def _warm_up(self) -> None:
-        wait_after(1)
-        self._api.open()
+        with children.forks_wait():
+            wait_after(1)
+            self._api.open()
+            # What the first requests would import.
+            for codec in ("idna", "utf-8-sig"):
+                codecs.lookup(codec)
 
     def _here(self) -> Courier[Flows]:
         # uWSGI forks without running the hooks.
@@ -272,7 +292,14 @@ class VersoriFlowSpanExporter(SpanExporter):
             timeout_millis: Milliseconds to take at most. An ordinary parameter: the SDK looks for it by name,
                 and passes what is left of its own time.
         """
-        self._here().shutdown(min(timeout_millis / 1000, self._settings.timeout))
+        self._ended = True
+        children.forget(self)
+        try:
+            self._here().shutdown(min(timeout_millis / 1000, self._settings.timeout))
+        except KeyboardInterrupt:
+            # At interpreter exit nobody can take it: it has ended the wait, and would be shown as a fault.
+            if threading.main_thread().is_alive():
+                raise
 
     def status(self) -> dict[str, FlowStatus]:
         """How every flow does, by its name: spans handed over, delivered, pending, dropped by reason."""

@@ -56,9 +56,10 @@ class BrokenError(Exception):
 class Reply:
     """An answer whose head is here, and whose body is still to be read."""
 
-    def __init__(self, response: httpcore.Response) -> None:
+    def __init__(self, response: httpcore.Response, broken: Callable[..., BrokenError]) -> None:
         self.status = response.status
         self._response = response
+        self._broken = broken
 
     def header(self, name: bytes) -> str:
         """Returns the first header of that (lower-case) name, or an empty text."""
@@ -72,7 +73,7 @@ class Reply:
         try:
             yield from self._response.iter_stream()
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is cut
-            raise BrokenError(*_named(error), answered=True) from None
+            raise self._broken(*_named(error), answered=True) from None
 
 
 class Transport:
@@ -124,9 +125,7 @@ class Transport:
         with self._counted(), _ours(deadline):
             response = self._send(request, deadline)
             try:
-                return consume(Reply(response))
-            except BrokenError as error:
-                raise self._broken(error.kind, error.message, answered=error.answered) from None
+                return consume(Reply(response, self._broken))
             finally:
                 response.close()
 
@@ -199,7 +198,12 @@ def _not_ours(_record: logging.LogRecord) -> bool:
 
 
 def _named(error: Exception) -> tuple[str, str]:
-    """Returns what failed, and in which words."""
+    """Returns what failed, and in which words; the error's frames are let go."""
+    inner: BaseException | None = error
+    while inner is not None:
+        # They hold the body, and under Python 3.13 in a cycle: until a collection, which may take long.
+        inner.__traceback__ = None
+        inner = inner.__context__
     exchange = running.exchange
     kind, message = "error", type(error).__name__
     if isinstance(error, httpcore.TimeoutException):

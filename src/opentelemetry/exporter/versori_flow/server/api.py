@@ -20,7 +20,7 @@ from opentelemetry.exporter.versori_flow.server.orders import Faults, Strike
 from opentelemetry.exporter.versori_flow.server.reading import Body
 from opentelemetry.exporter.versori_flow.server.validation import FlowValidator
 
-_SECRET = ("authorization", "cookie")
+_SCHEMES = ("bearer", "jwt")
 
 
 class Api:
@@ -138,7 +138,7 @@ class Api:
         given = key.strip().encode("latin-1", "replace")
         # Compared in constant time, and whatever the scheme is.
         same = hmac.compare_digest(given, self._key.encode("utf-8"))
-        if not same or scheme.lower() not in ("bearer", "jwt"):
+        if not same or scheme.lower() not in _SCHEMES:
             raise RefusedError(401, "unauthorized", "this API key is not accepted")
 
 
@@ -168,9 +168,12 @@ async def _gone_within(request: Request, seconds: float) -> bool:
 
 def _headers(request: Request) -> dict[str, str]:
     headers = dict(request.headers)
-    for name in _SECRET:
-        if name in headers:
-            headers[name] = headers[name].partition(" ")[0] + " ***" if name == "authorization" else "***"
+    if "cookie" in headers:
+        headers["cookie"] = "***"
+    if "authorization" in headers:
+        # Only what is known to be no key: without a scheme in front, the key is the first word.
+        scheme = headers["authorization"].partition(" ")[0]
+        headers["authorization"] = f"{scheme} ***" if scheme.lower() in _SCHEMES else "***"
     return headers
 
 

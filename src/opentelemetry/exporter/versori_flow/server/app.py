@@ -50,7 +50,8 @@ class _RawPath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope = {**scope, "path": scope["raw_path"].decode("latin-1")}
+            # With an application in the scope, what is not found is an exception and becomes an Error.
+            scope = {**scope, "path": scope["raw_path"].decode("latin-1"), "app": self}
         await self._app(scope, receive, send)
 
 

@@ -130,25 +130,27 @@ class Fault:
 
 
 def parse_fault(text: str, **options: object) -> Fault:
-    """Makes a fault of the words it is ordered with.
+    r"""Makes a fault of the words it is ordered with.
 
     Args:
         text: The kind and its options, e.g. ``"status=503,retry-after=2"``. A value with a comma in it goes
-            in double quotes.
+            in double quotes; ``\"`` is a quotation mark and ``\\`` a backslash.
         **options: More options, as in the text, with ``_`` for ``-``.
 
     Raises:
         FaultError: The text or an option says nothing that can be done.
     """
     lexer = shlex.shlex(text, posix=True)
-    lexer.whitespace, lexer.whitespace_split, lexer.commenters, lexer.escape = ",", True, "", ""
+    # An apostrophe is one, and no quotation mark.
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters, lexer.quotes = ",", True, "", '"'
     try:
         words = [word.strip() for word in lexer]
     except ValueError:
-        raise FaultError(f"fault {text!r}: a quotation mark is left open") from None
-    if not words:
+        raise FaultError(f"fault {text!r}: a quotation mark or backslash is left open") from None
+    if not any(words):
         raise FaultError(f"a fault needs a kind: one of {', '.join(_KINDS)}")
     kind, has_value, value = (part.strip() for part in words[0].partition("="))
+    kind = kind.replace("_", "-")
     if kind not in _KINDS:
         raise FaultError(f"fault {text!r}: there is no kind {kind!r}{_guess(kind, _KINDS)}")
     given: dict[str, object] = {}
@@ -188,9 +190,17 @@ def _guess(word: str, words: Iterable[str]) -> str:
 
 
 def _in_words(kind: str, own: str | None, given: dict[str, object]) -> str:
-    words = [kind if own not in given else f"{kind}={given[own]}"]
-    words += [f"{name.replace('_', '-')}={value}" for name, value in given.items() if name != own]
-    return ",".join(f'"{word}"' if "," in word else word for word in words)
+    words = [f"{kind}={_quoted(given[own])}" if own in given else kind]
+    words += [f"{name.replace('_', '-')}={_quoted(value)}" for name, value in given.items() if name != own]
+    return ",".join(words)
+
+
+def _quoted(value: object) -> str:
+    text = ";".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    if not {",", '"', "\\"}.intersection(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _converted(text: str, given: dict[str, object]) -> dict[str, Any]:
@@ -206,9 +216,9 @@ def _converted(text: str, given: dict[str, object]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    if not str(value):
+    if not (text := str(value).strip()):
         raise ValueError
-    return str(value)
+    return text
 
 
 def _whole(low: int, high: int | None = None) -> Callable[[Any], int]:

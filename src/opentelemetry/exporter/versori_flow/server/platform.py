@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
+from opentelemetry.exporter.versori_flow.server.access import is_loopback
 from opentelemetry.exporter.versori_flow.server.answers import RefusedError
 from opentelemetry.exporter.versori_flow.server.api import Api
 from opentelemetry.exporter.versori_flow.server.app import build
@@ -76,7 +77,7 @@ class LocalPlatform:
         self._flows = Flows(None if data is None else Path(data))
         validator = FlowValidator() if validate == "full" else None
         api = Api(self._flows, self._faults, self._journal, key, validator)
-        app = build(api, Control(self._faults), Pages(self._flows).routes())
+        app = build(api, Control(self._faults), Pages(self._flows, guarded=is_loopback(host)).routes())
         self._server = RunningServer(app, host, port)
 
     @property

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import threading
+from concurrent.futures import Future
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from starlette.types import ASGIApp
@@ -46,15 +48,20 @@ class RunningServer:
         return self._thread is not None
 
     def start(self) -> None:
-        """Listens; returns when connections are taken. A second call does nothing."""
+        """Listens; returns when connections are taken. A second call does nothing.
+
+        Raises:
+            OSError: Another process listens on the port by now.
+        """
         if self._thread is not None:
             return
-        listening = threading.Event()
-        self._thread = threading.Thread(
+        listening: Future[None] = Future()
+        thread = threading.Thread(
             target=self._run, args=(listening,), name="versori-local-platform", daemon=True
         )
-        self._thread.start()
-        listening.wait()
+        thread.start()
+        listening.result()
+        self._thread = thread
 
     def stop(self) -> None:
         """Ends at once, connections included; the port stays reserved, so that connections are refused."""
@@ -69,13 +76,19 @@ class RunningServer:
         self.stop()
         self._socket.close()
 
-    def _run(self, listening: threading.Event) -> None:
+    def _run(self, listening: Future[None]) -> None:
         # Under auto-instrumentation, serving a program's spans must not make more of them.
         context.attach(context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         with contextlib.closing(asyncio.new_event_loop()) as self._loop:
-            self._loop.run_until_complete(self._serve(listening))
+            try:
+                self._loop.run_until_complete(self._serve(listening))
+            except Exception as error:
+                if listening.done():
+                    raise
+                # Raised by start, on the thread that asked.
+                listening.set_exception(error)
 
-    async def _serve(self, listening: threading.Event) -> None:
+    async def _serve(self, listening: Future[None]) -> None:
         self._ending = asyncio.Event()
         loop = asyncio.get_running_loop()
         config = Config(self._app, log_config=None, lifespan="off", ws="none", proxy_headers=False)
@@ -84,29 +97,44 @@ class RunningServer:
         server = await loop.create_server(
             lambda: ConnectionProtocol(config, state, {}, loop), sock=self._socket, backlog=1024
         )
-        listening.set()
+        listening.set_result(None)
         await self._ending.wait()
-        # A server that dies: nothing more is taken, nothing more is sent.
+        # A server that dies: nothing more is taken, nothing more is sent. Connections that are being accepted
+        # come first: asyncio forgets their sockets, open, when it finds the server closed.
+        with contextlib.suppress(NotImplementedError):  # the loop of Windows has no readers
+            loop.remove_reader(self._socket)
+        await _abandon(state)
         address = self._socket.getsockname()
         server.close()
-        for connection in list(state.connections):
-            connection.transport.abort()
         # Bound without listening, the port refuses connections and nobody else can have it meanwhile.
         self._socket = _bound(*address[:2])
-        if tasks := set(state.tasks):
-            _, slow = await asyncio.wait(tasks, timeout=_LAST_WORDS)
-            for task in slow:
+
+
+async def _abandon(state: ServerState) -> None:
+    """Ends all connections, those included that are being accepted at this moment."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _LAST_WORDS
+    this = {asyncio.current_task()}
+    while state.connections or asyncio.all_tasks() - this:
+        for connection in list(state.connections):
+            connection.transport.abort()
+        if loop.time() > end:
+            for task in asyncio.all_tasks() - this:
                 task.cancel()
+            await asyncio.sleep(0)
+            return
+        await asyncio.sleep(0.001)
 
 
 def _bound(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
     bound = socket.socket(family, kind, protocol)
     try:
-        # Connections of before, which the kernel still keeps for a while, don't stand in the way.
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":
+            # Connections of before, which the kernel still keeps for a while, don't stand in the way.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except OSError:
         bound.close()

@@ -36,9 +36,10 @@ def serve(
         FaultError: A fault is not written as one.
     """
     try:
-        platform = LocalPlatform(key, data, faults, host, port)
+        platform = LocalPlatform(key, data, faults, host, port).start()
     except OSError as error:
-        raise SystemExit(f"the local platform can't start on {host} port {port}: {error}") from None
+        why = error.strerror or str(error)
+        raise SystemExit(f"the local platform can't start on {host} port {port}: {why}") from None
     with platform, _until_told() as told:
         if not is_loopback(host):
             print(

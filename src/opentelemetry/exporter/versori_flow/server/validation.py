@@ -52,7 +52,9 @@ class FlowValidator:
             raise RefusedError(400, "invalid_json", "the body is nested too deeply") from None
         if fields:
             path, text = fields[0]
-            message = f"the body is not a valid flow: {path or 'body'}: {text}"
+            message = (
+                f"the body is not a valid flow: {path}: {text}" if path else f"the body is not a flow: {text}"
+            )
             raise RefusedError(422, "validation_failed", message, fields)
 
     def _problems(self, document: Any) -> list[tuple[str, str]]:
@@ -96,7 +98,12 @@ def _field(prefix: str, error: Any) -> tuple[str, str]:
     message = str(error.message)
     if len(message) > _MOST_MESSAGE:
         message = message[:_MOST_MESSAGE] + "..."
-    return _path(prefix, error.absolute_path), message
+    path = _path(prefix, error.absolute_path)
+    if error.validator == "required":
+        # One error for each missing member, which is named at the beginning of the message only.
+        missing = [name for name in error.validator_value if message.startswith(repr(name))]
+        path = _path(path, missing[:1])
+    return path, message
 
 
 def _path(prefix: str, steps: Iterable[str | int]) -> str:

@@ -1,0 +1,166 @@
+"""Children, and ends of processes: nothing of the user's is needed for what is pending to be delivered then.
+
+    the program itself              `atexit`, after the provider's own: for a provider that nobody shuts down
+    a child of `os.fork`            the same, inherited
+    a child of `multiprocessing`    a finalizer: it ends by `os._exit`, before Python 3.13 without `atexit`
+    a child of Celery's prefork     the signal `worker_process_shutdown`: it ends by `os._exit`, and that is all
+
+Nothing is imported for this: who has not imported `multiprocessing` or Celery has no such children. They may
+be imported later than the exporter, so each child looks again when it begins, in the hook that every fork
+runs. A process that ends by `os._exit` of its own or by a signal runs nothing at all.
+
+And a fork waits while another thread imports for us: see `forks_wait`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+_LAST = -1000
+"""A finalizer's priority. Below those of the standard library, which end at -100."""
+
+_PARTS = ("multiprocessing", "billiard")
+"""Celery's `billiard` is a copy of `multiprocessing`."""
+
+_LONGEST_IMPORT = 5.0
+
+
+class Deliverer(Protocol):
+    """An exporter, as far as its end goes."""
+
+    def shutdown(self) -> None:
+        """Delivers what is pending, within its own bound, and ends."""
+
+
+_open: dict[int, Deliverer] = {}
+# Inherited by children, as are the registries that these names stand for.
+_registered: set[str] = set()
+_finalizer: tuple[int, Any] | None = None
+_imports = threading.RLock()
+
+
+def watch(exporter: Deliverer) -> None:
+    """Sees to it that the exporter is shut down when this process ends, and in each child at its end.
+
+    The exporter lives until then, or until `forget`: its last spans would be lost with it.
+    """
+    _open[id(exporter)] = exporter
+    _enlist()
+
+
+def forget(exporter: Deliverer) -> None:
+    """The exporter is shut down."""
+    _open.pop(id(exporter), None)
+
+
+def deliver(**_: object) -> None:
+    """Empties the SDK's queues into the exporters that are still open, and shuts these down."""
+    for exporter in list(_open.values()):
+        for processor in _queues_before(exporter):
+            processor.force_flush()
+        exporter.shutdown()
+
+
+def _queues_before(exporter: Deliverer) -> Iterator[Any]:
+    """The batch processors that hand over to the exporter: nothing else knows of all of them.
+
+    A provider need not be the global one. What every batch processor has is a live thread that runs a method
+    of its own.
+    """
+    for thread in threading.enumerate():
+        processor = getattr(getattr(thread, "_target", None), "__self__", None)
+        # Its first name is that of the SDK since 1.33.
+        following = getattr(processor, "_exporter", None) or getattr(processor, "span_exporter", None)
+        # One of another pid has a copy of the parent's queue and locks: uWSGI forks without the hooks.
+        if following is exporter and getattr(processor, "_pid", None) == os.getpid():
+            yield processor
+
+
+def _enlist() -> None:
+    for part in _PARTS:
+        util = sys.modules.get(f"{part}.util")
+        if util is None:
+            continue
+        if part not in _registered:
+            _registered.add(part)
+            # The child drops all finalizers when it begins, and calls these afterwards.
+            util.register_after_fork(watch, lambda _, util=util: _finalize(util))
+        if _is_child(part):
+            _finalize(util)
+    signals = sys.modules.get("celery.signals")
+    if signals is not None and hasattr(signals, "worker_process_shutdown"):
+        signals.worker_process_shutdown.connect(deliver, weak=False, dispatch_uid=__name__)
+
+
+def _is_child(part: str) -> bool:
+    parent = getattr(sys.modules.get(f"{part}.process"), "parent_process", None)
+    return parent is not None and parent() is not None
+
+
+def _finalize(util: Any) -> None:
+    global _finalizer
+    # A child of a child is one before it has begun, and drops the finalizer that it was given too early.
+    if _finalizer is None or _finalizer[0] != os.getpid() or not _finalizer[1].still_active():
+        _finalizer = os.getpid(), util.Finalize(None, _end_child, exitpriority=_LAST)
+
+
+def _end_child() -> None:
+    # Before Python 3.13 a child runs its finalizers first and joins its threads after that. These may still
+    # end spans, so that one more thread, which is joined too, waits for them.
+    others = [t for t in threading.enumerate() if not t.daemon and t is not threading.current_thread()]
+    if others:
+        last = threading.Thread(target=_deliver_after, args=(others,), name="versori-flow-last", daemon=False)
+        try:
+            last.start()
+        except RuntimeError:
+            pass
+        else:
+            return
+    deliver()
+
+
+def _deliver_after(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join()
+    deliver()
+
+
+@contextlib.contextmanager
+def forks_wait() -> Iterator[None]:
+    """While this thread imports, a fork waits.
+
+    The child would inherit half a module, and the lock of a thread that is not there to finish it.
+    """
+    with _imports:
+        yield
+
+
+def _before_fork() -> None:
+    _imports.acquire(timeout=_LONGEST_IMPORT)
+
+
+def _after_fork_in_parent() -> None:
+    with contextlib.suppress(RuntimeError):  # it took too long
+        _imports.release()
+
+
+def _after_fork_in_child() -> None:
+    global _imports
+    _imports = threading.RLock()
+    _enlist()
+
+
+# At import, so that it runs after the provider's own: providers are made later than that.
+atexit.register(deliver)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

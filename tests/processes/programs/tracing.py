@@ -1,0 +1,31 @@
+"""What the programs beside this file have in common: a provider, set up as users do, and a unit of work."""
+
+from __future__ import annotations
+
+import os
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter, VersoriFlowSpanProcessor
+
+
+def set_up(**options: bool) -> TracerProvider:
+    """A provider with the processor that PROCESSOR names; the global one unless LOCAL_PROVIDER says not."""
+    provider = TracerProvider(**options)
+    exporter = VersoriFlowSpanExporter()
+    if os.environ["PROCESSOR"] == "batch":
+        # An hour, so that what arrives in time was flushed, and did not happen to be.
+        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=3_600_000))
+    else:
+        provider.add_span_processor(VersoriFlowSpanProcessor(exporter))
+    if "LOCAL_PROVIDER" not in os.environ:
+        trace.set_tracer_provider(provider)
+    return provider
+
+
+def work(tracer: trace.Tracer, name: str) -> None:
+    """One trace of two spans: `name`, and `name.part` under it."""
+    with tracer.start_as_current_span(name), tracer.start_as_current_span(f"{name}.part"):
+        pass

@@ -1,0 +1,27 @@
+"""`os.fork` in a program that traces: two processes, one flow, every span once."""
+
+from __future__ import annotations
+
+import pytest
+from running import FLOW, Run, names, works
+
+from opentelemetry.exporter.versori_flow.server import LocalPlatform
+
+
+@pytest.mark.parametrize("how", ["", "--locked"])
+def test_fork_in_mid_stream(platform: LocalPlatform, run: Run, processor: str, how: str) -> None:
+    """Threads trace while the process forks: parent and children go on, nothing hangs, is lost or comes twice.
+
+    That holds too where another thread holds the exporter's lock at the moment of the fork.
+    """
+    program = run("fork.py", "4", *filter(None, [how]), PROCESSOR=processor, VERSORI_FLOW_MAX_SPANS="20000")
+    program.ends_well()
+    kept = [f"parent.{n}" for n in range(3)]
+    expected = works(
+        *(f"{when}.{child}" for child in range(4) for when in ("before", "after")),
+        *(f"child.{child}.{where}" for child in range(4) for where in ("main", "thread")),
+    )
+    found = names(platform.spans(FLOW))
+    assert [name for name in found if not name.startswith("parent.")] == expected
+    streamed = [name for name in found if name.startswith(tuple(kept))]
+    assert len(streamed) == 2 * sum(map(int, program.stdout.split())), program.output

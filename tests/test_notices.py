@@ -1,0 +1,234 @@
+"""What is said about one flow, how often, and what answers mean to a person."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from opentelemetry.exporter.versori_flow.api import (
+    Absent,
+    Conflict,
+    Denied,
+    Found,
+    Misconfigured,
+    Rejected,
+    Stored,
+    TooLarge,
+    Unavailable,
+    Unreadable,
+)
+from opentelemetry.exporter.versori_flow.document import Body, StoredFlow, UnreadableFlow
+from opentelemetry.exporter.versori_flow.losses import DropReason
+from opentelemetry.exporter.versori_flow.notices import Notice, Reporter
+from opentelemetry.exporter.versori_flow.steps import Read, Write, error_type, explain
+from tests.model import Platform, digest_of
+
+
+def lines(reporter: Reporter, now: float = 0.0, last: bool = False) -> list[tuple[int, str]]:
+    return [(notice.level, notice.text) for notice in reporter.take(now, last)]
+
+
+def test_a_line_names_its_flow() -> None:
+    """In front of everything, quoted as it may hold anything."""
+    reporter = Reporter("a b\n")
+    reporter.remark("was deleted")
+    assert reporter.take(0.0) == [Notice(logging.INFO, "flow 'a b\\n': was deleted")]
+    assert reporter.take(0.0) == []
+
+
+def test_trouble_is_said_at_once() -> None:
+    """With the level and the text that it is given."""
+    reporter = Reporter("a")
+    reporter.trouble(logging.WARNING, "down", 5.0)
+    assert lines(reporter) == [(logging.WARNING, "flow 'a': down")]
+
+
+def test_trouble_is_said_once_a_minute_with_what_was_skipped() -> None:
+    """An outage of an hour is a handful of lines."""
+    reporter = Reporter("a")
+    for second in (0.0, 1.0, 30.0, 59.9):
+        reporter.trouble(logging.WARNING, "down", second)
+    assert lines(reporter) == [(logging.WARNING, "flow 'a': down")]
+    reporter.trouble(logging.ERROR, "denied", 60.0)
+    reporter.trouble(logging.WARNING, "down", 119.0)
+    reporter.trouble(logging.WARNING, "down", 120.0)
+    assert lines(reporter) == [
+        (logging.ERROR, "flow 'a': denied (3 more attempts failed since the last line)"),
+        (logging.WARNING, "flow 'a': down (1 more attempts failed since the last line)"),
+    ]
+    reporter.trouble(logging.WARNING, "down", 180.0)
+    assert lines(reporter) == [(logging.WARNING, "flow 'a': down")]
+
+
+def test_recovery_is_said_once() -> None:
+    """After trouble only, with what waits."""
+    reporter = Reporter("a")
+    reporter.recovered(3)
+    assert lines(reporter) == []
+    reporter.trouble(logging.WARNING, "down", 0.0)
+    reporter.trouble(logging.WARNING, "down", 1.0)
+    reporter.recovered(3)
+    reporter.recovered(3)
+    assert lines(reporter)[1:] == [(logging.INFO, "flow 'a': is delivered again; 3 spans wait")]
+
+
+def test_new_trouble_after_recovery_is_said_at_once() -> None:
+    """It is another outage, and what was skipped in the last one is not counted in it."""
+    reporter = Reporter("a")
+    for second in (0.0, 1.0):
+        reporter.trouble(logging.WARNING, "down", second)
+    reporter.recovered(0)
+    reporter.take(1.0)
+    reporter.trouble(logging.WARNING, "down again", 2.0)
+    reporter.trouble(logging.WARNING, "down again", 3.0)
+    assert lines(reporter) == [(logging.WARNING, "flow 'a': down again")]
+
+
+def test_a_loss_is_an_error_with_count_and_advice() -> None:
+    """And what the platform said of it last."""
+    reporter = Reporter("a")
+    reporter.lost(DropReason.REFUSED, 2, "no name")
+    reporter.lost(DropReason.REFUSED, 1)
+    assert lines(reporter) == [
+        (logging.ERROR, "flow 'a': 3 spans are lost: the platform refuses them for what they hold: no name")
+    ]
+
+
+def test_the_last_detail_is_said() -> None:
+    """One is enough to see what is meant; it is said with its own losses only."""
+    reporter = Reporter("a")
+    reporter.lost(DropReason.REFUSED, 1, "first")
+    reporter.lost(DropReason.REFUSED, 1, "second")
+    assert lines(reporter, 0.0)[0][1].endswith(": second")
+    reporter.lost(DropReason.REFUSED, 1)
+    assert lines(reporter, 60.0) == [
+        (logging.ERROR, "flow 'a': 1 spans are lost: the platform refuses them for what they hold")
+    ]
+
+
+def test_losses_of_one_reason_are_said_once_a_minute() -> None:
+    """Those between are counted into the next line."""
+    reporter = Reporter("a")
+    reporter.lost(DropReason.WINDOW_FULL, 1)
+    assert len(lines(reporter, 0.0)) == 1
+    reporter.lost(DropReason.WINDOW_FULL, 5)
+    assert lines(reporter, 59.9) == []
+    reporter.lost(DropReason.WINDOW_FULL, 6)
+    ((level, text),) = lines(reporter, 60.0)
+    assert level == logging.ERROR
+    assert text.startswith("flow 'a': 11 spans are lost: newer traces pushed them out")
+    assert "VERSORI_FLOW_MAX_SPANS" in text
+    assert lines(reporter, 600.0) == []
+
+
+def test_each_reason_has_its_own_minute() -> None:
+    """One kind of loss does not hide another."""
+    reporter = Reporter("a")
+    reporter.lost(DropReason.WINDOW_FULL, 1)
+    assert len(lines(reporter, 0.0)) == 1
+    reporter.lost(DropReason.TOO_LARGE, 1)
+    assert len(lines(reporter, 1.0)) == 1
+
+
+def test_the_last_lines_keep_nothing_back() -> None:
+    """At the end everything is said, minute or not."""
+    reporter = Reporter("a")
+    reporter.lost(DropReason.WINDOW_FULL, 1)
+    reporter.take(0.0)
+    reporter.lost(DropReason.WINDOW_FULL, 2)
+    reporter.lost(DropReason.SHUTDOWN, 4)
+    assert [text.split(" lost")[0] for _, text in lines(reporter, 1.0, last=True)] == [
+        "flow 'a': 2 spans are",
+        "flow 'a': 4 spans are",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        (DropReason.UNENCODABLE, "they could not be turned into JSON"),
+        (DropReason.WINDOW_FULL, "newer traces pushed them out before they could be delivered; "),
+        (DropReason.TOO_LARGE, "each is too large alone; shorten its attributes, or raise "),
+        (DropReason.REFUSED, "the platform refuses them for what they hold"),
+        (DropReason.SHUTDOWN, "they were still waiting when the exporter shut down"),
+    ],
+)
+def test_every_reason_has_its_advice(reason: DropReason, advice: str) -> None:
+    """No span is lost without a word."""
+    reporter = Reporter("a")
+    reporter.lost(reason, 1)
+    assert advice in lines(reporter)[0][1]
+
+
+ANSWERS = [
+    (Denied(401, "who", None), logging.ERROR, ["401: who", "VERSORI_API_KEY", "VERSORI_AUTH_SCHEME"], "401"),
+    (Misconfigured(302, "there", None), logging.ERROR, ["there", "VERSORI_API_BASE_URL"], "302"),
+    (Unreadable("endless"), logging.ERROR, ["(endless)", "not overwritten", "replace"], None),
+    (UnreadableFlow("no JSON"), logging.ERROR, ["(no JSON)", "not overwritten"], None),
+    (Rejected(400, "", "why", ()), logging.ERROR, ["400: why", "without its new spans"], "400"),
+    (Unavailable("503", "later", 1.0, True), logging.WARNING, ["503: later"], "503"),
+    (TooLarge("big"), logging.WARNING, ["(big)"], "413"),
+    (Conflict("again"), logging.WARNING, ["(again)"], "409"),
+    (Stored(200, None), logging.ERROR, ["not asked for", "Stored"], None),
+]
+
+
+@pytest.mark.parametrize(("answer", "level", "words", "error"), ANSWERS)
+def test_every_answer_is_explained(answer: Any, level: int, words: list[str], error: str | None) -> None:
+    """WARNING where it may pass, ERROR where a person must act, and what to check."""
+    said_level, said = explain(answer)
+    assert said_level == level
+    assert [word for word in words if word not in said] == []
+    if error is not None:
+        assert error_type(answer) == error
+
+
+@pytest.mark.parametrize(
+    "answer", [Stored(200, None), Found(b"", b"", 200), Absent(), StoredFlow(b"", None, (), ())]
+)
+def test_a_success_is_no_error(answer: Any) -> None:
+    """Nothing is counted as failed that was not."""
+    assert error_type(answer) is None
+
+
+def test_a_read_parses_what_is_new() -> None:
+    """A flow that is there, with the answer's digest."""
+    platform = Platform()
+    platform.stored["a"] = b'{"name":"a","description":"d","spans":[]}'
+    flow = Read("a", None).perform(platform, 0.0)  # type: ignore[arg-type]
+    assert flow == StoredFlow(digest_of(platform.stored["a"]), b'"d"', (), ())
+
+
+def test_a_read_does_not_parse_what_is_known() -> None:
+    """Where the bytes are those of the last answer, they stay bytes."""
+    platform = Platform()
+    platform.stored["a"] = b"not even JSON"
+    digest = digest_of(b"not even JSON")
+    answer = Read("a", digest).perform(platform, 0.0)  # type: ignore[arg-type]
+    assert answer == Found(b"not even JSON", digest, 200)
+
+
+def test_a_read_answers_with_what_is_wrong() -> None:
+    """A flow that can't be read is an answer, not an exception; what is not found stays that."""
+    platform = Platform()
+    platform.stored["a"] = b"[]"
+    answer = Read("a", b"other").perform(platform, 0.0)  # type: ignore[arg-type]
+    assert isinstance(answer, UnreadableFlow)
+    assert Read("b", None).perform(platform, 0.0) == Absent()  # type: ignore[arg-type]
+
+
+def test_a_write_puts_the_joined_body() -> None:
+    """One piece of JSON."""
+    platform = Platform()
+    step = Write("a", Body(b'{"spans":[', [b"1", b"2"]))
+    assert step.perform(platform, 0.0) == Stored(200, digest_of(b'{"spans":[1,2]}'))  # type: ignore[arg-type]
+    assert platform.puts == [("a", b'{"spans":[1,2]}')]
+
+
+def test_steps_say_what_they_ask_for() -> None:
+    """For the metrics: the method, and the size of the body."""
+    body = Body(b'{"spans":[', [b"1", b"2"])
+    assert (Read("a", None).method, Read("a", None).body_size) == ("GET", None)
+    assert (Write("a", body).method, Write("a", body).body_size) == ("PUT", len(body.join()))
