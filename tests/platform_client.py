@@ -13,7 +13,7 @@ from opentelemetry.exporter.versori_flow.server import LocalPlatform
 CONTEXT = {"traceId": "0" * 31 + "1", "spanId": "0" * 15 + "1", "traceFlags": 1}
 
 
-def make_span(name: str = "GET /", **members: Any) -> dict[str, Any]:
+def make_span(name: str | None = "GET /", **members: Any) -> dict[str, Any]:
     """A span that the API takes, with some of its members replaced."""
     return {
         "name": name,

@@ -18,7 +18,7 @@ from opentelemetry.exporter.versori_flow.document import (
     read,
     text,
 )
-from tests.model import NOW_NS, instant, key, loads, make_span
+from tests.model import NOW_NS, digest_of, instant, key, loads, make_span
 
 MILLENNIUM = 946_684_800 * 1_000_000_000
 """2000-01-01T00:00:00Z, in nanoseconds."""
@@ -124,7 +124,7 @@ UNREADABLE = {
     b'{"spans":': "Expecting value",
     b'{"spans":[': "Expecting value",
     b'{"spans":[{}': "a comma and a span were expected at character 12",
-    b'{"spans":[{},': "a comma and a span were expected at character 13",
+    b'{"spans":[{},': "Expecting value",
     b'{"spans":[{},]}': "a comma and a span were expected at character 13",
     b'{"spans":[,{}]}': "Expecting value",
     b'{"spans":[{} {}]}': "a comma and a span were expected at character 13",
@@ -214,9 +214,7 @@ def test_a_span_without_usable_ids_has_its_bytes_as_key(context: Any) -> None:
 def test_equal_spans_without_ids_are_one() -> None:
     """The same bytes are the same key, in every process."""
     stored = flow('[{"n":1},{"n":1}]')
-    assert [span.key for span in stored.spans] == [("", "4bc6a0d7c4e1e9e0b9e6b0c0e1a1c0de")] or (
-        len(stored.spans) == 1
-    )
+    assert [span.key for span in stored.spans] == [("", digest_of(b'{"n":1}').hex())]
 
 
 def test_the_last_span_of_one_key_counts() -> None:
@@ -364,7 +362,7 @@ Blanks = st.text(" \t\r\n", max_size=2)
 def test_what_is_read_goes_back_as_it_stood(
     spans: list[Any], members: dict[str, Any], description: Any, ascii_only: bool, indent: Any, blank: str
 ) -> None:
-    """Any flow: read, joined and read again, every span and member has the same bytes and the same meaning."""
+    """Any flow, read and joined: every span and member has the same bytes and the same meaning."""
 
     def dump(value: Any) -> str:
         return json.dumps(value, ensure_ascii=ascii_only, indent=indent)

@@ -533,6 +533,16 @@ def test_lost_attributes_events_and_links_are_counted():
     assert body(span)["events"][0]["attributes"] == {"a": 1, "otel.dropped_attributes_count": "mine"}
 
 
+@pytest.mark.parametrize(
+    ("lost", "said"), [(-1, None), (2**63 - 1, str(2**63 - 1)), (2**63, None), ("3", None)]
+)
+def test_a_count_that_is_none_is_not_said(lost, said):
+    """Whatever an object that looks like a span has where a count should be."""
+    span = duck(make())
+    span.dropped_events = lost
+    assert attributes(span).get("otel.dropped_events_count") == said
+
+
 def test_each_count_alone():
     """One thing lost is said even where nothing else is unusual."""
     for what, empty in (
@@ -1159,6 +1169,21 @@ def test_tables_are_used():
     edge = "k" * 125
     encoder.encode([make(attributes={edge: 1, edge + "k": 1})])
     assert encoding._KEYS.keys() == {"a", "b", edge}
+
+
+def test_what_spans_share_is_kept_up_to_a_size():
+    """Several resources are remembered at once; one whose attributes are too long for that is not."""
+    encoder = SpanEncoder(["k"])
+    resources = [Resource({"k": str(number)}) for number in range(256)]
+    encoder.encode([make(resource=resource) for resource in resources])
+    assert len(encoder._shared) == 256
+    one_more = Resource({"k": "one more"})
+    encoder.encode([make(resource=one_more)])
+    assert len(encoder._shared) == 1
+    around = len('"span.kind":"internal","k":""')
+    fits, too_long = (Resource({"k": "v" * (size - around)}) for size in (4096, 4097))
+    encoder.encode([make(resource=fits), make(resource=too_long)])
+    assert [len(shared.joined) for _, shared in encoder._shared.values()][1:] == [4096]
 
 
 def test_resources_are_not_kept_alive():

@@ -324,10 +324,26 @@ def test_what_is_no_flow_is_shown_as_it_is(platform: LocalPlatform, http: httpx.
     assert raw.decode("utf-8", "replace")[:100] in page.text
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 5000, "-1", "1e300"])
+def test_numbers_out_of_reach(platform: LocalPlatform, http: httpx.Client, number: str) -> None:
+    """A duration or attribute that no float or int of Python holds doesn't keep a flow from its page."""
+    span = b'{"name":"odd","startTime":"2026-01-01T00:00:00Z","duration":N,"attributes":{"n":N}}'
+    platform.put("shop", b'{"spans":[%s]}' % span.replace(b"N", number.encode()))
+    assert len(flow_page(http, platform).all("details", class_="span")) == 1
+
+
 def test_pages_are_for_this_host(http: httpx.Client) -> None:
     """A request under a foreign name, as a rebound one would be, gets no page."""
     assert http.get("/", headers={"host": "evil.example"}).status_code == 403
     assert http.get("/", headers={"host": "localhost:8901"}).status_code == 200
+
+
+def test_pages_of_a_shared_platform_go_by_any_name() -> None:
+    """A platform that others can reach shows its page under any name; faults stay for this host."""
+    with LocalPlatform(host="0.0.0.0") as platform:
+        headers = {"host": "platform:8901"}
+        assert httpx.get(platform.url, headers=headers, trust_env=False).status_code == 200
+        assert httpx.get(f"{platform.url}/_faults", headers=headers, trust_env=False).status_code == 403
 
 
 def test_pages_need_no_key() -> None:
@@ -356,7 +372,7 @@ weird_spans = st.fixed_dictionaries(
         "name": st.text(max_size=10) | json_values,
         "startTime": times | json_values,
         "endTime": times | json_values,
-        "duration": st.floats(allow_nan=False) | json_values,
+        "duration": st.floats(allow_nan=False, allow_infinity=False) | json_values,
         "attributes": st.dictionaries(st.text(max_size=8), json_values, max_size=4) | json_values,
         "status": st.just({"code": 1}) | json_values,
         "ended": json_values,

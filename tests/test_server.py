@@ -20,7 +20,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft4Validator
+from jsonschema import Draft4Validator  # type: ignore[import-untyped]
 from ulid import ULID
 
 from opentelemetry.exporter.versori_flow import server
@@ -47,7 +47,7 @@ def project(shared: LocalPlatform) -> Iterator[Project]:
 
 def is_error(response: httpx.Response) -> dict[str, Any]:
     """The body, after a check that it is an `Error` of the API."""
-    document = response.json()
+    document: dict[str, Any] = response.json()
     schema = {"$ref": "#/components/schemas/Error", "components": COMPONENTS}
     Draft4Validator(schema).validate(document)
     assert response.headers["content-type"] == "application/json"

@@ -79,7 +79,7 @@ def test_defaults():
 
 def test_every_row_is_a_field_and_every_field_a_row():
     """The table is complete: it and the settings that come out of it have the same names, once each."""
-    assert {row.keyword for row in SETTINGS} == set(Settings.__slots__)
+    assert {row.keyword for row in SETTINGS} == set(Settings._fields)
     assert len({row.keyword for row in SETTINGS}) == len(SETTINGS)
     variables = [row.variable for row in SETTINGS if row.variable]
     assert len(set(variables)) == len(variables)

@@ -14,10 +14,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from opentelemetry.exporter.versori_flow import payload, refusal
@@ -29,8 +27,7 @@ if TYPE_CHECKING:
     from opentelemetry.exporter.versori_flow.transport import Reply, Transport
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """GET, 2xx: the stored flow as the platform's own bytes, decoded, and their digest."""
 
     body: bytes
@@ -38,21 +35,18 @@ class Found:
     status: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """PUT, 2xx. `digest` is that of the answer, as a GET would give it; None where it could not be had."""
 
     status: int
     digest: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(NamedTuple):
     """GET, 404: the platform has no flow of that name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(NamedTuple):
     """PUT, 400 or 422: the body is wrong. `spans`: the indices that the platform names, if any."""
 
     status: int
@@ -61,22 +55,19 @@ class Rejected:
     spans: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TooLarge:
+class TooLarge(NamedTuple):
     """PUT, 413: a smaller body may do."""
 
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(NamedTuple):
     """PUT, 409: read, merge, write again."""
 
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unavailable:
+class Unavailable(NamedTuple):
     """Try again later. `kind` is a status, or what failed; `answered`: a status line was received."""
 
     kind: str
@@ -85,8 +76,7 @@ class Unavailable:
     answered: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(NamedTuple):
     """401 or 403, with the key read anew."""
 
     status: int
@@ -94,8 +84,7 @@ class Denied:
     retry_after: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Misconfigured:
+class Misconfigured(NamedTuple):
     """A person must act. `status` is 0 where no request could be made at all."""
 
     status: int
@@ -103,8 +92,7 @@ class Misconfigured:
     retry_after: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(NamedTuple):
     """GET, 2xx, and a body that can't be had: too large, or not in an encoding that was asked for."""
 
     message: str
@@ -222,6 +210,8 @@ class FlowsApi:
             return headers, None
         content = body if isinstance(body, bytes) else b"".join(body)
         if self._settings.compression == "gzip":
+            import zlib
+
             gzip = zlib.compressobj(1, wbits=16 + zlib.MAX_WBITS)
             content = gzip.compress(content) + gzip.flush()
             headers.append((b"Content-Encoding", b"gzip"))

@@ -11,10 +11,8 @@ import json
 import re
 from calendar import timegm
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from .window import Key
 
@@ -36,8 +34,7 @@ class UnreadableFlow(ValueError):  # noqa: N818 - it is an outcome, met with mat
     """A stored flow that can't be read as one. It must not be overwritten."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSpan:
+class StoredSpan(NamedTuple):
     """One span as the platform has it.
 
     Attributes:
@@ -55,8 +52,7 @@ class StoredSpan:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFlow:
+class StoredFlow(NamedTuple):
     """A flow as the platform has it.
 
     Attributes:
@@ -72,8 +68,7 @@ class StoredFlow:
     spans: tuple[StoredSpan, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """The body of a PUT, not joined yet: whoever sends it joins it, outside of any lock."""
 
     head: bytes
@@ -213,7 +208,7 @@ def _span(value: Any, body: bytes) -> StoredSpan:
     span = value if isinstance(value, dict) else {}
     trace_id, span_id = _ids(span.get("spanContext"))
     usable = trace_id.strip("0") and span_id.strip("0")
-    key = (trace_id, span_id) if usable else ("", blake2b(body, digest_size=16).hexdigest())
+    key = (trace_id, span_id) if usable else ("", _fingerprint(body))
     parents = (span.get("parentSpanContext"), span.get("parentSpanContenxt"))
     return StoredSpan(
         key,
@@ -222,6 +217,13 @@ def _span(value: Any, body: bytes) -> StoredSpan:
         not any(_ids(parent)[1].strip("0") for parent in parents),
         body,
     )
+
+
+def _fingerprint(body: bytes) -> str:
+    # Imported here: it loads OpenSSL, which is no business of the application's start.
+    from hashlib import blake2b
+
+    return blake2b(body, digest_size=16).hexdigest()
 
 
 def _ids(context: Any) -> tuple[str, str]:

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util import BoundedList
-from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE, TraceState
 
 from .attribute_values import WRITERS, clean, clean_text, integer, literal, quote, text
@@ -277,7 +277,7 @@ def _event(event: Any) -> str:
 
 
 def _link(link: Any) -> str:
-    if type(link) is not Link or type(link.context) is not SpanContext:
+    if type(link.context) is not SpanContext:
         raise TypeError
     trace_id, span_id, _, _, trace_state, _ = link.context
     state = _trace_state(trace_state)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .api import (
     Absent,
@@ -39,8 +39,7 @@ _REMEMBERED_KEYS = 4096
 _FOREVER = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class FlowPolicy:
+class FlowPolicy(NamedTuple):
     """What holds for every flow of an exporter; see the settings of the same names.
 
     Attributes:
@@ -58,8 +57,7 @@ class FlowPolicy:
     uniform: Callable[[float, float], float]
 
 
-@dataclass(frozen=True, slots=True)
-class FlowStatus:
+class FlowStatus(NamedTuple):
     """How one flow does.
 
     Attributes:

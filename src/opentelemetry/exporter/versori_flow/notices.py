@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .losses import DropReason
 
@@ -21,8 +21,7 @@ _ADVICE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """One line for the log.
 
     Attributes:

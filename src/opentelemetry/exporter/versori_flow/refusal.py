@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 _MESSAGE_LENGTH = 300
@@ -17,8 +15,7 @@ _SPAN = re.compile(r"spans\[([0-9]{1,9})\](?:[.\[].*)?", re.DOTALL)
 _SECONDS = re.compile(r"[0-9]{1,12}")
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorDocument:
+class ErrorDocument(NamedTuple):
     """The platform's `Error`, or the status in words where there is none that can be read.
 
     Attributes:
@@ -54,6 +51,8 @@ def error_document(status: int, body: bytes) -> ErrorDocument:
 def status_text(status: int) -> str:
     """Returns a status in words: `503 Service Unavailable`."""
     try:
+        from http import HTTPStatus
+
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         return f"status {status}"
@@ -70,6 +69,8 @@ def retry_after(value: str, now: float) -> float | None:
         seconds = float(value)
     else:
         try:
+            from email.utils import parsedate_to_datetime
+
             seconds = parsedate_to_datetime(value).timestamp() - now
         except (ValueError, TypeError, IndexError, OverflowError, OSError):
             return None

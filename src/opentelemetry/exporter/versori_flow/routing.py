@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from .flow_names import flow_name_template
 from .span import EncodedSpan, Move, Routed
@@ -39,7 +39,6 @@ class DefaultFlow:
         # A resource's own hash is the hash of its JSON: slow. It is kept with its name, or its id might be
         # given to another one.
         self._names: dict[int, tuple[Resource, str]] = {}
-        self._complained: set[str] = set()
 
     def __call__(self, span: ReadableSpan) -> str:
         """The name; that of `{service.name}` where the callable raises or gives none. Nothing is raised."""
@@ -53,7 +52,8 @@ class DefaultFlow:
             if not self._complained:
                 self._complained = True
                 logger.warning(
-                    "flow_name raised %s: such spans go to the flow of their service's name", type(error).__name__
+                    "flow_name raised %s: such spans go to the flow of their service's name",
+                    type(error).__name__,
                 )
             return self._of_resource(getattr(span, "resource", None))
 
@@ -110,7 +110,7 @@ class Router:
         """
         routed: list[Routed] = []
         moves: list[Move] = []
-        new: set[Key] = set()
+        new: set[tuple[str, str]] = set()
         for span, default in spans:
             routed.append(Routed(self._route(span, default, moves, new), span))
         if moves:
@@ -118,7 +118,7 @@ class Router:
             # the way through another one it would push out what is there.
             last = {(move.trace_id, move.span_id): move.target for move in moves}
             routed = [Routed(last.get((span.trace_id, span.span_id), flow), span) for flow, span in routed]
-            first: dict[Key, Move] = {}
+            first: dict[tuple[str, str], Move] = {}
             for move in moves:
                 first.setdefault((move.trace_id, move.span_id), move)
             moves = [
@@ -129,7 +129,7 @@ class Router:
         self._forget()
         return routed, moves
 
-    def _route(self, span: EncodedSpan, default: str, moves: list[Move], new: set[Key]) -> str:
+    def _route(self, span: EncodedSpan, default: str, moves: list[Move], new: set[tuple[str, str]]) -> str:
         trace_id, span_id, parent_id, *_, name = span
         trace = self._traces.get(trace_id)
         if trace is None:

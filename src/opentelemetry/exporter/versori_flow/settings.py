@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from opentelemetry.exporter.versori_flow import setting_values
 from opentelemetry.exporter.versori_flow.flow_names import flow_name_template
@@ -52,8 +51,7 @@ class ConfigurationError(ValueError):
         return "\n- ".join(("the Versori flow exporter is not configured:", *self.problems))
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What was configured, checked. No secret is in its repr.
 
     Attributes:
@@ -100,13 +98,17 @@ class Settings:
     min_interval: float
     timeout: float
     export_wait: float
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str]
     compression: Literal["none", "gzip"]
     certificate: str | None
     client_certificate: str | None
     client_key: str | None
     resource_attributes: tuple[str, ...]
     meter_provider: MeterProvider | None
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in self._asdict().items() if name != "headers")
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def load_settings(**keywords: object) -> Settings:
@@ -146,7 +148,7 @@ def load_settings(**keywords: object) -> Settings:
 
 
 def internal_metrics_enabled() -> bool:
-    """What OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED says: whether SDK components emit metrics; default: no."""
+    """Whether SDK components emit metrics, as OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED says; default: no."""
     return os.environ.get("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "").strip().lower() == "true"
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 class EncodedSpan(NamedTuple):
     """One span as it will stand in its flow.
 
-    A NamedTuple, where other values here are frozen dataclasses: it is made once for every span of the
-    application, and a frozen dataclass takes five times as long to make.
+    A NamedTuple, as most values here are: a frozen dataclass takes five times as long to make, and ten times
+    as long to define (half a millisecond, in every process that imports this package).
 
     Attributes:
         trace_id: 32 lower-case hex digits.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .api import (
     Answer,
@@ -22,8 +22,7 @@ from .document import Body, StoredFlow, UnreadableFlow, read
 Reading = Answer | StoredFlow | UnreadableFlow
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """A step: read the stored flow. `known` is the digest of the flow as it is known already, or None."""
 
     flow: str
@@ -50,8 +49,7 @@ class Read:
             return error
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """A step: replace the stored flow."""
 
     flow: str

@@ -180,7 +180,8 @@ def _headers(request: Request) -> dict[str, str]:
 def _ulid(request: Request, name: str) -> str:
     text = _segment(request, name)
     try:
-        return str(ULID.from_str(text))
+        # Upper case is the canonical one; older versions of the library know no other.
+        return str(ULID.from_str(text.upper() if text.isascii() else text))
     except ValueError as error:
         raise RefusedError(400, "invalid_id", f"{name} {text!r} is not a ULID: {error}") from None
 

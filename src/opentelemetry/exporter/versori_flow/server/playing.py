@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import struct
 import zlib
@@ -71,7 +72,8 @@ class Wire:
         """Resets the connection: what the client reads next is an error."""
         connection = self._transport.get_extra_info("socket")
         # A socket that lingers for no time at all is closed with RST instead of FIN.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        linger = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._transport.abort()
         await self.until_gone()
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 from opentelemetry.exporter.versori_flow.server.access import is_loopback
 from opentelemetry.exporter.versori_flow.server.faults import Fault
@@ -21,6 +22,7 @@ def serve(
     data: str | Path | None = None,
     key: str | None = None,
     faults: Sequence[str | Fault] = (),
+    validate: Literal["full", "off"] = "full",
 ) -> None:
     """Runs a local platform until Ctrl-C or SIGTERM; both are a good end.
 
@@ -30,13 +32,14 @@ def serve(
         data: A folder to keep the flows in, over restarts. None keeps them in memory.
         key: The API key that requests must carry. None lets all in.
         faults: Faults that stand from the start.
+        validate: "full" checks each body against the API description; "off" takes any JSON object.
 
     Raises:
         SystemExit: The address or the folder can't be had, with a line that says so.
         FaultError: A fault is not written as one.
     """
     try:
-        platform = LocalPlatform(key, data, faults, host, port).start()
+        platform = LocalPlatform(key, data, faults, host, port, validate).start()
     except OSError as error:
         why = error.strerror or str(error)
         raise SystemExit(f"the local platform can't start on {host} port {port}: {why}") from None

@@ -24,7 +24,7 @@ _MOST_ITEMS = 200
 _MOST_DEPTH = 16
 _SERVICES = 6
 # Per cent of the time line: what is shorter is still to be seen.
-_LEAST_WIDTH = 0.25
+_LEAST_WIDTH = 0.5
 
 
 @dataclass(frozen=True)
