@@ -24,7 +24,7 @@ from opentelemetry.exporter.zipkin.json import ZipkinExporter
 from opentelemetry.exporter.zipkin.json.v2 import JsonV2Encoder
 from opentelemetry.exporter.zipkin.node_endpoint import NodeEndpoint
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from rich.console import Console
 from rich.table import Table
@@ -51,7 +51,9 @@ class Run:
     cpu: list[float] = field(default_factory=list)
 
 
-def interleaved(rounds: int, contestants: dict[str, Callable[[], object]], warm_up: int = 2) -> dict[str, Run]:
+def interleaved(
+    rounds: int, contestants: dict[str, Callable[[], object]], warm_up: int = 2
+) -> dict[str, Run]:
     """Runs all in turn, round by round."""
     runs = {name: Run() for name in contestants}
     for number in range(warm_up + rounds):
@@ -87,7 +89,9 @@ class Report:
     def fact(self, what: str, value: str) -> None:
         self.table.add_row(what, value, "", "")
 
-    def ratio(self, what: str, ours: Sequence[float], theirs: Sequence[float], goal: float, at_least: bool) -> None:
+    def ratio(
+        self, what: str, ours: Sequence[float], theirs: Sequence[float], goal: float, at_least: bool
+    ) -> None:
         """`at_least`: theirs/ours, as high as possible; else ours/theirs, as low as possible."""
         pairs = zip(ours, theirs, strict=True)
         value = statistics.median(b / a if at_least else a / b for a, b in pairs)
@@ -99,7 +103,9 @@ class Report:
         self.ratios.add_row(what, f"{value:.2f}", f"{sign} {goal:.2f}", "yes" if reached else "NO")
 
     def figure(self, what: str, value: float, unit: str, goal: float) -> None:
-        self.ratios.add_row(what, f"{value:.1f} {unit}", f"<= {goal:.1f} {unit}", "yes" if value <= goal else "NO")
+        self.ratios.add_row(
+            what, f"{value:.1f} {unit}", f"<= {goal:.1f} {unit}", "yes" if value <= goal else "NO"
+        )
 
     def print(self) -> None:
         console = Console(width=118)
@@ -109,7 +115,12 @@ class Report:
 
 def exporter(url: str, **keywords: object) -> VersoriFlowSpanExporter:
     """Ours, against the sink."""
-    options: dict[str, object] = {"api_key": "k", "organisation_id": ULID, "project_id": ULID, "base_url": url}
+    options: dict[str, object] = {
+        "api_key": "k",
+        "organisation_id": ULID,
+        "project_id": ULID,
+        "base_url": url,
+    }
     return VersoriFlowSpanExporter(**{**options, **keywords})  # type: ignore[arg-type]
 
 
@@ -147,7 +158,11 @@ def encoding(report: Report, rounds: int) -> None:
     report.ratio("encoding: OTLP protobuf / ours", runs["ours"].cpu, runs["otlp"].cpu, 6.0, at_least=True)
     report.ratio("encoding: Zipkin JSON / ours", runs["ours"].cpu, runs["zipkin"].cpu, NO_GOAL, at_least=True)
     report.ratio(
-        "OTLP protobuf encoder / export() that only stores", runs["store"].cpu, runs["otlp"].cpu, 4.5, at_least=True
+        "OTLP protobuf encoder / export() that only stores",
+        runs["store"].cpu,
+        runs["otlp"].cpu,
+        4.5,
+        at_least=True,
     )
 
 
@@ -164,7 +179,9 @@ def steady_stream(report: Report, rounds: int) -> None:
         batches = [make_spans(BATCH, seed=seed) for seed in range(4 * (rounds + 4))]
         stream = iter(batches)
         runs = interleaved(
-            rounds, {name: lambda c=c: must(c.export(next(stream))) for name, c in contestants.items()}, warm_up=4
+            rounds,
+            {name: lambda c=c: must(c.export(next(stream))) for name, c in contestants.items()},
+            warm_up=4,
         )
         for contestant in contestants.values():
             contestant.shutdown()
@@ -176,7 +193,9 @@ def steady_stream(report: Report, rounds: int) -> None:
         report.ratio(f"export(), {mode} / OTLP/HTTP: wall", runs[mode].wall, runs["otlp"].wall, wall, False)
         report.ratio(f"export(), {mode} / OTLP/HTTP: processor", runs[mode].cpu, runs["otlp"].cpu, cpu, False)
     report.ratio("export(), replace / Zipkin: wall", runs["replace"].wall, runs["zipkin"].wall, 0.70, False)
-    report.ratio("export(), replace / Zipkin: processor", runs["replace"].cpu, runs["zipkin"].cpu, 0.70, False)
+    report.ratio(
+        "export(), replace / Zipkin: processor", runs["replace"].cpu, runs["zipkin"].cpu, 0.70, False
+    )
     report.ratio("export(), merge / Zipkin: wall", runs["merge"].wall, runs["zipkin"].wall, NO_GOAL, False)
 
 
@@ -188,13 +207,18 @@ def paced_stream(report: Report, rounds: int) -> None:
         stream = iter([make_spans(50, seed=seed) for seed in range(2 * (rounds + 2))])
         runs = interleaved(
             rounds,
-            {"ours": lambda: must(ours.export(next(stream))), "otlp": lambda: must(otlp.export(next(stream)))},
+            {
+                "ours": lambda: must(ours.export(next(stream))),
+                "otlp": lambda: must(otlp.export(next(stream))),
+            },
         )
         ours.shutdown()
         otlp.shutdown()
     report.times("export() of 50 spans, ours, paced: wall", runs["ours"].wall, 1, "ms")
     report.times("export() of 50 spans, OTLP/HTTP: wall", runs["otlp"].wall, 1, "ms")
-    report.ratio("export(), paced, 50 spans / OTLP/HTTP: wall", runs["ours"].wall, runs["otlp"].wall, 0.40, False)
+    report.ratio(
+        "export(), paced, 50 spans / OTLP/HTTP: wall", runs["ours"].wall, runs["otlp"].wall, 0.40, False
+    )
 
 
 def application_thread(report: Report, rounds: int) -> None:
@@ -258,7 +282,9 @@ def start(report: Report, rounds: int) -> None:
         over = [own - alone for own, alone in zip(times[name], times["sdk"], strict=True)]
         report.times(f"import and construction over the SDK alone, {what}: processor", over, 1, "ms")
         if name == "ours":
-            report.figure("import and construction over the SDK alone", statistics.median(over) * 1e3, "ms", 10.0)
+            report.figure(
+                "import and construction over the SDK alone", statistics.median(over) * 1e3, "ms", 10.0
+            )
 
 
 def one_put(report: Report, rounds: int) -> None:

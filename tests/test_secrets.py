@@ -63,5 +63,10 @@ def test_a_wrong_setting_does_not_show_the_key():
         )
     shown = "".join(traceback.format_exception(caught.value))
     assert KEY not in shown
-    for variable in ("VERSORI_API_KEY", "VERSORI_ORGANISATION_ID", "VERSORI_PROJECT_ID", "VERSORI_API_BASE_URL"):
+    for variable in (
+        "VERSORI_API_KEY",
+        "VERSORI_ORGANISATION_ID",
+        "VERSORI_PROJECT_ID",
+        "VERSORI_API_BASE_URL",
+    ):
         assert variable in str(caught.value)

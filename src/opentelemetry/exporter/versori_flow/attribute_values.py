@@ -7,7 +7,7 @@ The texts follow OpenTelemetry's "AnyValue representation for non-OTLP protocols
 from __future__ import annotations
 
 import json
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 # Escapes what JSON demands and leaves the rest of Unicode alone: shorter bodies than with ASCII only. Lone
@@ -68,7 +68,7 @@ def _float(value: float) -> str:
 
 
 def _bytes(value: Any) -> str:
-    return f'"{b64encode(memoryview(value).tobytes()).decode()}"'
+    return f'"{b2a_base64(memoryview(value).tobytes(), newline=False).decode()}"'
 
 
 def _sequence(value: Sequence[Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
 
 from opentelemetry.exporter.versori_flow.keys import FileStamp, file_stamp, read_key_file
@@ -12,7 +11,7 @@ from opentelemetry.exporter.versori_flow.setting_values import BadValueError
 from opentelemetry.exporter.versori_flow.settings import ConfigurationError, Settings
 
 # What the platform calls an id_token: header and payload of JSON in base64url, `eyJ` being `{"`.
-_JWT = re.compile(r"eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_JWT = r"eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
 # A key that is rotated every minute is still known a quarter of an hour later; an answer is never that late.
 _FORMER_KEYS = 16
 # Shorter header values are words such as "1" or "yes", which would tear holes into every message.
@@ -70,7 +69,7 @@ class Credentials:
         if self._path is not None:
             self._look(self._path)
         key, _ = self._current
-        scheme = self._scheme or ("JWT" if _JWT.fullmatch(key) else "Bearer")
+        scheme = self._scheme or ("JWT" if re.fullmatch(_JWT, key) else "Bearer")
         return f"{scheme} {key}"
 
     def reread(self, refused: str | None = None) -> bool:
@@ -174,6 +173,8 @@ def _percent(character: str, encoding: str) -> str:
 
 def _base64_pieces(secret: str) -> Iterator[str]:
     """The base64 of a secret wherever it begins in what is encoded, as in `Basic` credentials."""
+    from base64 import b64encode, urlsafe_b64encode  # only where an answer is to be redacted
+
     for raw in {secret.encode(), secret.encode("latin-1")}:
         for offset in range(3):
             # Cut to the digits that the secret alone decides.

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-from calendar import timegm
 from collections.abc import Iterator, Sequence
+from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from .window import Key
 
 _BLANK = re.compile(r"[ \t\n\r]*")
-_TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
-)
+_EPOCH = date(1970, 1, 1).toordinal()
+_TIME = r"(?a)(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))"
 
 
 def _refuse_constant(name: str) -> None:
@@ -237,7 +236,7 @@ def _ids(context: Any) -> tuple[str, str]:
 
 
 def _nanoseconds(value: Any) -> int:
-    match = _TIME.fullmatch(value) if isinstance(value, str) else None
+    match = re.fullmatch(_TIME, value) if isinstance(value, str) else None
     if match is None:
         return 0
     year, month, day, hour, minute, second, fraction, sign, off_hours, off_minutes = match.groups()
@@ -254,7 +253,7 @@ def _nanoseconds(value: Any) -> int:
 
 @lru_cache(maxsize=64)
 def _midnight(year: int, month: int, day: int) -> int:
-    return timegm((year, month, day, 0, 0, 0))
+    return (date(year, month, day).toordinal() - _EPOCH) * 86_400
 
 
 def _skip_blank(source: str, at: int) -> int:

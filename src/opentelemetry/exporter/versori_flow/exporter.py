@@ -25,12 +25,14 @@ from .retry import wait_after
 from .routing import DefaultFlow, Router
 from .settings import internal_metrics_enabled, load_settings, unknown_variables
 from .span import EncodedSpan, Unencodable
-from .telemetry import Telemetry, Totals
 from .turns import Turns
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace import ReadableSpan
+
+    from .counts import Totals
+    from .telemetry import Telemetry
 
 logger = logging.getLogger("opentelemetry.exporter.versori_flow")
 
@@ -144,6 +146,8 @@ class VersoriFlowSpanExporter(SpanExporter):
         self._default_flow = DefaultFlow(self._settings.flow_name)
         self._telemetry: Telemetry | None = None
         if internal_metrics_enabled():
+            from .telemetry import Telemetry  # few switch it on, and all would pay for the import
+
             # Weak: a meter provider keeps its callbacks for as long as it lives.
             totals = weakref.WeakMethod(self._totals)
             self._telemetry = Telemetry(

@@ -13,7 +13,7 @@ _PART = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[^{}]+|[{}]")
 def flow_name(value: object) -> str | Callable[..., str]:
     """A callable, or a template whose form is right."""
     if callable(value):
-        return value  # type: ignore[no-any-return]  # what it returns is looked at per span
+        return value  # what it returns is looked at per span
     template = text(value)
     flow_name_template(template)
     return template

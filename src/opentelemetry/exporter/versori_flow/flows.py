@@ -10,11 +10,11 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from typing import NamedTuple
 
 from .api import FlowsApi
+from .counts import Totals, add_up
 from .flow import Flow, FlowPolicy, FlowStatus
 from .notices import Notice
 from .span import EncodedSpan, Move, Routed, Unencodable
 from .steps import Reading, Step, error_type
-from .telemetry import Totals, add_up
 
 WINDOWS_OF_BYTES = 16
 """All windows together may hold this many times `max_bytes`: 64 MiB with the default."""

@@ -14,7 +14,7 @@ from opentelemetry.exporter.versori_flow.setting_values import (
     text,
 )
 
-_PASTED_SCHEME = re.compile(r"(bearer|jwt|basic)\s", re.IGNORECASE)
+_PASTED_SCHEME = r"(?i)(bearer|jwt|basic)\s"
 # Servers refuse header lines far shorter than this; it only keeps a wrong path from filling memory.
 _LONGEST_KEY = 65_536
 
@@ -100,11 +100,11 @@ def _key_text(written: str) -> str:
     stripped = written.strip()
     if not stripped:
         raise BadValueError("is empty: write the key")
-    if _PASTED_SCHEME.match(stripped):
+    if re.match(_PASTED_SCHEME, stripped):
         raise BadValueError(
             "starts with a scheme: write the key alone, and the scheme as auth_scheme if need be"
         )
-    if not FIELD.fullmatch(stripped):
+    if not re.fullmatch(FIELD, stripped):
         raise BadValueError(
             "has a line break or another character that a header can't carry: copy the key again"
         )

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 _MESSAGE_LENGTH = 300
 # Nobody means a wait beyond a day, and a date in the far future is a broken clock.
 _LONGEST_RETRY_AFTER = 86_400.0
-_SPAN = re.compile(r"spans\[([0-9]{1,9})\](?:[.\[].*)?", re.DOTALL)
-_SECONDS = re.compile(r"[0-9]{1,12}")
+_SPAN = r"(?s)spans\[([0-9]{1,9})\](?:[.\[].*)?"
+_SECONDS = r"[0-9]{1,12}"
 
 
 class ErrorDocument(NamedTuple):
@@ -40,7 +40,7 @@ def error_document(status: int, body: bytes) -> ErrorDocument:
     code, message = (_text(document.get(name)) for name in ("code", "message"))
     listed = document.get("fields")
     fields = [field for field in listed if isinstance(field, dict)] if isinstance(listed, list) else []
-    named = [match for field in fields if (match := _SPAN.fullmatch(_text(field.get("field"))))]
+    named = [match for field in fields if (match := re.fullmatch(_SPAN, _text(field.get("field"))))]
     message = message or code or status_text(status)
     if fields:
         # One is enough to see what is meant; all may be as many as there are spans.
@@ -65,7 +65,7 @@ def retry_after(value: str, now: float) -> float | None:
         value: The header: seconds, or a date (RFC 9110 section 10.2.3).
         now: Seconds since the Unix epoch.
     """
-    if _SECONDS.fullmatch(value):
+    if re.fullmatch(_SECONDS, value):
         seconds = float(value)
     else:
         try:

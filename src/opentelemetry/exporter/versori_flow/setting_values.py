@@ -18,18 +18,19 @@ from urllib.parse import unquote, urlsplit
 
 _T = TypeVar("_T")
 
+# Patterns as text: each is compiled when it is first needed, and most processes need two of them.
 # RFC 9110 section 5.6.2: what a header name or an authentication scheme is made of.
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HTTP_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 # Latin-1 without controls: what a header line can carry (RFC 9110 section 5.5).
-FIELD = re.compile(r"[\x20-\x7e\xa0-\xff]*")
+FIELD = r"[\x20-\x7e\xa0-\xff]*"
 # ASCII, since the Kelvin sign would pass for a K otherwise.
-_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.IGNORECASE | re.ASCII)
+_ULID = r"(?ai)[0-7][0-9A-HJKMNP-TV-Z]{25}"
 # Labels as long as DNS takes them: resolving any other raises what no HTTP client expects.
-_HOST = re.compile(r"(?=.{1,253}$)([0-9A-Za-z_-]{1,63}\.)*[0-9A-Za-z_-]{1,63}\.?|\[[0-9A-Fa-f:.]+\]")
-_DOTTED_QUAD = re.compile(r"[0-9]+(\.[0-9]+){3}")
-_PORT = re.compile(r":[0-9]*$")
+_HOST = r"(?=.{1,253}$)([0-9A-Za-z_-]{1,63}\.)*[0-9A-Za-z_-]{1,63}\.?|\[[0-9A-Fa-f:.]+\]"
+_DOTTED_QUAD = r"[0-9]+(\.[0-9]+){3}"
+_PORT = r":[0-9]*$"
 # RFC 3986; `urlsplit` would drop a line break without a word.
-_URL_TEXT = re.compile(r"[0-9A-Za-z._~!$&'()*+,;=:@%/?#\[\]-]*")
+_URL_TEXT = r"[0-9A-Za-z._~!$&'()*+,;=:@%/?#\[\]-]*"
 _OUR_HEADERS = {
     name.lower(): name
     for name in (
@@ -64,7 +65,7 @@ def text(value: object) -> str:
 def ulid(value: object) -> str:
     """A ULID in either case, as it was written."""
     written = text(value)
-    if not _ULID.fullmatch(written):
+    if not re.fullmatch(_ULID, written):
         raise BadValueError(
             f"is no ULID ({len(written)} characters): write the 26 letters and digits of the id, "
             "as in 01ARZ3NDEKTSV4RRFFQ69G5FAV (no I, L, O or U; the first is 0 to 7)"
@@ -85,7 +86,7 @@ def base_url(value: object) -> str:
     """An absolute http or https URL without a slash at its end; nothing else may hide in it."""
     written = text(value)
     advice = "write it as in https://platform.versori.com/api/v2"
-    if not _URL_TEXT.fullmatch(written):
+    if not re.fullmatch(_URL_TEXT, written):
         raise BadValueError(
             "has a character that a URL can't hold: percent-encode it, "
             "or write an international host in its xn-- form"
@@ -104,8 +105,8 @@ def base_url(value: object) -> str:
     if url.scheme not in ("http", "https"):
         raise BadValueError(f"is neither an http nor an https URL: {advice}")
     # Not `hostname`: that drops the brackets that tell an IPv6 address.
-    host = _PORT.sub("", url.netloc)
-    if not _HOST.fullmatch(host) or not _is_address_or_name(host) or port == 0:
+    host = re.sub(_PORT, "", url.netloc)
+    if not re.fullmatch(_HOST, host) or not _is_address_or_name(host) or port == 0:
         raise BadValueError(f"has no usable host or port: {advice}")
     return written.rstrip("/")
 
@@ -124,7 +125,7 @@ def is_loopback(url: str) -> bool:
 def token(value: object) -> str:
     """An authentication scheme; the two that the platform documents in their usual spelling."""
     written = text(value)
-    if not _TOKEN.fullmatch(written):
+    if not re.fullmatch(_HTTP_TOKEN, written):
         raise BadValueError(
             "is no authentication scheme: write Bearer, JWT or another single word, without the key"
         )
@@ -267,7 +268,7 @@ def _is_address_or_name(host: str) -> bool:
     try:
         if host[0] == "[":
             IPv6Address(host[1:-1])
-        elif _DOTTED_QUAD.fullmatch(host):
+        elif re.fullmatch(_DOTTED_QUAD, host):
             IPv4Address(host)
     except ValueError:
         return False
@@ -297,11 +298,11 @@ def _header(item: object) -> tuple[str, str]:
         if not isinstance(item, tuple) or len(item) != 2:
             raise BadValueError("is no header: write name=value, or a mapping with name and value")
         name, content = (text(part) for part in item)
-    if not _TOKEN.fullmatch(name):
+    if not re.fullmatch(_HTTP_TOKEN, name):
         raise BadValueError("has a name that is no header's: write letters, digits and hyphens")
     if name.lower() in _OUR_HEADERS:
         raise BadValueError(f"is {_OUR_HEADERS[name.lower()]}, which the exporter sets: leave it out")
-    if not FIELD.fullmatch(content):
+    if not re.fullmatch(FIELD, content):
         raise BadValueError("has a value with a character that a header can't carry: leave it out")
     return name, content
 

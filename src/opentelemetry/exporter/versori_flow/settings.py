@@ -160,12 +160,12 @@ def unknown_variables() -> dict[str, str | None]:
         is looked at; another `VERSORI_*` may be some other program's, and counts only where it is almost
         one of ours.
     """
-    from difflib import get_close_matches
-
     known = [setting.variable for setting in SETTINGS if setting.variable]
     found: dict[str, str | None] = {}
     for name in sorted(os.environ):
         if name.startswith("VERSORI_") and name not in known:
+            from difflib import get_close_matches  # not for those who spell well: it is slow to import
+
             ours = name.startswith("VERSORI_FLOW_")
             closest = get_close_matches(name, known, n=1, cutoff=0.6 if ours else 0.85)
             if ours or closest:
@@ -225,11 +225,11 @@ def _contradictions(given: Mapping[str, object], read: Mapping[str, Any]) -> Ite
 
 def _strangers(keywords: Mapping[str, object]) -> Iterator[str]:
     """Problems of keywords that are no settings."""
-    from difflib import get_close_matches
-
     known = [setting.keyword for setting in SETTINGS]
     for name in keywords:
         if name not in known:
+            from difflib import get_close_matches
+
             closest = get_close_matches(name, known, n=1)
             advice = f"write {closest[0]}" if closest else f"leave it out, or write one of {', '.join(known)}"
             yield f"keyword {name!r} is not a setting: {advice}"

@@ -16,14 +16,14 @@ handed over = exported + inflight, and a span of the application pays nothing fo
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter_provider
 
+from .counts import Totals
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -31,15 +31,6 @@ if TYPE_CHECKING:
 
 _TYPE = "versori_flow_span_exporter"
 _numbers = count()
-
-
-class Totals(NamedTuple):
-    """Spans over all flows: handed over = delivered + pending + dropped."""
-
-    handed_over: int
-    delivered: int
-    pending: int
-    dropped: Mapping[str, int]
 
 
 class Telemetry:
@@ -117,15 +108,3 @@ class Telemetry:
         if totals is not None:
             for reason, dropped in totals.dropped.items():
                 yield Observation(dropped, {**self._attributes, "versori.flow.drop.reason": reason})
-
-
-def add_up(parts: Iterable[Totals]) -> Totals:
-    """The totals of several."""
-    handed_over = delivered = pending = 0
-    dropped: Counter[str] = Counter()
-    for part in parts:
-        handed_over += part.handed_over
-        delivered += part.delivered
-        pending += part.pending
-        dropped.update(part.dropped)
-    return Totals(handed_over, delivered, pending, dropped)
