@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 # Patterns as text: each is compiled when it is first needed, and most processes need two of them.
 # RFC 9110 section 5.6.2: what a header name or an authentication scheme is made of.
-_HTTP_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 # Latin-1 without controls: what a header line can carry (RFC 9110 section 5.5).
 FIELD = r"[\x20-\x7e\xa0-\xff]*"
 # ASCII, since the Kelvin sign would pass for a K otherwise.
@@ -125,7 +125,7 @@ def is_loopback(url: str) -> bool:
 def token(value: object) -> str:
     """An authentication scheme; the two that the platform documents in their usual spelling."""
     written = text(value)
-    if not re.fullmatch(_HTTP_TOKEN, written):
+    if not re.fullmatch(_NAME, written):
         raise BadValueError(
             "is no authentication scheme: write Bearer, JWT or another single word, without the key"
         )
@@ -298,7 +298,7 @@ def _header(item: object) -> tuple[str, str]:
         if not isinstance(item, tuple) or len(item) != 2:
             raise BadValueError("is no header: write name=value, or a mapping with name and value")
         name, content = (text(part) for part in item)
-    if not re.fullmatch(_HTTP_TOKEN, name):
+    if not re.fullmatch(_NAME, name):
         raise BadValueError("has a name that is no header's: write letters, digits and hyphens")
     if name.lower() in _OUR_HEADERS:
         raise BadValueError(f"is {_OUR_HEADERS[name.lower()]}, which the exporter sets: leave it out")
