@@ -26,7 +26,6 @@ def test_prefork(
         (tmp_path / folder).mkdir()
     variables = {"BROKER": str(tmp_path)} | ({"IN_CHILD": "1"} if where == "child" else {})
     run("tasks.py", str(TASKS), **variables).ends_well()
-    # A folder whose changes nobody watches is looked at once a second: two processes at a time.
     worker = start(
         "celery", "-A", "tasks", "worker", "--pool=prefork", "-c", "2", "--without-gossip",
         "--without-mingle", "--without-heartbeat", *options, **variables,

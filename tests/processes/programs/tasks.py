@@ -21,6 +21,7 @@ FOLDER = Path(os.environ["BROKER"])
 app = Celery("tasks", broker="filesystem://")
 app.conf.update(
     broker_transport_options={
+        "polling_interval": 0.05,
         "data_folder_in": str(FOLDER / "queue"),
         "data_folder_out": str(FOLDER / "queue"),
         "control_folder": str(FOLDER / "control"),
