@@ -3,7 +3,7 @@
     the program itself              `atexit`, after the provider's own: for a provider that nobody shuts down
     a child of `os.fork`            the same, inherited
     a child of `multiprocessing`    a finalizer: it ends by `os._exit`, before Python 3.13 without `atexit`
-    a child of Celery's prefork     the signal `worker_process_shutdown`: it ends by `os._exit`, and that is all
+    a child of Celery's prefork     the signal `worker_process_shutdown`: it ends by `os._exit` too
 
 Nothing is imported for this: who has not imported `multiprocessing` or Celery has no such children. They may
 be imported later than the exporter, so each child looks again when it begins, in the hook that every fork
@@ -156,8 +156,17 @@ def _after_fork_in_child() -> None:
     _enlist()
 
 
+def _at_exit() -> None:
+    deliver()
+    # The interpreter ends by SIGINT where Ctrl-C has ended the program, and forgets that it has when a text is
+    # executed meanwhile: as the courier's imports do, where the program was too short for them to be over.
+    if getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1"):
+        with contextlib.suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")  # noqa: S102
+
+
 # At import, so that it runs after the provider's own: providers are made later than that.
-atexit.register(deliver)
+atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork,
