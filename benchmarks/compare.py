@@ -323,27 +323,6 @@ def one_put(report: Report, rounds: int) -> None:
     report.times("  reading it as a foreign window: processor", runs["read"].cpu, 1, "ms")
 
 
-_MEMORY = """
-import gc, sys, time
-from benchmarks.spans import make_spans
-from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
-url, spans, unique = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "unique"
-exporter = VersoriFlowSpanExporter(
-    api_key="k", organisation_id="%(ulid)s", project_id="%(ulid)s", base_url=url, write_mode="replace",
-    min_interval=0.2, max_bytes=8_000_000)
-def resident():
-    gc.collect()
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096
-before = 0
-for batch in range(spans // 500):
-    exporter.export(make_spans(500, unique=unique, seed=batch))
-    if batch == max(20, spans // 500 // 10):
-        before, at = resident(), batch
-print(resident() - before, (batch - at) * 500)
-""" % {"ulid": ULID}
-
-
 def memory(report: Report, spans: int) -> None:
     """Growth of resident memory after warm-up, with the platform up and down, and with nothing that repeats."""
     with sink() as url:
@@ -352,7 +331,7 @@ def memory(report: Report, spans: int) -> None:
             ("platform down", "http://127.0.0.1:9", "alike"),
             ("platform up, names, keys and values that never repeat", url, "unique"),
         ):
-            arguments = [sys.executable, "-c", _MEMORY, target, str(spans), kind]
+            arguments = [sys.executable, "-m", "benchmarks.soak", target, str(spans), kind]
             done = subprocess.run(arguments, capture_output=True, text=True, check=True)
             grown, counted = map(int, done.stdout.split())
             report.figure(

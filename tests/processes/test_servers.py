@@ -62,9 +62,7 @@ def test_gunicorn_replaces_its_workers(
 
 def test_uvicorn(platform: LocalPlatform, start: Run, free_port: int, processor: str) -> None:
     """Two workers whose app has a lifespan that shuts its provider down."""
-    program = start(
-        "uvicorn", "web:asgi", "--workers", "2", "--port", str(free_port), PROCESSOR=processor
-    )
+    program = start("uvicorn", "web:asgi", "--workers", "2", "--port", str(free_port), PROCESSOR=processor)
     check(program, platform, free_port)
 
 

@@ -29,6 +29,7 @@ if HOW == "atexit":
     atexit.register(at_exit, "registered.before")  # runs after the provider's: too late
 provider = set_up(shutdown_on_exit=HOW != "nobody")
 tracer = provider.get_tracer(__name__)
+atexit.register(print, "exiting")  # runs right before the provider's
 if HOW == "atexit":
     atexit.register(at_exit, "registered.after")
 
