@@ -159,17 +159,20 @@ class Platform:
         self.stored: dict[str, bytes] = {}
         self.puts: list[tuple[str, bytes]] = []
         self.reads = 0
+        self.deadlines: list[float] = []
         self.refuses: Callable[[bytes], bool] = lambda span: False
         self.names_fields = False
         self.max_body: int | None = None
 
     def get(self, flow_name: str, deadline: float) -> Any:
         self.reads += 1
+        self.deadlines.append(deadline)
         body = self.stored.get(flow_name)
         return Absent() if body is None else Found(body, digest_of(body), 200)
 
     def put(self, flow_name: str, body: bytes, deadline: float) -> Any:
         self.puts.append((flow_name, body))
+        self.deadlines.append(deadline)
         if self.max_body is not None and len(body) > self.max_body:
             return TooLarge(f"{len(body)} bytes")
         spans = [json.dumps(span).encode() for span in loads(body)["spans"]]

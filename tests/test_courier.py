@@ -236,8 +236,8 @@ def test_flush_gives_up_where_nothing_can_change():
 def test_shutdown_ends_while_a_job_is_stuck():
     """It returns in time, closes the client under the request, and wakes whoever waits for an outcome."""
     release = threading.Event()
-    with courier() as (running, work, api):
-        put(running, lambda deadline: api.closed.wait(20))
+    with courier() as (running, _, api):
+        put(running, lambda deadline: api.closed.wait(20) and release.wait(20))
         results: list[bool] = []
         waiting = threading.Thread(target=lambda: results.append(running.wait(None, 20)))
         waiting.start()
@@ -245,14 +245,14 @@ def test_shutdown_ends_while_a_job_is_stuck():
         running.shutdown(0.3)
         assert time.monotonic() - began < 3
         waiting.join(5)
-        assert results == [False]
         release.set()
+        assert results == [False]
 
 
 def test_workers_go_when_it_is_over():
     """After shutdown no thread of the courier's is left."""
     before = threading.active_count()
-    with courier() as (running, work, _):
+    with courier() as (running, _, _):
         for _ in range(5):
             put(running, lambda deadline: "x")
         running.wait(None, 10)
@@ -260,4 +260,4 @@ def test_workers_go_when_it_is_over():
         until = time.monotonic() + 5
         while threading.active_count() > before and time.monotonic() < until:
             threading.Event().wait(0.01)
-        assert threading.active_count() == before
+        assert threading.active_count() <= before

@@ -65,8 +65,9 @@ def test_members_keep_their_bytes() -> None:
         ' \n{ "id" : "01J" ,"name":"other", "tags" : [1.0, {"spans": [1]}],"spans":[] '
         ',"\\u0064escription":"d2","\\u00fc":1e400, "n":' + "7" * 4301 + ' ,"n": null }\t\r\n '
     )
-    stored = read(source.encode(), b"")
+    stored = read(source.encode(), b"d")
     assert stored.description == b'"d2"'
+    assert stored.digest == b"d"
     assert stored.members == (
         b'"id" : "01J"',
         b'"tags" : [1.0, {"spans": [1]}]',
@@ -78,8 +79,16 @@ def test_members_keep_their_bytes() -> None:
 
 @pytest.mark.parametrize("spans", ["null", "[]", "[ \n ]"])
 def test_no_spans_are_an_empty_list(spans: str) -> None:
-    """`spans: null` is one too."""
-    assert flow(spans).spans == ()
+    """`spans: null` is one too; it is no other member, which would be written back beside the spans."""
+    assert flow(spans) == StoredFlow(b"digest", b'"d"', (), ())
+
+
+@pytest.mark.parametrize("letter", ["0", "X", "x"])
+def test_only_zeros_are_no_id(letter: str) -> None:
+    """What an id is made of otherwise is its writer's."""
+    context = {"traceId": letter * 32, "spanId": letter * 16}
+    found = span(spanContext=context, parentSpanContext=context)
+    assert (found.key[0] == "", found.is_root) == (letter == "0", letter == "0")
 
 
 def test_an_object_without_members_is_a_flow() -> None:
@@ -144,6 +153,9 @@ UNREADABLE = {
     b'{"spans":false}': "spans is not a list",
     b'{"spans":[]} x': "there is text behind the flow",
     b'{"spans":[]}{}': "there is text behind the flow",
+    b'{"spans":[]}x': "there is text behind the flow",
+    b"{}x": "there is text behind the flow",
+    b"{} x": "there is text behind the flow",
     b'{"a":NaN}': "NaN is not JSON",
     b'{"spans":[{"a":-Infinity}]}': "-Infinity is not JSON",
     b'{"a":"\n"}': "Invalid control character",
@@ -201,6 +213,7 @@ def test_ids_are_compared_in_lower_case() -> None:
         {"traceId": 1, "spanId": 2},
         {"traceId": "0" * 32, "spanId": "a"},
         {"traceId": "a", "spanId": "0" * 16},
+        {"spanId": "a", "traceId": None},
     ],
 )
 def test_a_span_without_usable_ids_has_its_bytes_as_key(context: Any) -> None:

@@ -101,7 +101,7 @@ def test_spans_are_due_at_once() -> None:
     flow = flow_of(make_span(0, 0))
     due = flow.due(T)
     assert due is not None
-    assert due <= T
+    assert due < T, "before every flow that has waited already"
     assert (flow.idle, flow.status(T).state, flow.status(T).next_attempt) == (False, "dirty", 0.0)
     assert counts(flow) == (1, 0, 1, {})
 
@@ -216,7 +216,7 @@ def test_hurry_ignores_pacing() -> None:
     flow = delivered_flow(platform, make_span(0, 0))
     mark = flow.hand_over([make_span(1, 0)], NOW_NS)
     assert flow.hurry(T) == mark
-    assert flow.due(T) == T
+    assert (flow.due(T), flow.status(T).next_attempt) == (T, 0.0)
     attempt(flow, platform, T)
     assert flow.settled(mark)
     flow.hand_over([make_span(2, 0)], NOW_NS)
@@ -366,6 +366,14 @@ def test_a_second_conflict_backs_off() -> None:
     assert counts(flow) == (1, 1, 0, {})
 
 
+def test_a_conflict_reads_the_same_flow() -> None:
+    """The whole of it, whatever was known."""
+    flow = delivered_flow(Platform(), make_span(0, 0))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    steps = list(answers(flow, T + 1, [Found(b"", b"", 200), Conflict("x"), Found(b"", b"", 200), DOWN]))
+    assert steps[2] == Read("a", None)
+
+
 def test_a_conflict_is_merged() -> None:
     """What the other writer put there meanwhile is in the second body."""
     flow = flow_of(make_span(0, 0))
@@ -472,6 +480,27 @@ def test_a_foreign_span_that_changes_is_taken_as_it_is() -> None:
     assert [span["name"] for span in platform.spans("a")] == ["", "newer", ""]
 
 
+def test_new_foreign_spans_are_taken_wherever_they_stand() -> None:
+    """Behind ours, behind those that are known, and behind those that moved away."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
+    flow.take([key(1, 0)])
+    stored = [make_span(0, 0).body, make_span(1, 0).body, foreign(1), foreign(1), foreign(2)]
+    platform.stored["a"] = document(*stored)
+    attempt(flow, platform, T + 1)
+    assert platform.keys("a") == [key(0, 0), key(901, 1), key(902, 2)]
+
+
+def test_a_foreign_root_is_a_root() -> None:
+    """It stays longest in a trace that is cut."""
+    platform = Platform()
+    root, child = make_span(0, 0), make_span(0, 1, start=1, parent=0)
+    platform.stored["a"] = document(root.body, child.body)
+    flow = flow_of(make_span(0, 2, start=2, parent=0), max_spans=2)
+    settle(flow, platform, T)
+    assert platform.keys("a") == [key(0, 0), key(0, 2)]
+
+
 def test_foreign_spans_age_out_within_the_bounds() -> None:
     """The window's bounds are the flow's, and the newest whole traces stay; pending ones stay longest."""
     platform = Platform()
@@ -560,6 +589,39 @@ def test_a_flow_that_was_never_there_was_not_deleted() -> None:
     assert [level for level, _ in said(flow)] == [logging.INFO]  # delivered again
 
 
+def test_a_flow_that_was_read_and_is_gone_was_deleted() -> None:
+    """Also where no PUT of ours ever came through: what was read is forgotten."""
+    platform = Platform()
+    platform.stored["a"] = document(foreign(1), more=b',"x":1')
+    flow = flow_of(make_span(0, 0))
+    stored = read(platform.stored.pop("a"), b"d")
+    list(answers(flow, T, [stored, DOWN]))
+    attempt(flow, platform, T + 2)
+    assert platform.stored["a"] == b'{"name":"a","description":"","spans":[' + make_span(0, 0).body + b"]}"
+
+
+def test_a_deleted_flow_is_not_made_again_for_nothing() -> None:
+    """A check that finds it gone leaves it gone."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    flow.close(T)
+    del platform.stored["a"]
+    assert attempt(flow, platform, T) == ["Read"]
+    assert (flow.due(T), platform.stored, flow.window.spans) == (None, {}, 0)
+
+
+def test_what_is_gone_is_not_missing() -> None:
+    """After a flow was deleted, nothing of the past is put right."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    erase(platform)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    attempt(flow, platform, T + 1)
+    del platform.stored["a"]
+    assert attempt(flow, platform, T + 2) == ["Read"]
+    assert (flow.due(T + 2), platform.stored) == (None, {})
+
+
 def test_what_was_deleted_may_come_back_as_somebody_else_s() -> None:
     """The base of the merge is gone with the flow."""
     platform = Platform()
@@ -589,7 +651,7 @@ def test_spans_that_the_platform_names_leave() -> None:
     flow = flow_of(make_span(0, 0), make_span(0, 1, text="bad", parent=0), make_span(0, 2, text="bad"))
     assert attempt(flow, platform, T) == ["Read", "Write"]
     assert (flow.due(T), flow.in_trouble, flow.busy) == (T, False, False)
-    assert counts(flow) == (3, 0, 1, {"refused": 2})
+    assert (counts(flow), flow.last_error) == ((3, 0, 1, {"refused": 2}), "a span is wrong")
     attempt(flow, platform, T)
     assert platform.keys("a") == [key(0, 0)]
     assert [text for _, text in said(flow)] == [
@@ -600,12 +662,14 @@ def test_spans_that_the_platform_names_leave() -> None:
 def test_a_delivered_span_that_the_platform_names_leaves_too() -> None:
     """It is ours, and wrong now; it counts as dropped, not as delivered."""
     platform = poisoned(fields=True)
-    flow = delivered_flow(platform, make_span(0, 0, text="bad"), make_span(1, 0))
+    flow = delivered_flow(platform, make_span(0, 0, text="bad"), *(make_span(n, 0) for n in range(1, 5)))
     platform.refuses = lambda span: b'"bad"' in span
-    flow.hand_over([make_span(2, 0)], NOW_NS)
+    flow.hand_over([make_span(9, 0)], NOW_NS)
+    attempt(flow, platform, T + 1)
+    assert counts(flow) == (6, 4, 1, {"refused": 1})
     settle(flow, platform, T + 1)
-    assert platform.keys("a") == [key(1, 0), key(2, 0)]
-    assert counts(flow) == (3, 2, 0, {"refused": 1})
+    assert platform.keys("a") == [key(n, 0) for n in (1, 2, 3, 4, 9)]
+    assert counts(flow) == (6, 5, 0, {"refused": 1})
 
 
 def test_a_foreign_span_that_the_platform_names_stays() -> None:
@@ -643,6 +707,7 @@ def test_one_refused_span_is_found_and_the_rest_arrives() -> None:
     assert platform.keys("a") == [key(n, 0) for n in range(20) if n != 11]
     assert counts(flow) == (20, 19, 0, {"refused": 1})
     assert (flow.last_error, flow.in_trouble, flow.status(T).state) == ("a span is wrong", False, "clean")
+    assert said(flow)[0][1].endswith("for what they hold: a span is wrong")
 
 
 @pytest.mark.parametrize("merge", [True, False])
@@ -652,6 +717,7 @@ def test_a_refused_span_that_is_alone_is_dropped_with_a_proof(merge: bool) -> No
     flow = flow_of(make_span(0, 0, text="bad"), merge=merge)
     settle(flow, platform, T)
     assert counts(flow) == (1, 0, 0, {"refused": 1})
+    assert said(flow)[0][1].endswith("for what they hold: a span is wrong")
     assert [len(loads(body)["spans"]) for _, body in platform.puts] == [1, 0]
     assert (flow.idle, flow.in_trouble) == (True, False)
 
@@ -822,6 +888,7 @@ def test_a_rewrite_that_is_refused_is_tried_again_later() -> None:
     flow.take([key(0, 0)])
     list(answers(flow, T + 1, [Found(b"", b"", 200), REFUSED]))
     assert (flow.due(T + 1), counts(flow)) == (T + 3.0, (1, 1, 0, {}))
+    assert "even without its new spans (422: a span is wrong)" in (flow.last_error or "")
     settle(flow, platform, T + 1)
     assert platform.keys("a") == [key(1, 0)]
 
@@ -903,6 +970,48 @@ def test_a_span_beyond_the_remembered_limit_is_too_large() -> None:
     assert platform.keys("a") == kept
 
 
+def test_one_span_beyond_the_bound_pushes_nobody_out() -> None:
+    """The other members count too."""
+    flow = flow_of(make_span(0, 0, size=300), max_bytes=1000)
+    flow.hand_over([make_span(1, 0, start=1, size=961)], NOW_NS + 10**12)
+    assert counts(flow) == (2, 0, 1, {"too_large": 1})
+    assert key(0, 0) in flow.window
+
+
+def test_a_lone_span_is_dropped_though_larger_bodies_were_taken_before() -> None:
+    """The platform's limit went down: it does not go on for ever."""
+    platform = Platform()
+    flow = delivered_flow(platform, *(make_span(n, 0, size=500) for n in range(3)))
+    del platform.stored["a"]
+    platform.max_body = 300
+    flow.hand_over([make_span(9, 0, size=400)], NOW_NS)
+    settle(flow, platform, T + 1)
+    assert counts(flow) == (4, 3, 0, {"too_large": 1})
+    assert flow.last_error == "440 bytes"
+
+
+def test_half_of_a_body_is_not_too_large_alone() -> None:
+    """Two equal spans: the older trace leaves."""
+    platform = Platform()
+    platform.max_body = 700
+    flow = flow_of(make_span(0, 0, size=500), make_span(1, 0, start=1, size=500))
+    settle(flow, platform, T)
+    assert platform.keys("a") == [key(1, 0)]
+    assert counts(flow) == (2, 1, 0, {"window_full": 1})
+
+
+def test_the_remembered_limit_is_the_accepted_body_s() -> None:
+    """To the byte, with a comma to spare."""
+    platform = Platform()
+    flow = delivered_flow(platform, *(make_span(n, 0, start=n, size=400) for n in range(5)))
+    accepted = len(platform.stored["a"])
+    flow.hand_over([make_span(9, 0, start=9, size=400)], NOW_NS + 10**12)
+    platform.max_body = accepted
+    attempt(flow, platform, T + 1)
+    assert flow.window.max_bytes == accepted + 1
+    assert flow.last_error == f"{accepted + 401} bytes"
+
+
 def test_the_other_members_are_not_halved() -> None:
     """A large description does not shrink: the limit is looked for in the spans' part of the body."""
     platform = Platform()
@@ -978,6 +1087,36 @@ def test_moved_spans_leave_the_one_and_arrive_in_the_other() -> None:
     assert target.settled(mark)
 
 
+def test_each_of_several_spans_moves() -> None:
+    """Those that are not here, or not ours, or there already, hide nobody."""
+    platform = Platform()
+    platform.stored["a"] = document(make_span(8, 0).body)
+    source = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
+    target = flow_of(make_span(0, 0, text="newer"), name="b")
+    taken = source.take([key(9, 9), key(8, 0), key(0, 0), key(1, 0)])
+    assert [entry.key for entry, _ in taken] == [key(0, 0), key(1, 0)]
+    target.give(taken)
+    assert (counts(source), counts(target)) == ((0, 0, 0, {}), (2, 0, 2, {}))
+
+
+def test_moved_spans_are_a_new_burst() -> None:
+    """Their PUT is checked where another writer was seen, however often was checked before."""
+    platform = Platform()
+    target = delivered_flow(platform, make_span(0, 0))
+    erase(platform, foreign(1))
+    target.hand_over([make_span(1, 0)], NOW_NS)
+    now = T + 1
+    while (due := target.due(now)) is not None:
+        now = max(now, due)
+        attempt(target, platform, now)
+        erase(platform, foreign(1))
+    target.give(flow_of(make_span(5, 0), name="b").take([key(5, 0)]))
+    for _ in range(MAX_CHECKS):
+        attempt(target, platform, now)
+        erase(platform, foreign(1))
+    assert target.due(now) is not None
+
+
 def test_a_pending_span_moves_without_a_trace() -> None:
     """A flow that was never written is not written for it."""
     platform = Platform()
@@ -1023,6 +1162,47 @@ def test_a_span_that_moves_after_an_ambiguous_put_leaves_there_too() -> None:
     source.feed(step, DOWN, T, NOW_NS)  # type: ignore[arg-type]
     source.take([key(0, 0)])
     settle(source, platform, T)
+    assert platform.keys("a") == []
+
+
+@pytest.mark.parametrize("answer", [DOWN, Denied(401, "", None)])
+def test_a_flow_that_may_stand_there_is_emptied_in_the_end(answer: Any) -> None:
+    """Also when the PUT that empties it fails too, more than once."""
+    platform = Platform()
+    source = flow_of(make_span(0, 0), merge=False)
+    step: Any = source.begin(T)
+    step.perform(platform, 0.0)
+    source.feed(step, DOWN, T, NOW_NS)
+    source.take([key(0, 0)])
+    now = T
+    for _ in range(3):
+        now = source.due(now) or now
+        list(answers(source, now, [answer]))
+    settle(source, platform, now)
+    assert platform.keys("a") == []
+
+
+def test_a_span_that_moves_during_a_check_leaves_there_too() -> None:
+    """The check writes, though nothing is missing."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
+    flow.close(T)
+    step: Any = flow.begin(T)
+    flow.take([key(0, 0)])
+    while step is not None:
+        step = flow.feed(step, step.perform(platform, 0.0), T, NOW_NS)
+    assert platform.keys("a") == [key(1, 0)]
+
+
+def test_a_span_that_moves_during_a_write_that_fails_leaves_there_too() -> None:
+    """The next attempt is for it, though nothing is pending."""
+    platform = Platform()
+    flow = flow_of(make_span(0, 0), merge=False)
+    step: Any = flow.begin(T)
+    step.perform(platform, 0.0)
+    flow.take([key(0, 0)])
+    flow.feed(step, DOWN, T, NOW_NS)
+    settle(flow, platform, T)
     assert platform.keys("a") == []
 
 
@@ -1127,6 +1307,7 @@ def test_the_memory_of_an_outage_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
         flow.hand_over([make_span(number, 0, start=number)], NOW_NS + 10**12)
         flow.feed(flow.begin(T), DOWN, T, NOW_NS)  # type: ignore[arg-type]
     assert len(flow._base) <= 10
+    assert key(99, 0) in flow._base
     flow.take([key(99, 0)])
     platform = Platform()
     settle(flow, platform, T)
@@ -1152,17 +1333,17 @@ def test_a_lonely_writer_does_not_check() -> None:
 def test_another_writer_that_was_seen_makes_each_put_read_again() -> None:
     """A random moment later, so that two do not look, and erase, at the same time again and again."""
     platform = Platform()
-    flow = delivered_flow(platform, make_span(0, 0), uniform=lambda low, high: high, min_interval=1.0)
+    flow = delivered_flow(platform, make_span(0, 0), uniform=lambda low, high: low + high)
     erase(platform, make_span(0, 0).body, foreign(1))
     flow.hand_over([make_span(1, 0)], NOW_NS)
     step: Any = flow.begin(T + 1)
     for now in (T + 2, T + 3):
         step = flow.feed(step, step.perform(platform, 0.0), now, NOW_NS)
     assert step is None
-    assert flow.due(T + 3) == T + 3 + 3 * 2
+    assert flow.due(T + 3) == T + 3 + (1 + 3) * 2
     assert (flow.idle, flow.status(T + 3).state) == (False, "dirty")
     erase(platform, foreign(1))
-    assert attempt(flow, platform, T + 9) == ["Read", "Write"]
+    assert attempt(flow, platform, T + 11) == ["Read", "Write"]
     assert set(platform.keys("a")) == {key(901, 1), key(0, 0), key(1, 0)}
     assert counts(flow) == (2, 2, 0, {})
 
@@ -1385,8 +1566,60 @@ def test_a_window_can_be_squeezed() -> None:
     assert counts(flow) == (3, 2, 1, {})
     flow.squeeze(10)
     assert (counts(flow), flow.window.spans) == ((3, 2, 0, {"window_full": 1}), 0)
+    assert said(flow)[0][1].endswith("or record fewer spans")
     flow.squeeze(10)
     assert flow.window.spans == 0
+
+
+def test_a_span_that_is_squeezed_out_in_an_outage_is_lost_for_it() -> None:
+    """The last error is named."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    list(answers(flow, T, [DOWN]))
+    flow.report.take(T)
+    flow.squeeze(10)
+    assert said(flow)[0][1].endswith(": the platform is not available (503: 503 Service Unavailable)")
+
+
+def test_what_is_abandoned_without_an_error_is_lost_for_the_end_only() -> None:
+    """There was no trouble to name."""
+    flow = flow_of(make_span(0, 0))
+    flow.abandon()
+    assert said(flow)[0][1].endswith("they were still waiting when the exporter shut down")
+
+
+def test_finished_spans_that_are_lost_are_told_apart() -> None:
+    """A span that was delivered, and is pending again in another flow, had finished before it was lost."""
+    platform = Platform()
+    source = delivered_flow(platform, *(make_span(n, 0, start=n) for n in range(3)))
+    target = flow_of(make_span(7, 0, start=7), make_span(0, 0, text="newer"), name="b", max_spans=2)
+    target.give(source.take([key(0, 0), key(2, 0)]))
+    assert (target.window.again, dict(target.lost_again)) == (1, {"window_full": 1})
+    target.squeeze(10)
+    target.squeeze(10)
+    assert counts(target) == (3, 0, 0, {"window_full": 3})
+    assert target.lost_again["window_full"] == 2
+
+
+def test_a_finished_span_that_is_abandoned_or_refused_is_told_apart() -> None:
+    """Whatever the reason is."""
+    platform = Platform()
+    source = delivered_flow(platform, make_span(0, 0), make_span(1, 0, text="bad"), make_span(2, 0, size=900))
+    target = flow_of(name="b", merge=False)
+    target.give(source.take([key(0, 0), key(1, 0), key(2, 0)]))
+    target.hand_over([make_span(5, 0)], NOW_NS)
+    target.feed(target.begin(T), Rejected(400, "", "no", (1,)), T, NOW_NS)  # type: ignore[arg-type]
+    target.feed(target.begin(T), TooLarge("413"), T, NOW_NS)  # type: ignore[arg-type]
+    target.abandon()
+    assert counts(target) == (4, 0, 0, {"refused": 1, "too_large": 1, "shutdown": 2})
+    assert dict(target.lost_again) == {"refused": 1, "too_large": 1, "shutdown": 1}
+
+
+def test_a_delivered_span_that_is_refused_had_finished() -> None:
+    """The platform changed its mind."""
+    flow = delivered_flow(Platform(), make_span(0, 0))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    list(answers(flow, T + 1, [Found(b"", b"", 200), Rejected(400, "", "no", (0, 1))]))
+    assert (counts(flow), dict(flow.lost_again)) == ((2, 0, 0, {"refused": 2}), {"refused": 1})
 
 
 def test_a_delivered_span_that_is_squeezed_out_is_not_lost() -> None:
@@ -1426,7 +1659,7 @@ def test_counts_go_on_where_the_former_window_left_off() -> None:
     former = flow_of(make_span(0, 0, text="bad"), make_span(1, 0))
     settle(former, poisoned("bad", fields=True), T)
     flow = Flow("a", make_policy(), former.status(T))
-    assert (counts(flow), flow.last_error) == ((2, 1, 0, {"refused": 1}), former.last_error)
+    assert (counts(flow), flow.last_error) == ((2, 1, 0, {"refused": 1}), "a span is wrong")
     flow.hand_over([make_span(2, 0)], NOW_NS)
     settle(flow, platform, T)
     assert counts(flow) == (3, 2, 0, {"refused": 1})
@@ -1506,6 +1739,17 @@ def test_closing_writes_again_four_times_at_most(pending: bool) -> None:
         attempt(flow, platform, now)
         erase(platform, foreign(1))
     assert len(platform.puts) - puts - pending == MAX_CHECKS
+
+
+def test_closing_alone_reads_back_at_once() -> None:
+    """However long an attempt takes."""
+    platform = Platform()
+    flow = flow_of(make_span(0, 0))
+    flow.close(T)
+    step: Any = flow.begin(T)
+    for now in (T + 1, T + 2):
+        step = flow.feed(step, step.perform(platform, 0.0), now, NOW_NS)
+    assert flow.due(T + 2) == T + 2
 
 
 def test_closing_beside_another_writer_reads_back_a_random_moment_later() -> None:

@@ -68,7 +68,7 @@ class Writer:
         self.in_the_dark = False
         self.latest: dict[tuple[str, str], bytes] = {}
         self.texts: set[bytes] = set()
-        self.counted = 0
+        self.finished = (0, 0)
 
 
 class Histories(RuleBasedStateMachine):
@@ -364,6 +364,12 @@ class Histories(RuleBasedStateMachine):
                     handed_over=status.handed_over, delivered=status.delivered, pending=status.pending
                 )
             summed = writer.flows.totals()
+            failed = sum(summed.failed.values())
+            assert summed.handed_over == summed.exported + summed.inflight + failed
+            assert min(summed.exported, summed.inflight, *summed.failed.values(), 0) == 0
+            assert summed.exported >= writer.finished[0], "what finished stays finished"
+            assert failed >= writer.finished[1]
+            writer.finished = (summed.exported, failed)
             assert (summed.handed_over, summed.delivered, summed.pending) == (
                 totals["handed_over"],
                 totals["delivered"],
@@ -377,6 +383,7 @@ class Histories(RuleBasedStateMachine):
                 window, entries = flow.window, list(flow.window)
                 assert window.spans == len(entries) <= self.policy.max_spans
                 assert window.pending == sum(entry.pending for entry in entries)
+                assert window.again == sum(entry.again for entry in entries if entry.pending)
                 assert window.pending_size == sum(len(e.body) + 1 for e in entries if e.pending)
                 assert window.size == window.overhead + sum(len(e.body) + 1 for e in entries)
                 assert not entries or window.size - 1 <= self.policy.max_bytes

@@ -125,6 +125,17 @@ def test_spans_that_pass_through_push_nothing_out() -> None:
     assert flow(flows, "a").window.spans == 3
 
 
+def test_a_loss_by_two_moves_is_seen() -> None:
+    """What the flow had lost before the first of them is what counts."""
+    flows = make_flows(max_spans=2)
+    hand_over(flows, make_span(0, 1, parent=0, start=1), make_span(0, 2, parent=1, start=2))
+    hand_over(flows, make_span(0, 0, name="b"))
+    hand_over(flows, make_span(5, 0, start=50), default="c", now_ns=NOW_NS + 10**12)
+    receipts = hand_over(flows, make_span(9, 9, start=60, name="b"), make_span(0, 0, name="c"))
+    lost = {receipt.flow.name: (receipt.lost, receipt.flow.lost) for receipt in receipts}
+    assert lost == {"b": (1, 2), "c": (0, 0)} or lost["c"][0] == 0
+
+
 def test_an_unencodable_span_is_counted_in_its_flow() -> None:
     """It fails the hand-over, whatever else is in it."""
     flows = make_flows()
@@ -222,7 +233,16 @@ def test_consequences_are_when_and_what_to_say() -> None:
     assert flows.consequences([], T) == (None, [])
     receipts = flows.hand_over([], [(LOST, "c")], NOW_NS)
     due, lines = flows.consequences(receipts, T)
-    assert (due, [(line.level, line.text[:8]) for line in lines]) == (None, [(logging.ERROR, "flow 'c'")])
+    assert (due, [(line.level, line.text) for line in lines]) == (
+        None,
+        [(logging.ERROR, "flow 'c': 1 spans are lost: they could not be turned into JSON: TypeError")],
+    )
+    receipts = flows.hand_over([], [(LOST, "c"), (LOST, "d"), (LOST, "e")], NOW_NS)
+    assert [line.text[:9] for line in flows.consequences(receipts, T + 59)[1]] == ["flow 'd':", "flow 'e':"]
+    flows.hurry(T)
+    receipts = hand_over(flows, make_span(6, 0))
+    flows.hurry(T)
+    assert flows.consequences(receipts, T)[0] == T
 
 
 def test_the_verdict_is_that_of_all_flows() -> None:
@@ -264,6 +284,7 @@ def test_the_end_is_for_all_flows() -> None:
     settle_all(flows, platform, T)
     hand_over(flows, make_span(2, 0), make_span(3, 0, name="b"))
     flows.close(T)
+    assert flows.next_due(T) == T
     assert settle_all(flows, platform, T) == T
     hand_over(flows, make_span(4, 0), make_span(5, 0, name="b"))
     flows.abandon()
@@ -359,6 +380,70 @@ def test_a_busy_flow_stays_in_memory() -> None:
     assert platform.keys("a") == []
 
 
+def test_several_that_leave_are_all_heard() -> None:
+    """In the order in which they left."""
+    flows = make_flows(max_flows=2)
+    for _ in range(2):
+        flows.notices(T, False)
+        flows.hand_over([], [(LOST, "a"), (LOST, "b")], NOW_NS)
+    hand_over(flows, make_span(0, 0), make_span(1, 0, name="d"), default="c")
+    assert held(flows) == ["c", "d"]
+    assert [line.text[:28] for line in flows.notices(T + 1, False)] == [
+        "flow 'a': 1 spans are lost: ",
+        "flow 'b': 1 spans are lost: ",
+    ]
+
+
+def test_a_flow_that_was_never_delivered_leaves_first() -> None:
+    """It holds nothing that a read would have to bring back."""
+    platform = Platform()
+    flows = delivered_flows(platform, 1, max_flows=2)
+    flows.hand_over([], [(LOST, "lost")], NOW_NS)
+    hand_over(flows, make_span(9, 0), default="new")
+    assert held(flows) == ["f0", "new"]
+
+
+def test_late_spans_are_counted_without_a_flow() -> None:
+    """What comes after the end is handed over, and lost."""
+    flows = make_flows()
+    flows.lose_late(3)
+    flows.lose_late(2)
+    totals = flows.totals()
+    assert (totals.handed_over, totals.delivered, totals.pending) == (5, 0, 0)
+    assert (dict(totals.dropped), totals.inflight, totals.exported) == ({"shutdown": 5}, 0, 0)
+
+
+def test_what_had_finished_stays_finished_in_the_totals() -> None:
+    """A delivered span that moves is in flight no more, though it is pending again."""
+    flows, platform = make_flows(max_flows=2), Platform()
+    hand_over(flows, make_span(0, 1, parent=0), make_span(1, 0))
+    settle_all(flows, platform, T)
+    hand_over(flows, make_span(0, 0, name="b"))
+    totals = flows.totals()
+    assert (totals.handed_over, totals.delivered, totals.pending, totals.again) == (3, 1, 2, 1)
+    assert (totals.exported, totals.inflight, totals.failed) == (2, 1, {})
+    flow(flows, "b").abandon()
+    settle_all(flows, platform, T)
+    hand_over(flows, make_span(7, 0), make_span(8, 0, name="d"), default="c")
+    assert held(flows) == ["c", "d"]
+    totals = flows.totals()
+    assert (totals.handed_over, totals.exported, totals.inflight, totals.failed) == (5, 2, 2, {"shutdown": 1})
+    hand_over(flows, make_span(9, 0), default="b")
+    totals = flows.totals()
+    assert (totals.handed_over, totals.exported, totals.inflight, totals.failed) == (6, 2, 3, {"shutdown": 1})
+
+
+def test_an_attempt_that_is_over_may_leave_more_to_do() -> None:
+    """Whoever carried it out looks on."""
+    flows, platform = make_flows(merge=False), Platform()
+    hand_over(flows, make_span(0, 0))
+    job = flows.begin_next(T)
+    assert job is not None
+    assert (job.name, flows.unfinished(job)) == ("a", True)
+    flows.feed(job, job.perform(platform, 7.5), T, NOW_NS)  # type: ignore[arg-type]
+    assert (flows.unfinished(job), platform.deadlines) == (False, [7.5])
+
+
 def test_what_a_flow_had_still_to_say_is_said_when_it_leaves() -> None:
     """No loss is silent, whatever its minute."""
     flows = make_flows(max_flows=1)
@@ -414,6 +499,24 @@ def test_the_largest_window_gives_way_first() -> None:
     assert set(spans_held.values()) == {24}
     assert counts(flows)["large"] == (24, 0, 11, {"window_full": 13})
     assert sorted(entry.start - NOW_NS for entry in flow(flows, "large").window)[0] == 13 * 10**9
+
+
+def test_windows_that_fill_the_bound_exactly_stay() -> None:
+    """And one more byte is too much: then what can leave does, until it fits."""
+    flows = make_flows(max_bytes=1000)
+    for number in range(20):
+        hand_over(flows, make_span(number, 0, size=700), default=f"f{number:02}")
+    size = sum(one.window.size for one in flows)
+    flows._max_bytes = size
+    before = flows.totals().pending
+    flows.hand_over([], [(LOST, "f00")], NOW_NS)
+    assert flows.totals().pending == before
+    flows._max_bytes = size - 1
+    flows.hand_over([], [(LOST, "f00")], NOW_NS)
+    assert flows.totals().pending == before - 1
+    flows._max_bytes = size - 701 - 701
+    flows.hand_over([], [(LOST, "f00")], NOW_NS)
+    assert flows.totals().pending == before - 2
 
 
 def test_few_flows_are_not_looked_at() -> None:

@@ -89,6 +89,8 @@ def test_eight_in_a_row_take_the_rest_with_them() -> None:
         if search.refused() is Verdict.DROP:
             dropped.append(numbers(search.guilty))
     assert dropped == [[10], [11], [12], [13], [14], [15], [16], [17, 18, 19]]
+    search.keep([])
+    assert search.done
 
 
 def test_the_first_halves_are_tried_first() -> None:

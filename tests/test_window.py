@@ -317,7 +317,7 @@ def test_an_end_in_the_future_counts_as_now() -> None:
 
 
 def test_what_another_window_gave_up_is_pending_here() -> None:
-    """A moved span is pending again, with the latest end of its trace."""
+    """A moved span is pending, with the latest end of its trace."""
     source, target = window(make_span(0, 0, end=7), delivered=True), Window(100, 100_000)
     (entry,) = source
     end = source.latest_end(trace_id(0))
@@ -327,19 +327,54 @@ def test_what_another_window_gave_up_is_pending_here() -> None:
     assert (entry.pending, target.pending, target.latest_end(trace_id(0))) == (True, 1, end)
 
 
+def test_what_was_delivered_before_is_pending_again() -> None:
+    """A span that moves here after its delivery is told apart until it is delivered, or leaves."""
+    held = window(make_span(0, 0), make_span(1, 0), make_span(2, 0))
+    entries = held.in_order()
+    held.deliver(entries[2:])
+    assert held.again == 0
+    for entry in entries:
+        held.mark_again(entry)
+        held.mark_again(entry)
+    assert (held.again, [entry.again for entry in entries]) == (2, [True, True, False])
+    held.add(make_span(0, 0, text="newer"), LATER)
+    assert (held.again, held.get(key(0, 0)).again) == (2, True)  # type: ignore[union-attr]
+    held.deliver(list(held)[:1])
+    assert held.again == 1
+    held.remove(entries[1])
+    assert held.again == 0
+    held.restore(entries[1], 0)
+    assert held.again == 1
+    held.deliver(list(held))
+    assert (held.again, entries[1].again) == (0, False)
+
+
 def test_a_trace_that_grows_for_long_costs_no_memory_for_its_past() -> None:
     """The order of traces holds no more than a few entries for each span, and stays right."""
-    held = Window(10, 100_000)
+    held, longest = Window(10, 100_000), 0
     for number in range(2000):
         held.add(make_span(0, number % 3, end=number, text=str(number)), LATER)
         held.add(make_span(1, 0, end=1, text=str(number)), LATER)
         if number % 2:
             held.deliver(list(held))
-    assert len(held._pending_order) <= 64 + 4 * held.spans
-    assert len(held._delivered_order) <= 64 + 4 * held.spans
+        longest = max(longest, len(held._pending_order), len(held._delivered_order))
+    assert longest == 64 + 4 * held.spans == 80
+    held.deliver(list(held))
     held.max_spans = 3
     held.trim()
     assert {entry.key[0] for entry in held} == {trace_id(0)}
+
+
+def test_both_orders_are_right_after_they_were_made_anew() -> None:
+    """Delivered traces still leave first, the one that was quiet for longest before the others."""
+    held = window(*(make_span(n, 0, end=n) for n in (2, 3)), delivered=True)
+    held.add(make_span(0, 0, end=0), LATER)
+    held.add(make_span(1, 0, end=1), LATER)
+    held._rebuild_orders()
+    for left in ((0, 1, 3), (0, 1), (1,)):
+        held.max_spans = len(left)
+        held.trim()
+        assert sorted(keys(held)) == [key(n, 0) for n in left]
 
 
 # -- against a plain model ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -29,7 +30,7 @@ class Program:
                 command,
                 env=environment,
                 cwd=folder,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
@@ -78,16 +79,27 @@ class Program:
                 pytest.fail(f"{'ended' if ended else 'waited'}, and not seen: {what}{self.output}")
             time.sleep(0.02)
 
+    def tell(self, line: str) -> None:
+        """Writes a line to its standard input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n".encode())
+        self.process.stdin.flush()
+
+    def finish(self) -> None:
+        """Ends its standard input."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
     def kill(self) -> None:
         """Ends it and all that it started, at once."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
 
 
 Run = Callable[..., Program]

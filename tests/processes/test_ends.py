@@ -117,13 +117,13 @@ def black_hole() -> Iterator[socket.socket]:
 
 
 @pytest.fixture(params=["refusing", "black hole"])
-def nowhere(request: pytest.FixtureRequest) -> str:
+def nowhere(request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a platform that takes no connections, or that takes them and never says a word."""
-    if request.param == "black hole":
-        return address(request.getfixturevalue("black_hole"))
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        return address(sock)
+        if request.param == "black hole":
+            sock.listen(64)
+        yield address(sock)
 
 
 def address(sock: socket.socket) -> str:

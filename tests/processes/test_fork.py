@@ -25,3 +25,12 @@ def test_fork_in_mid_stream(platform: LocalPlatform, run: Run, processor: str, h
     assert [name for name in found if not name.startswith("parent.")] == expected
     streamed = [name for name in found if name.startswith(tuple(kept))]
     assert len(streamed) == 2 * sum(map(int, program.stdout.split())), program.output
+
+
+def test_fork_after_shutdown(platform: LocalPlatform, run: Run, processor: str) -> None:
+    """What was shut down before the fork is so in the child: it says that spans are lost, and does nothing."""
+    program = run("after_shutdown.py", PROCESSOR=processor)
+    assert program.wait() == 0, program.output
+    assert names(platform.spans(FLOW)) == works("before"), program.output
+    assert program.stdout == "\n", program.output
+    assert ("came after shutdown" in program.stderr) == (processor == "direct"), program.output

@@ -16,8 +16,9 @@ def set_up(**options: bool) -> TracerProvider:
     provider = TracerProvider(**options)
     exporter = VersoriFlowSpanExporter()
     if os.environ["PROCESSOR"] == "batch":
-        # An hour, so that what arrives in time was flushed, and did not happen to be.
-        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=3_600_000))
+        # An hour, so that what arrives was flushed, and did not happen to be on its way.
+        delay = float(os.environ.get("SCHEDULE_DELAY", 3_600_000))
+        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=delay))
     else:
         provider.add_span_processor(VersoriFlowSpanProcessor(exporter))
     if "LOCAL_PROVIDER" not in os.environ:

@@ -35,6 +35,10 @@ class Job(Protocol):
     """One step of an attempt at a flow."""
 
     @property
+    def name(self) -> str:
+        """The flow's name."""
+
+    @property
     def method(self) -> str:
         """The request's method."""
 
@@ -54,6 +58,9 @@ class Work(Protocol):
 
     def feed(self, job: Any, answer: Any, now: float, now_ns: int) -> Job | None:
         """Takes the answer to a step; returns the attempt's next step, if there is one."""
+
+    def unfinished(self, job: Any) -> bool:
+        """True when there is more to do about the flow, once an attempt is over. Needs no lock."""
 
     def error_type(self, answer: Any) -> str | None:
         """What `error.type` says of an answer; None for a success. Needs no lock."""
@@ -148,7 +155,10 @@ class Courier(Generic[WorkT]):
         with self._lock:
             receipts = store(self._work, time.time_ns())
             due, notices = self._work.consequences(receipts, time.monotonic())
-            if due is not None and due < self._wakes_at:
+            if self._closed:  # while the spans were encoded
+                self._work.abandon()
+                notices += self._work.notices(time.monotonic(), True)
+            elif due is not None and due < self._wakes_at:
                 self._wake(due)
         if notices:
             _log(notices)
@@ -201,6 +211,8 @@ class Courier(Generic[WorkT]):
                 self._to_do.notify_all()
                 self._outcome.notify_all()
             self._api.close()
+            if self._telemetry is not None:
+                self._telemetry.end()
             _log(notices)
 
     def look(self, question: Callable[[WorkT, float], ReceiptT]) -> ReceiptT:
@@ -258,9 +270,10 @@ class Courier(Generic[WorkT]):
 
     def _toil(self) -> None:
         with self._lock:
-            if self._workers == 1 and not self._work.next_due(time.monotonic()):
+            if not self._closed and self._workers == 1 and not self._work.next_due(time.monotonic()):
                 self._rest(_IDLE_BEFORE_WARM_UP)
-        self._warm_up()
+        if not self._closed:
+            self._warm_up()
         while (job := self._await_job()) is not None:
             self._carry(job, _FOREVER)
 
@@ -273,6 +286,9 @@ class Courier(Generic[WorkT]):
                 if job is not None:
                     if not self._idle:
                         self._hire()
+                    elif self._work.next_due(now) is not None:
+                        # It came while this worker was waking up, and nobody else was told.
+                        self._to_do.notify()
                     return job
                 if self._idle >= _KEPT_IDLE:
                     # What it has just done may be due again sooner than those who rest know.
@@ -313,12 +329,13 @@ class Courier(Generic[WorkT]):
             except BaseException:
                 self._interrupted(job)
                 raise
-            following = self._feed(job, answer)
+            # Before the work is told, which may begin the next attempt at once.
             if self._telemetry is not None:
                 error_type = self._work.error_type(answer)
-                self._telemetry.request(job.method, job.body_size, error_type)
-                if following is None:
-                    self._telemetry.attempt(time.monotonic() - begun, error_type)
+                self._telemetry.request(job.name, begun, job.method, job.body_size, error_type)
+            following = self._feed(job, answer)
+            if self._telemetry is not None and following is None:
+                self._telemetry.attempt(job.name, begun, error_type, self._work.unfinished(job))
             job = following
 
     def _interrupted(self, job: Job) -> None:

@@ -179,6 +179,8 @@ class VersoriFlowSpanExporter(SpanExporter):
         settings = self._settings
         self._inherited = getattr(self, "_api", None)
         self._api = FlowsApi(settings, self._credentials)
+        if self._telemetry is not None:
+            self._telemetry.start_anew()
         policy = FlowPolicy(
             max_spans=settings.max_spans,
             max_bytes=settings.max_bytes,
@@ -247,6 +249,7 @@ class VersoriFlowSpanExporter(SpanExporter):
             if not self._said_after_shutdown:
                 self._said_after_shutdown = True
                 logger.warning("%d spans came after shutdown and are lost, as all that follow", len(spans))
+            courier.look(lambda flows, _: flows.lose_late(len(spans)))
             return None
         named, unencodable = self._encode(spans)
         if not self._said_unknown_service and any(flow.startswith("unknown_service") for _, flow in named):

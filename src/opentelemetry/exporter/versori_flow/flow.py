@@ -97,6 +97,8 @@ class Flow:
         self.handed_over = former.handed_over if former else 0
         self.delivered = former.delivered if former else 0
         self.dropped: Counter[str] = Counter(former.dropped if former else {})
+        # Those of them that a PUT had carried before: to another flow, or the platform changed its mind.
+        self.lost_again: Counter[str] = Counter()
         self.busy = False
         self.failures = 0
         self.last_error = former.last_error if former else None
@@ -173,6 +175,7 @@ class Flow:
             self.handed_over -= 1
             if not entry.pending:
                 self.delivered -= 1
+                entry.again = True
             # A span that the platform has, or may have by the time the answer is here, must leave there too.
             if key in self._base or self.busy:
                 self._rewrite = True
@@ -185,6 +188,8 @@ class Flow:
             self._never_adopt.pop(entry.key, None)
             here = self.window.get(entry.key)
             if here is not None and here.origin is Origin.OWN:
+                if entry.again:
+                    self.window.mark_again(here)
                 continue  # a newer text of it came here first
             self.handed_over += 1
             self.window.restore(entry, latest_end)
@@ -209,7 +214,7 @@ class Flow:
             (entry,) = self.window
             self.window.remove(entry)
             if entry.pending:
-                self._lose(1, DropReason.WINDOW_FULL, self.last_error or "")
+                self._lose(1, DropReason.WINDOW_FULL, self.last_error or "", entry.again)
 
     # -- what the courier asks -----------------------------------------------------------------------------
 
@@ -338,7 +343,8 @@ class Flow:
         for entry in entries:
             self.window.remove(entry)
         if entries:
-            self._lose(len(entries), DropReason.SHUTDOWN, self.last_error or "")
+            again = sum(entry.again for entry in entries)
+            self._lose(len(entries), DropReason.SHUTDOWN, self.last_error or "", again)
         return len(entries)
 
     def status(self, now: float) -> FlowStatus:
@@ -467,6 +473,7 @@ class Flow:
         self.report.remark(f"was deleted on the platform; {len(gone)} delivered spans are forgotten")
 
     def _rejected(self, answer: Rejected, now: float) -> Step | None:
+        self.last_error = answer.message
         named = [self._body[index] for index in answer.spans if index < len(self._body)]
         # A span that somebody else made is not ours to throw away.
         own = [e for e in named if e.origin is Origin.OWN and self.window.get(e.key) is e]
@@ -488,8 +495,6 @@ class Flow:
         return None
 
     def _conclude(self, search: Search, verdict: Verdict, message: str) -> None:
-        if message:
-            self.last_error = message
         if verdict is Verdict.DROP:
             self._refuse(search.guilty, message or self.last_error or "")
         if verdict is Verdict.GIVE_UP:
@@ -499,6 +504,7 @@ class Flow:
             self._settled_mark = self._carried_mark
 
     def _too_large(self, answer: TooLarge, now: float) -> Step | None:
+        self.last_error = answer.message
         size = self._body_size()
         largest = max(self._body, key=lambda entry: len(entry.body), default=None)
         if largest is None or (len(self._body) == 1 and not largest.pending):
@@ -509,7 +515,7 @@ class Flow:
         if largest.pending and (len(self._body) == 1 or too_large_alone):
             if self.window.get(largest.key) is largest:
                 self.window.remove(largest)
-                self._lose(1, DropReason.TOO_LARGE, answer.message)
+                self._lose(1, DropReason.TOO_LARGE, answer.message, largest.again)
         else:
             # Of the spans' part: the other members do not get smaller.
             half = size - room // 2
@@ -570,7 +576,8 @@ class Flow:
     def _trim(self) -> None:
         lost = self.window.trim()
         if lost:
-            self._lose(len(lost), DropReason.WINDOW_FULL, self.last_error or "" if self.failures else "")
+            detail = self.last_error or "" if self.failures else ""
+            self._lose(len(lost), DropReason.WINDOW_FULL, detail, sum(entry.again for entry in lost))
         if self.window.spans == 1:
             # The flow's other members may have grown: what the platform has leaves no room even for one.
             (entry,) = self.window
@@ -578,7 +585,8 @@ class Flow:
             if len(entry.body) > room:
                 self.window.remove(entry)
                 if entry.pending:
-                    self._lose(1, DropReason.TOO_LARGE, f"{len(entry.body)} bytes where {room} may be")
+                    detail = f"{len(entry.body)} bytes where {room} may be"
+                    self._lose(1, DropReason.TOO_LARGE, detail, entry.again)
 
     def _refuse(self, entries: Sequence[Entry], message: str) -> None:
         # What left the window while the body was under way is counted already, or is another flow's.
@@ -589,10 +597,12 @@ class Flow:
             if not entry.pending:
                 self.delivered -= 1
         if here:
-            self._lose(len(here), DropReason.REFUSED, message)
+            again = sum(entry.again or not entry.pending for entry in here)
+            self._lose(len(here), DropReason.REFUSED, message, again)
 
-    def _lose(self, count: int, reason: DropReason, detail: str) -> None:
+    def _lose(self, count: int, reason: DropReason, detail: str, again: int = 0) -> None:
         self.dropped[reason.value] += count
+        self.lost_again[reason.value] += again
         self.report.lost(reason, count, detail)
 
     def _banish(self, key: Key) -> None:

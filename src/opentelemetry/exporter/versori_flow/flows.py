@@ -12,6 +12,7 @@ from typing import NamedTuple
 from .api import FlowsApi
 from .counts import Totals, add_up
 from .flow import Flow, FlowPolicy, FlowStatus
+from .losses import DropReason
 from .notices import Notice
 from .span import EncodedSpan, Move, Routed, Unencodable
 from .steps import Reading, Step, error_type
@@ -47,6 +48,11 @@ class FlowStep(NamedTuple):
     def body_size(self) -> int | None:
         """Bytes of the request's body; None without one."""
         return self.step.body_size
+
+    @property
+    def name(self) -> str:
+        """The flow's name."""
+        return self.flow.name
 
     def perform(self, api: FlowsApi, deadline: float) -> Reading:
         """Carries it out; `deadline` in seconds of the monotonic clock."""
@@ -138,6 +144,10 @@ class Flows:
         self._busy -= 1
         return None
 
+    def unfinished(self, job: FlowStep) -> bool:
+        """True when there is more to do about the flow, once an attempt is over."""
+        return not job.flow.idle
+
     def error_type(self, answer: Reading) -> str | None:
         """What `error.type` says of an answer; None for a success."""
         return error_type(answer)
@@ -191,6 +201,11 @@ class Flows:
         for flow in self:
             flow.abandon()
 
+    def lose_late(self, count: int) -> None:
+        """Counts spans that came after the end; they are of no flow."""
+        late = Totals(count, 0, 0, {DropReason.SHUTDOWN.value: count})
+        self._gone = add_up([self._gone, late])
+
     def notices(self, now: float, last: bool) -> list[Notice]:
         """The lines to log now; with `last` nothing is kept for later."""
         words, self._last_words = self._last_words, []
@@ -198,8 +213,7 @@ class Flows:
 
     def totals(self) -> Totals:
         """Spans over all flows, those that have left memory included."""
-        held = (Totals(flow.handed_over, flow.delivered, flow.window.pending, flow.dropped) for flow in self)
-        return add_up([self._gone, *held])
+        return add_up([self._gone, *map(_counts, self)])
 
     def status(self, now: float) -> dict[str, FlowStatus]:
         """How every flow does that is held, or was not long ago."""
@@ -210,7 +224,7 @@ class Flows:
         if flow is None:
             former = self._former.pop(name, None)
             if former is not None:
-                self._gone = add_up([self._gone, _count(former, -1)])
+                self._gone = add_up([self._gone, _taken_back(former)])
             flow = self._flows[name] = Flow(name, self._policy, former)
         return flow
 
@@ -225,8 +239,8 @@ class Flows:
                 del self._flows[flow.name]
                 size -= flow.window.size
                 self._last_words += flow.report.take(0.0, last=True)
-                former = self._former[flow.name] = flow.status(0.0)
-                self._gone = add_up([self._gone, _count(former, 1)])
+                self._former[flow.name] = flow.status(0.0)
+                self._gone = add_up([self._gone, _counts(flow)])
                 if len(self._former) > _REMEMBERED_STATUSES:
                     self._former.popitem(last=False)
         while size > self._max_bytes:
@@ -238,6 +252,14 @@ class Flows:
             size -= before - largest.window.size
 
 
-def _count(status: FlowStatus, sign: int) -> Totals:
-    dropped = {reason: sign * count for reason, count in status.dropped.items()}
-    return Totals(sign * status.handed_over, sign * status.delivered, sign * status.pending, dropped)
+def _counts(flow: Flow) -> Totals:
+    window = flow.window
+    return Totals(
+        flow.handed_over, flow.delivered, window.pending, flow.dropped, window.again, flow.lost_again
+    )
+
+
+def _taken_back(former: FlowStatus) -> Totals:
+    """What a flow that comes back counts itself again; `lost_again` it begins anew."""
+    dropped = {reason: -count for reason, count in former.dropped.items()}
+    return Totals(-former.handed_over, -former.delivered, -former.pending, dropped)

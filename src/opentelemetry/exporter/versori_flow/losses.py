@@ -14,7 +14,7 @@ class DropReason(str, Enum):
             or `max_spans` and `max_bytes` are too small for the traffic.
         TOO_LARGE: It alone is larger than `max_bytes`, or than what the platform takes (413).
         REFUSED: The platform refuses it (400, 422).
-        SHUTDOWN: It was still waiting when the exporter shut down.
+        SHUTDOWN: It was still waiting when the exporter shut down, or came afterwards.
     """
 
     UNENCODABLE = "unencodable"

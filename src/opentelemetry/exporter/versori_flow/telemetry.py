@@ -5,17 +5,22 @@ Named as the semantic conventions for SDK components name them
 
     otel.sdk.exporter.span.inflight       spans pending
     otel.sdk.exporter.span.exported       spans delivered; dropped ones with `error.type`, the reason
-    otel.sdk.exporter.operation.duration  seconds of an attempt at a flow; a failed one with `error.type`
-    versori.flow.span.dropped             lost spans, by `versori.flow.drop.reason`
+    otel.sdk.exporter.operation.duration  seconds from a flow's first attempt to the PUT that succeeds, the
+                                          waits between included; with `error.type` where there is none
+    versori.flow.attempt.duration         seconds of each attempt at a flow; a failed one with `error.type`
     versori.flow.request                  requests, by `http.request.method`; failed ones with `error.type`
-    versori.flow.request.body.size        bytes of a PUT
+    versori.flow.request.body.size        bytes of a PUT, before compression
+    versori.flow.span.dropped             lost spans, by `versori.flow.drop.reason`
 
 The span counts are observed, not recorded: they are the counts of `status()`, so that at every reading
-handed over = exported + inflight, and a span of the application pays nothing for them.
+handed over = exported + inflight, and a span of the application pays nothing for them. A span is exported
+once: where it is delivered, and moves to another flow, or is lost later, that changes nothing.
 """
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
 _TYPE = "versori_flow_span_exporter"
 _numbers = count()
 
+_REMEMBERED_OPERATIONS = 1000
+"""Flows in trouble whose beginning is remembered."""
+
 
 class Telemetry:
     """Instruments of one exporter.
@@ -46,6 +54,11 @@ class Telemetry:
         self, meter_provider: MeterProvider | None, base_url: str, totals: Callable[[], Totals | None]
     ) -> None:
         self._totals = totals
+        self._last: Totals | None = None
+        # Of one moment for all instruments of a reading, which asks them one after the other.
+        self._snapshot: Totals | None = None
+        self._asked: set[str] = set()
+        self._operations: OrderedDict[str, tuple[float, str]] = OrderedDict()
         url = urlsplit(base_url)
         self._attributes: dict[str, AttributeValue] = {
             "otel.component.type": _TYPE,
@@ -60,51 +73,108 @@ class Telemetry:
             "otel.sdk.exporter.span.inflight",
             [self._inflight],
             "{span}",
-            "Spans that were passed to the exporter, and are neither delivered nor dropped yet",
+            "The number of spans which were passed to the exporter, but that have not been exported yet "
+            "(neither successful, nor failed).",
         )
         meter.create_observable_counter(
             "otel.sdk.exporter.span.exported",
             [self._exported],
             "{span}",
-            "Spans for which the export has finished, successfully or not",
+            "The number of spans for which the export has finished, either successful or failed.",
         )
         meter.create_observable_counter(
-            "versori.flow.span.dropped", [self._dropped], "{span}", "Lost spans, by reason"
+            "versori.flow.span.dropped", [self._dropped], "{span}", "The number of lost spans, by reason."
         )
         self._duration = meter.create_histogram(
-            "otel.sdk.exporter.operation.duration", "s", "How long an attempt at a flow takes"
+            "otel.sdk.exporter.operation.duration",
+            "s",
+            "The duration of exporting a batch of telemetry records.",
         )
-        self._requests = meter.create_counter("versori.flow.request", "{request}", "Requests to the platform")
-        self._body_size = meter.create_histogram("versori.flow.request.body.size", "By", "Bodies of PUTs")
+        self._attempts = meter.create_histogram(
+            "versori.flow.attempt.duration", "s", "The duration of one attempt at a flow: read, merge, write."
+        )
+        self._requests = meter.create_counter(
+            "versori.flow.request", "{request}", "The number of requests to the platform."
+        )
+        self._body_size = meter.create_histogram(
+            "versori.flow.request.body.size", "By", "The size of a flow as it is written."
+        )
 
-    def request(self, method: str, body_size: int | None, error: str | None) -> None:
-        """One request is over; `error` says why it failed."""
+    def request(self, flow: str, begun: float, method: str, body_size: int | None, error: str | None) -> None:
+        """One request is over.
+
+        Args:
+            flow: The flow's name.
+            begun: When the attempt began, in seconds of the monotonic clock.
+            method: GET or PUT.
+            body_size: Bytes of the flow that a PUT carried.
+            error: Why it failed, or None.
+        """
         attributes = self._with_error(error)
         self._requests.add(1, {**attributes, "http.request.method": method})
         if body_size is not None:
             self._body_size.record(body_size, self._attributes)
+        operation_begun, _ = self._operations.get(flow, (begun, ""))
+        if error is not None:
+            self._operations[flow] = operation_begun, error
+            if len(self._operations) > _REMEMBERED_OPERATIONS:
+                self._operations.popitem(last=False)
+        elif method == "PUT":
+            self._operations.pop(flow, None)
+            self._duration.record(time.monotonic() - operation_begun, self._attributes)
 
-    def attempt(self, seconds: float, error: str | None) -> None:
-        """One attempt at a flow is over; `error` says why it failed."""
-        self._duration.record(seconds, self._with_error(error))
+    def attempt(self, flow: str, begun: float, error: str | None, unfinished: bool) -> None:
+        """One attempt at a flow is over.
+
+        Args:
+            flow: The flow's name.
+            begun: When it began, in seconds of the monotonic clock.
+            error: Why it failed, or None.
+            unfinished: Whether another attempt follows: the operation goes on.
+        """
+        now = time.monotonic()
+        self._attempts.record(now - begun, self._with_error(error))
+        if error is None or not unfinished:
+            operation_begun, _ = self._operations.pop(flow, (begun, ""))
+            if error is not None:
+                self._duration.record(now - operation_begun, self._with_error(error))
+
+    def end(self) -> None:
+        """The exporter has ended: what was to be tried again has failed, and the counts are its last."""
+        self._last = self._totals()
+        now = time.monotonic()
+        while self._operations:
+            _, (begun, error) = self._operations.popitem()
+            self._duration.record(now - begun, self._with_error(error))
+
+    def start_anew(self) -> None:
+        """In a forked child: what is under way is the parent's."""
+        self._operations = OrderedDict()
 
     def _with_error(self, error: str | None) -> dict[str, AttributeValue]:
         return self._attributes if error is None else {**self._attributes, "error.type": error}
 
+    def _read(self, instrument: str) -> Totals | None:
+        if self._snapshot is None or instrument in self._asked:
+            self._snapshot = self._totals() or self._last
+            self._asked.clear()
+        self._asked.add(instrument)
+        return self._snapshot
+
     def _inflight(self, _: CallbackOptions) -> Iterable[Observation]:
-        totals = self._totals()
+        totals = self._read("inflight")
         if totals is not None:
-            yield Observation(totals.pending, self._attributes)
+            yield Observation(totals.inflight, self._attributes)
 
     def _exported(self, _: CallbackOptions) -> Iterable[Observation]:
-        totals = self._totals()
+        totals = self._read("exported")
         if totals is not None:
-            yield Observation(totals.delivered, self._attributes)
-            for reason, dropped in totals.dropped.items():
-                yield Observation(dropped, self._with_error(reason))
+            yield Observation(totals.exported, self._attributes)
+            for reason, failed in totals.failed.items():
+                yield Observation(failed, self._with_error(reason))
 
     def _dropped(self, _: CallbackOptions) -> Iterable[Observation]:
-        totals = self._totals()
+        totals = self._read("dropped")
         if totals is not None:
             for reason, dropped in totals.dropped.items():
                 yield Observation(dropped, {**self._attributes, "versori.flow.drop.reason": reason})

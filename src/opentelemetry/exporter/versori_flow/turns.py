@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import time
 import zlib
 from collections.abc import Iterator
@@ -24,7 +25,11 @@ else:
 
 # The same for all of them: TMPDIR may differ. Where there is none, there are no turns.
 _FOLDER = "/tmp"  # noqa: S108 - only a folder of our own in it is used
-_LOOK_EVERY = 0.003
+_LOOK_FIRST = 0.003
+_LOOK_LAST = 0.03
+"""Seconds between two looks, growing: thirty that wait, as after a burst of forks, would leave no processor
+time to the one that they wait for."""
+
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -44,6 +49,8 @@ class Turns:
         """Waits for the turn at a flow, and holds it.
 
         It waits for half of the time that is left: who is stuck there must not be the reason to do nothing.
+        While the turn changes hands nobody is stuck, and it waits for longer: going on without it would erase
+        what the others write.
 
         Args:
             flow_name: The flow.
@@ -53,8 +60,7 @@ class Turns:
             Whether it is ours.
         """
         path = self._path(flow_name) if _CAN_LOCK else None
-        now = time.monotonic()
-        descriptor = None if path is None else self._acquire(path, now + (deadline - now) / 2)
+        descriptor = None if path is None else self._acquire(path, deadline)
         try:
             yield descriptor is not None
         finally:
@@ -80,7 +86,10 @@ class Turns:
         except OSError:
             return None
 
-    def _acquire(self, path: str, until: float) -> int | None:
+    def _acquire(self, path: str, deadline: float) -> int | None:
+        now = time.monotonic()
+        patience, last_moment = (deadline - now) / 2, deadline - (deadline - now) / 5
+        until, holder, pause = now + patience, (0, 0), _LOOK_FIRST
         while True:
             try:
                 descriptor = os.open(path, _FLAGS, 0o600)
@@ -90,12 +99,18 @@ class Turns:
             try:
                 if _lock(descriptor, path):
                     return descriptor
+                # Each holder has a file of its own; the number of a file that is gone may come again.
+                file = os.fstat(descriptor)
+                if holder != (file.st_ino, file.st_ctime_ns):
+                    holder = file.st_ino, file.st_ctime_ns
+                    until = min(time.monotonic() + patience, last_moment)
             except OSError:
                 until = 0.0  # no file system for locks
             self._close(descriptor)
-            if time.monotonic() + _LOOK_EVERY >= until:
+            if time.monotonic() + pause >= until:
                 return None
-            time.sleep(_LOOK_EVERY)
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - not in step with the others
+            pause = min(1.3 * pause, _LOOK_LAST)
 
     def _release(self, descriptor: int, path: str) -> None:
         with contextlib.suppress(OSError):

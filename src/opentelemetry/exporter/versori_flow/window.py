@@ -23,9 +23,9 @@ class Origin(Enum):
 
 
 class Entry:
-    """One span in a window. `pending` until a successful PUT has carried it."""
+    """One span in a window. `pending` until a successful PUT has carried it; `again` where one had before."""
 
-    __slots__ = ("body", "is_root", "key", "origin", "pending", "start")
+    __slots__ = ("again", "body", "is_root", "key", "origin", "pending", "start")
 
     def __init__(
         self, key: Key, start: int, is_root: bool, body: bytes, pending: bool, origin: Origin
@@ -36,6 +36,7 @@ class Entry:
         self.body = body
         self.pending = pending
         self.origin = origin
+        self.again = False
 
 
 class _Trace:
@@ -66,6 +67,7 @@ class Window:
         overhead: Bytes that the flow's other members take in the body.
         spans: Spans held.
         pending: Spans held that no successful PUT has carried yet.
+        again: Those of them that had been delivered before, to another flow.
         pending_size: Bytes that those take in the body.
     """
 
@@ -75,6 +77,7 @@ class Window:
         self.overhead = 0
         self.spans = 0
         self.pending = 0
+        self.again = 0
         self.pending_size = 0
         self._size = 0
         self._traces: dict[str, _Trace] = {}
@@ -120,7 +123,9 @@ class Window:
             counts = not before.pending
         else:
             counts = True
-        self._put(Entry(key, span.start, span.is_root, span.body, True, Origin.OWN), min(span.end, now_ns))
+        entry = Entry(key, span.start, span.is_root, span.body, True, Origin.OWN)
+        entry.again = before is not None and before.again
+        self._put(entry, min(span.end, now_ns))
         return counts
 
     def adopt(self, key: Key, start: int, end: int, is_root: bool, body: bytes, now_ns: int) -> None:
@@ -132,6 +137,12 @@ class Window:
         entry.pending = True
         self._put(entry, end)
 
+    def mark_again(self, entry: Entry) -> None:
+        """Notes that an older text of a span was delivered before, if this one is still pending."""
+        if entry.pending and not entry.again:
+            entry.again = True
+            self.again += 1
+
     def deliver(self, entries: Iterable[Entry]) -> int:
         """Marks as delivered what a successful PUT has carried; returns how many were pending till now.
 
@@ -141,7 +152,8 @@ class Window:
         for entry in entries:
             if not entry.pending or self.get(entry.key) is not entry:
                 continue
-            entry.pending = False
+            self.again -= entry.again
+            entry.pending = entry.again = False
             marked += 1
             trace = self._traces[entry.key[0]]
             trace.pending -= 1
@@ -256,6 +268,7 @@ class Window:
         if entry.pending:
             trace.pending += sign
             self.pending += sign
+            self.again += sign * entry.again
             self.pending_size += size
 
     def _rebuild_orders(self) -> None:

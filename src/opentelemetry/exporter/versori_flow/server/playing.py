@@ -96,10 +96,12 @@ class Script(Response):
 
 def true_response(answer: Answer) -> Response:
     """The answer as it is."""
-    response = Response(answer.body, answer.status, answer.all_headers())
-    if answer.status == HTTPStatus.NO_CONTENT:
+    if answer.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+        # HTTP allows no body there, be it the one of an ordered fault.
+        response = Response(b"", answer.status, answer.all_headers())
         del response.headers["content-length"]
-    return response
+        return response
+    return Response(answer.body, answer.status, answer.all_headers())
 
 
 def silence() -> Response:

@@ -1,0 +1,74 @@
+"""The core tests on every Python that this machine has, and with the oldest dependencies that are supported.
+
+    ./scripts/versions                    all of it
+    ./scripts/versions -s tests-3.12      one Python; `-l` lists them
+    ./scripts/versions -s oldest -- -k encoding
+
+The core tests are the exporter's: those of the command, of the page and of whole programs run on one Python.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
+NOT_CORE = {"test_cli", "test_documentation", "test_launch", "test_page", "test_tree"}
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+nox.options.default_venv_backend = "virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_venv = "yes"
+
+# The one that runs this counts too, under whatever name.
+os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+if shutil.which("pyenv") and "PYENV_VERSION" not in os.environ:
+    # Without it pyenv's python3.12 says "command not found" where 3.12 is not the chosen one.
+    installed = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=False)
+    os.environ["PYENV_VERSION"] = ":".join(reversed(re.findall(r"^3\.1\d\.\d+$", installed.stdout, re.M)))
+
+
+def _runs(version: str) -> bool:
+    """Whether this machine has that Python: a name on the path alone proves nothing."""
+    try:
+        done = subprocess.run([f"python{version}", "-c", ""], capture_output=True, check=False)
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+HERE = [version for version in PYTHONS if _runs(version)]
+if missing := [version for version in PYTHONS if version not in HERE]:
+    print(f"Not on this machine, and skipped: Python {', '.join(missing)}", file=sys.stderr)
+
+
+def _test(session: nox.Session, *pins: str) -> None:
+    session.install(
+        "--quiet", *pins, "--editable", ".[server]", *nox.project.dependency_groups(PYPROJECT, "core")
+    )
+    versions = "import importlib.metadata as m; print(*(f'{n} {m.version(n)}' for n in ('opentelemetry-sdk', 'httpx')))"
+    session.run("python", "-c", versions)
+    core = sorted(str(path) for path in Path("tests").glob("test_*.py") if path.stem not in NOT_CORE)
+    quick = {"HYPOTHESIS_PROFILE": "quick", "HISTORIES": "10"}
+    session.run("python", "-m", "pytest", "-q", "-m", "not slow", *session.posargs, *core, env=quick)
+
+
+@nox.session(python=HERE)
+def tests(session: nox.Session) -> None:
+    """The core tests with the newest dependencies."""
+    _test(session)
+
+
+@nox.session(python=HERE[:1])
+def oldest(session: nox.Session) -> None:
+    """The core tests with the oldest dependencies that pyproject.toml allows, on the oldest Python here."""
+    floors = [*PYPROJECT["project"]["dependencies"], *nox.project.dependency_groups(PYPROJECT, "core")]
+    ours = [line for line in floors if line.startswith(("opentelemetry", "httpx", "tenacity"))]
+    _test(session, *(re.sub(r" *>= *([^, ]+).*", r"==\1", line) for line in ours))
