@@ -35,8 +35,6 @@ SPANS_PER_TRACE = 4
 TRACES_PER_SECOND = 25
 CHILDREN_AT_ONCE = 8
 TRACES_PER_CHILD = 10
-GIANT = 400_000
-"""Bytes of a span that is larger than what the server takes."""
 
 
 class Report:
@@ -156,7 +154,7 @@ def main() -> None:
     parser.add_argument("report")
     parser.add_argument("seconds", type=float)
     parser.add_argument("--poison", action="store_true", help="every twentieth trace has a span to refuse")
-    parser.add_argument("--giant", action="store_true", help="one span is larger than the server takes")
+    parser.add_argument("--giant", type=int, default=0, help="one span has so many bytes")
     parser.add_argument("--forks", type=int, default=0, help="so many times eight children at once")
     parser.add_argument("--clock", action="store_true", help="the clock goes an hour ahead, then two back")
     given = parser.parse_args()
@@ -180,7 +178,7 @@ def main() -> None:
             children.extend(fork_child(provider, report) for _ in range(CHILDREN_AT_ONCE))
         if giants and over >= giants[0]:
             giants.pop(0)
-            return "x" * GIANT
+            return "x" * given.giant
         # Not before the fault begins: what the platform has taken is not ours to take back.
         return POISON if given.poison and number % 20 == 7 and over > 0.25 else ""
 

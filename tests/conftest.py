@@ -48,7 +48,7 @@ def make_exporter(platform: LocalPlatform) -> Iterator[Callable[..., VersoriFlow
     yield make
     platform.clear_faults()
     for exporter in made:
-        exporter.shutdown(timeout_millis=2000)
+        exporter.shutdown(timeout_millis=500)
 
 
 @pytest.fixture

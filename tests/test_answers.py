@@ -378,6 +378,15 @@ def test_every_spoilt_answer_passes(platform, make_exporter, tracer, fault, meth
     assert names(platform) == ["shop-0", "shop-1", "theirs"]
 
 
+def test_a_write_that_is_answered_without_end_stands(platform, make_exporter, tracer):
+    """The PUT's status says that it is stored: the flood behind it is left at its bound, not at the deadline."""
+    platform.fault("flood,method=PUT,apply=yes")
+    exporter = make_exporter(timeout=60, export_wait=20, max_bytes=10_000, min_interval=0)
+    for number in range(2):
+        assert exporter.export(ended(tracer, [f"fine-{number}"])) is SUCCESS
+    assert names(platform) == fine(2)
+
+
 class Speaker:
     """A platform over raw sockets that keeps one flow, and answers a request with `odd` while that is set.
 
@@ -386,7 +395,7 @@ class Speaker:
         odd: The raw answer; None: the truth. It is given to requests of `method` only.
     """
 
-    def __init__(self, method: str, odd: bytes, flow: dict[str, Any] | None = None) -> None:
+    def __init__(self, method: str, odd: bytes | None, flow: dict[str, Any] | None = None) -> None:
         self.flow = None if flow is None else json.dumps(flow).encode()
         self.odd: bytes | None = odd
         self.method = method
@@ -551,19 +560,19 @@ def test_a_key_that_is_rotated(platform, make_exporter, tracer, said, tmp_path, 
     assert not any(key in line for line in said() for key in ("an-old-key-0815", KEY))
 
 
-def test_a_key_that_changes_between_two_requests(platform, make_exporter, tracer, said, tmp_path):
-    """A file that was renewed in time is not even noticed."""
+def test_a_key_that_is_renewed_in_time(make_exporter, tracer, tmp_path):
+    """A key file that changes is read before the next request: the platform never sees the old key again."""
     file = tmp_path / "key"
-    file.write_text(KEY)
-    exporter = make_exporter(api_key=None, api_key_file=file, min_interval=0)
-    assert exporter.export(ended(tracer, fine(3))) is SUCCESS
-    platform.fault("status=401,times=1")
-    other = tmp_path / "other"
-    other.write_text(KEY)
-    other.replace(file)
-    exporter.export(ended(tracer, fine(3, "more")))
-    platform.wait_for(nothing_pending(exporter))
-    assert len(names(platform)) == 6
+    file.write_text("an-old-key-0815")
+    speaker = Speaker("GET", None)
+    with RawServer(speaker.speak()) as server:
+        exporter = make_exporter(base_url=server.url, api_key=None, api_key_file=file, min_interval=0)
+        assert exporter.export(ended(tracer, fine(3))) is SUCCESS
+        file.write_text("a-new-key-4711")
+        assert exporter.export(ended(tracer, fine(3, "more"))) is SUCCESS
+        carried = [request.headers["authorization"] for request in server.requests]
+        assert carried == ["Bearer an-old-key-0815"] * 2 + ["Bearer a-new-key-4711"] * 2
+        exporter.shutdown()
 
 
 @pytest.mark.parametrize(

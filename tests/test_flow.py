@@ -861,6 +861,19 @@ def test_names_end_a_search_that_they_make_superfluous() -> None:
     assert flow._search is None
 
 
+@pytest.mark.parametrize("answer", [Rejected(400, "", "no", (0,)), TooLarge("413")])
+def test_trouble_ends_with_the_last_span_that_was_in_it(answer: Any) -> None:
+    """The platform answers, and nothing is left to do: what comes next is not in trouble."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    list(answers(flow, T, [DOWN]))
+    flow.report.take(T)
+    list(answers(flow, T + 2, [answer]))
+    assert (flow.idle, flow.in_trouble, flow.status(T).state) == (True, False, "clean")
+    assert said(flow)[0] == (logging.INFO, "flow 'a': is delivered again; 0 spans wait")
+    mark = flow.hand_over([make_span(1, 0)], NOW_NS)
+    assert flow.verdict(mark, flow.lost, T + 2) is None
+
+
 def test_what_was_refused_is_never_adopted() -> None:
     """Even if it stands in the stored flow all the same."""
     platform = poisoned("bad", fields=True)

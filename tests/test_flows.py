@@ -72,8 +72,8 @@ def test_a_late_name_moves_spans_between_flows() -> None:
     assert (platform.keys("a"), platform.keys("b")) == ([key(1, 0)], [key(0, 0), key(0, 1)])
 
 
-def test_a_move_to_a_flow_that_got_no_span_gives_a_receipt_too() -> None:
-    """A name may come through a span between that goes elsewhere."""
+def test_a_name_that_changes_moves_spans_again() -> None:
+    """The flows between are left empty; each move is a mark of the target."""
     flows = make_flows()
     hand_over(flows, make_span(0, 2, parent=1), make_span(0, 1, parent=0))
     hand_over(flows, make_span(0, 0, name="b"))
@@ -125,15 +125,14 @@ def test_spans_that_pass_through_push_nothing_out() -> None:
     assert flow(flows, "a").window.spans == 3
 
 
-def test_a_loss_by_two_moves_is_seen() -> None:
-    """What the flow had lost before the first of them is what counts."""
+def test_a_loss_before_a_move_is_seen() -> None:
+    """What the flow had lost before the hand-over is what counts, not before the move."""
     flows = make_flows(max_spans=2)
-    hand_over(flows, make_span(0, 1, parent=0, start=1), make_span(0, 2, parent=1, start=2))
-    hand_over(flows, make_span(0, 0, name="b"))
-    hand_over(flows, make_span(5, 0, start=50), default="c", now_ns=NOW_NS + 10**12)
-    receipts = hand_over(flows, make_span(9, 9, start=60, name="b"), make_span(0, 0, name="c"))
-    lost = {receipt.flow.name: (receipt.lost, receipt.flow.lost) for receipt in receipts}
-    assert lost == {"b": (1, 2), "c": (0, 0)} or lost["c"][0] == 0
+    hand_over(flows, make_span(0, 1, parent=0, start=50))
+    named = [make_span(0, 0, start=50, name="b"), *(make_span(n, 0, start=n, name="b") for n in (5, 6))]
+    (receipt,) = hand_over(flows, *named, now_ns=NOW_NS + 10**12)
+    assert (receipt.flow.name, receipt.lost, receipt.flow.lost) == ("b", 0, 2)
+    assert flows.verdict([receipt], T) is False
 
 
 def test_an_unencodable_span_is_counted_in_its_flow() -> None:

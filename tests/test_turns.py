@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.exporter.versori_flow import turns
 from opentelemetry.exporter.versori_flow.turns import Turns
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork, no turns")
+fcntl = pytest.importorskip("fcntl", reason="no locks, no turns")
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +69,30 @@ def test_only_half_of_the_time_is_waited() -> None:
         with Turns("platform").at("flow", deadline) as mine:
             assert not mine
             assert deadline - time.monotonic() > 0.3
+
+
+def test_a_turn_that_changes_hands_is_waited_for(folder: Path) -> None:
+    """Nobody is stuck where others come and go: who waits does so for more than half of the time."""
+    got = []
+
+    def wait() -> None:
+        with Turns("platform").at("flow", soon(4.0)) as mine:
+            got.append(mine)
+
+    waiting = threading.Thread(target=wait)
+    with Turns("platform").at("flow", soon()):
+        waiting.start()
+        waiting.join(1.2)
+        # The next holder's file takes the place of the first one's, so that the turn is never free.
+        (path,) = folder.iterdir()
+        following = os.open(folder.with_name("following"), os.O_RDWR | os.O_CREAT)
+        fcntl.flock(following, fcntl.LOCK_EX)
+        folder.with_name("following").replace(path)
+        waiting.join(1.3)  # 2.5 s by now, of which 2 would have been the half
+        assert got == []
+    os.close(following)
+    waiting.join(10)
+    assert got == [True]
 
 
 def test_nothing_stays(folder: Path) -> None:

@@ -528,6 +528,8 @@ class Flow:
         # The attempt was no success, but taught something: failures go on counting, the next is due at once.
         self.busy = False
         self._paced_until = self._retry_at = now
+        if not self._has_work():
+            self._over()
 
     def _fail(self, answer: Reading, now: float) -> None:
         self.busy = False
