@@ -323,6 +323,13 @@ def test_the_longer_of_both_waits_counts(kind: Any, retry_after: float | None, w
     assert flow.due(T) == T + wait
 
 
+def test_a_short_backoff_is_not_made_longer() -> None:
+    """Without a `Retry-After` the backoff alone counts."""
+    flow = flow_of(make_span(0, 0), merge=False, backoff=lambda failures: 0.25)
+    list(answers(flow, T, [DOWN]))
+    assert flow.due(T) == T + 0.25
+
+
 def test_new_spans_do_not_shorten_the_wait() -> None:
     """Not even a full window does."""
     flow = flow_of(make_span(0, 0), merge=False, max_spans=2)
@@ -784,22 +791,24 @@ def test_a_search_lasts_over_an_outage() -> None:
     assert keys_of(platform.puts[-1][1]) == [key(0, 0), key(1, 0), key(2, 0)]
     settle(flow, platform, T + 2)
     assert counts(flow) == (4, 3, 0, {"refused": 1})
+    assert any(text.endswith("for what they hold: a span is wrong") for _, text in said(flow))
 
 
-def test_what_comes_during_a_search_waits_for_its_end() -> None:
+@pytest.mark.parametrize(("bad", "good"), [(0, 1), (1, 0)])
+def test_what_comes_during_a_search_waits_for_its_end(bad: int, good: int) -> None:
     """And is not settled by it."""
     platform = poisoned("bad")
-    flow = flow_of(make_span(0, 0, text="bad"), make_span(1, 0))
+    flow = flow_of(make_span(bad, 0, start=bad, text="bad"), make_span(good, 0, start=good))
     first = flow._mark
     attempt(flow, platform, T)
-    later = flow.hand_over([make_span(2, 0)], NOW_NS)
+    later = flow.hand_over([make_span(2, 0, start=2)], NOW_NS)
     while flow.status(T).state == "searching":
         assert not flow.settled(first)
         attempt(flow, platform, T)
         assert key(2, 0) not in keys_of(platform.puts[-1][1])
     assert (flow.settled(first), flow.settled(later)) == (True, False)
     settle(flow, platform, T)
-    assert platform.keys("a") == [key(1, 0), key(2, 0)]
+    assert platform.keys("a") == [key(good, 0), key(2, 0)]
 
 
 def test_suspects_that_were_pushed_out_are_not_searched_for() -> None:
@@ -1003,11 +1012,12 @@ def test_a_lone_span_is_dropped_though_larger_bodies_were_taken_before() -> None
     assert flow.last_error == "440 bytes"
 
 
-def test_half_of_a_body_is_not_too_large_alone() -> None:
+@pytest.mark.parametrize("smaller", [500, 498])
+def test_half_of_a_body_is_not_too_large_alone(smaller: int) -> None:
     """Two equal spans: the older trace leaves."""
     platform = Platform()
     platform.max_body = 700
-    flow = flow_of(make_span(0, 0, size=500), make_span(1, 0, start=1, size=500))
+    flow = flow_of(make_span(0, 0, size=500), make_span(1, 0, start=1, size=smaller))
     settle(flow, platform, T)
     assert platform.keys("a") == [key(1, 0)]
     assert counts(flow) == (2, 1, 0, {"window_full": 1})
@@ -1415,6 +1425,21 @@ def test_what_another_writer_erased_is_written_again() -> None:
     assert flow.due(T + 1) == T + 2, "it checks now"
 
 
+def test_another_writer_that_was_seen_once_may_come_again() -> None:
+    """Also after the flow was deleted, and made anew by it."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    erase(platform, foreign(1))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    attempt(flow, platform, T + 1)
+    del platform.stored["a"]
+    attempt(flow, platform, T + 2)
+    erase(platform, foreign(2))
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    attempt(flow, platform, T + 3)
+    assert flow.due(T + 3) == T + 4
+
+
 def test_a_flow_that_an_earlier_run_left_is_no_other_writer() -> None:
     """What the first read shows was there before."""
     platform = Platform()
@@ -1627,12 +1652,34 @@ def test_a_finished_span_that_is_abandoned_or_refused_is_told_apart() -> None:
     assert dict(target.lost_again) == {"refused": 1, "too_large": 1, "shutdown": 1}
 
 
+def test_a_finished_span_that_finds_no_room_is_told_apart() -> None:
+    """Squeezed out, or pushed out by the flow's other members."""
+    platform = Platform()
+    source = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
+    squeezed, crowded = flow_of(name="b"), flow_of(name="c", max_bytes=1000)
+    squeezed.give(source.take([key(0, 0)]))
+    squeezed.squeeze(10)
+    crowded.give(source.take([key(1, 0)]))
+    platform.stored["c"] = document(more=b',"x":"' + b"x" * 900 + b'"')
+    attempt(crowded, platform, T)
+    assert (dict(squeezed.lost_again), dict(crowded.lost_again)) == ({"window_full": 1}, {"too_large": 1})
+
+
+def test_a_span_that_is_lost_for_the_first_time_had_not_finished() -> None:
+    """Whatever the reason is."""
+    flow = flow_of(make_span(0, 0, size=5000), make_span(1, 0), make_span(2, 0), max_bytes=1000, max_spans=1)
+    flow.lose_unencodable("TypeError")
+    flow.abandon()
+    assert counts(flow)[3] == {"too_large": 1, "window_full": 1, "unencodable": 1, "shutdown": 1}
+    assert sum(flow.lost_again.values()) == 0
+
+
 def test_a_delivered_span_that_is_refused_had_finished() -> None:
     """The platform changed its mind."""
-    flow = delivered_flow(Platform(), make_span(0, 0))
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    list(answers(flow, T + 1, [Found(b"", b"", 200), Rejected(400, "", "no", (0, 1))]))
-    assert (counts(flow), dict(flow.lost_again)) == ((2, 0, 0, {"refused": 2}), {"refused": 1})
+    flow = delivered_flow(Platform(), make_span(0, 0), make_span(1, 0))
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    list(answers(flow, T + 1, [Found(b"", b"", 200), Rejected(400, "", "no", (0, 1, 2))]))
+    assert (counts(flow), dict(flow.lost_again)) == ((3, 0, 0, {"refused": 3}), {"refused": 2})
 
 
 def test_a_delivered_span_that_is_squeezed_out_is_not_lost() -> None:

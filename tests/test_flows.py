@@ -228,6 +228,7 @@ def test_consequences_are_when_and_what_to_say() -> None:
     settle_all(flows, platform, T + 2)
     receipts = hand_over(flows, make_span(4, 0), make_span(5, 0, name="b"))
     assert flows.consequences(receipts, T + 2) == (T + 1, [])
+    assert flows.consequences(receipts[::-1], T + 2) == (T + 1, [])
     assert flows.consequences(receipts[:1], T + 2) == (T + 3, [])
     assert flows.consequences([], T) == (None, [])
     receipts = flows.hand_over([], [(LOST, "c")], NOW_NS)
@@ -293,6 +294,18 @@ def test_the_end_is_for_all_flows() -> None:
     }
     assert [line.text[:9] for line in flows.notices(T, True)] == ["flow 'a':", "flow 'b':"]
     assert flows.notices(T, True) == []
+
+
+def test_the_end_reads_back_what_was_delivered_before() -> None:
+    """Though nothing is pending."""
+    flows, platform = make_flows(), Platform()
+    hand_over(flows, make_span(0, 0))
+    settle_all(flows, platform, T)
+    flows.close(T)
+    assert flows.next_due(T) == T
+    reads = platform.reads
+    settle_all(flows, platform, T)
+    assert platform.reads == reads + 1
 
 
 def test_lines_wait_their_minute_unless_they_are_the_last() -> None:
@@ -513,9 +526,25 @@ def test_windows_that_fill_the_bound_exactly_stay() -> None:
     flows._max_bytes = size - 1
     flows.hand_over([], [(LOST, "f00")], NOW_NS)
     assert flows.totals().pending == before - 1
-    flows._max_bytes = size - 701 - 701
+    flows._max_bytes = size - 4 * 701
     flows.hand_over([], [(LOST, "f00")], NOW_NS)
-    assert flows.totals().pending == before - 2
+    assert flows.totals().pending == before - 4
+
+
+def test_flows_that_fill_the_bound_exactly_stay() -> None:
+    """Delivered ones leave no sooner than they must."""
+    flows = delivered_flows(Platform(), 20, max_bytes=1000)
+    assert len(held(flows)) == 20
+    flows._max_bytes = sum(one.window.size for one in flows) - 1
+    flows.hand_over([], [(LOST, "f19")], NOW_NS)
+    assert held(flows)[0] == "f1"
+    flows._max_bytes = sum(one.window.size for one in flows)
+    flows._max_flows = 18
+    flows.hand_over([], [(LOST, "f19")], NOW_NS)
+    assert held(flows)[0] == "f2"
+    flows._max_bytes = sum(one.window.size for one in flows) - flow(flows, "f2").window.size
+    flows.hand_over([], [(LOST, "f19")], NOW_NS)
+    assert held(flows)[0] == "f3"
 
 
 def test_few_flows_are_not_looked_at() -> None:

@@ -208,6 +208,16 @@ def test_spans_are_remembered_up_to_the_bound() -> None:
     assert len(router._traces) == 3
 
 
+def test_as_many_traces_are_forgotten_as_must_be() -> None:
+    """Whole, and no more than that."""
+    router = Router(3)
+    route(router, make_span(0, 1), make_span(1, 1))
+    route(router, *(make_span(2, n) for n in range(3)))
+    assert (remembered(router), len(router._traces)) == (3, 1)
+    route(router, make_span(3, 0))
+    assert (remembered(router), len(router._traces)) == (1, 1)
+
+
 def test_traces_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """A trace costs memory beside its spans."""
     monkeypatch.setattr(routing, "MAX_TRACES", 2)

@@ -117,7 +117,7 @@ def test_a_foreign_span_counts_as_delivered() -> None:
         True,
         NOW_NS + 3 * SECOND,
     )
-    assert (held.pending, held.size) == (0, len(b'{"foreign":1}') + 1)
+    assert (held.pending, held.size, entry.again) == (0, len(b'{"foreign":1}') + 1, False)
 
 
 def test_the_size_counts_commas_and_the_other_members() -> None:
@@ -354,6 +354,7 @@ def test_a_trace_that_grows_for_long_costs_no_memory_for_its_past() -> None:
     held, longest = Window(10, 100_000), 0
     for number in range(2000):
         held.add(make_span(0, number % 3, end=number, text=str(number)), LATER)
+        longest = max(longest, len(held._pending_order), len(held._delivered_order))
         held.add(make_span(1, 0, end=1, text=str(number)), LATER)
         if number % 2:
             held.deliver(list(held))

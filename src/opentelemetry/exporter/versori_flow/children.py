@@ -75,7 +75,7 @@ def _queues_before(exporter: Deliverer) -> Iterator[Any]:
     """
     for thread in threading.enumerate():
         processor = getattr(getattr(thread, "_target", None), "__self__", None)
-        # Its first name is that of the SDK since 1.33.
+        # Under the name of newer SDKs, and that of older ones.
         following = getattr(processor, "_exporter", None) or getattr(processor, "span_exporter", None)
         # One of another pid has a copy of the parent's queue and locks: uWSGI forks without the hooks.
         if following is exporter and getattr(processor, "_pid", None) == os.getpid():

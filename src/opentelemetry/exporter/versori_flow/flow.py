@@ -125,6 +125,7 @@ class Flow:
         self._checks = 0
         self._search: Search | None = None
         self._search_mark = 0
+        self._refusal = ""
         # The attempt under way.
         self._begun = 0.0
         self._body: list[Entry] = []
@@ -414,7 +415,7 @@ class Flow:
         self._digest = answer.digest
         self._largest_accepted = max(self._largest_accepted, self._body_size())
         if self._search is not None:
-            self._conclude(self._search, self._search.accepted(), "")
+            self._conclude(self._search, self._search.accepted())
         if self._search is None:
             self._settled_mark = self._carried_mark
         self._plan_check(now)
@@ -473,7 +474,7 @@ class Flow:
         self.report.remark(f"was deleted on the platform; {len(gone)} delivered spans are forgotten")
 
     def _rejected(self, answer: Rejected, now: float) -> Step | None:
-        self.last_error = answer.message
+        self.last_error = self._refusal = answer.message
         named = [self._body[index] for index in answer.spans if index < len(self._body)]
         # A span that somebody else made is not ours to throw away.
         own = [e for e in named if e.origin is Origin.OWN and self.window.get(e.key) is e]
@@ -487,16 +488,16 @@ class Flow:
                 self._search = Search(self._carried)
                 self._search_mark = self._carried_mark
             verdict = self._search.refused()
-            self._conclude(self._search, verdict, answer.message)
+            self._conclude(self._search, verdict)
             if verdict is Verdict.GIVE_UP:
                 self._fail(answer, now)
                 return None
         self._try_again(now)
         return None
 
-    def _conclude(self, search: Search, verdict: Verdict, message: str) -> None:
+    def _conclude(self, search: Search, verdict: Verdict) -> None:
         if verdict is Verdict.DROP:
-            self._refuse(search.guilty, message or self.last_error or "")
+            self._refuse(search.guilty, self._refusal)
         if verdict is Verdict.GIVE_UP:
             self._search = None
         elif search.done:
