@@ -14,8 +14,9 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 
 from opentelemetry.exporter.versori_flow.api import Absent, Found, Rejected, Stored, TooLarge
-from opentelemetry.exporter.versori_flow.flow import Flow, FlowPolicy
+from opentelemetry.exporter.versori_flow.flow import Flow
 from opentelemetry.exporter.versori_flow.flows import Flows
+from opentelemetry.exporter.versori_flow.policy import FlowPolicy
 from opentelemetry.exporter.versori_flow.routing import Router
 from opentelemetry.exporter.versori_flow.span import EncodedSpan
 from opentelemetry.exporter.versori_flow.steps import Read

@@ -20,8 +20,9 @@ from opentelemetry.exporter.versori_flow.api import (
     Unreadable,
 )
 from opentelemetry.exporter.versori_flow.document import UnreadableFlow, read
-from opentelemetry.exporter.versori_flow.flow import MAX_CHECKS, Flow, FlowPolicy
+from opentelemetry.exporter.versori_flow.flow import MAX_CHECKS, Flow
 from opentelemetry.exporter.versori_flow.losses import DropReason
+from opentelemetry.exporter.versori_flow.policy import FlowPolicy
 from opentelemetry.exporter.versori_flow.steps import Read, Write
 from opentelemetry.exporter.versori_flow.window import Origin
 from tests.model import (
@@ -541,7 +542,7 @@ def test_what_an_ambiguous_put_carried_is_not_foreign() -> None:
     attempt(flow, platform, T + 2)
     assert platform.keys("a") == [key(1, 0), key(2, 0)]
     assert counts(flow) == (3, 2, 0, {"window_full": 1})
-    assert not flow._others_seen
+    assert not flow._known.others_seen
 
 
 def test_a_flow_that_cannot_be_read_is_not_overwritten() -> None:
@@ -897,10 +898,10 @@ def test_what_was_refused_is_never_adopted() -> None:
 
 def test_only_so_many_are_remembered_as_never_to_adopt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded; the oldest are forgotten first."""
-    monkeypatch.setattr("opentelemetry.exporter.versori_flow.flow._REMEMBERED_KEYS", 2)
+    monkeypatch.setattr("opentelemetry.exporter.versori_flow.known.REMEMBERED_KEYS", 2)
     flow = flow_of(*(make_span(n, 0) for n in range(3)))
     flow.take([key(n, 0) for n in range(3)])
-    assert list(flow._never_adopt) == [key(1, 0), key(2, 0)]
+    assert list(flow._known._never_adopt) == [key(1, 0), key(2, 0)]
 
 
 def test_a_rewrite_that_is_refused_is_tried_again_later() -> None:
@@ -1281,7 +1282,7 @@ def test_what_comes_back_is_at_home_again() -> None:
     assert (counts(source), counts(target)) == ((1, 0, 1, {}), (0, 0, 0, {}))
     settle(source, platform, T + 1)
     assert platform.keys("a") == [key(0, 0)]
-    assert source._never_adopt == {}
+    assert source._known._never_adopt == {}
 
 
 def test_a_foreign_span_is_not_moved() -> None:
@@ -1324,13 +1325,13 @@ def test_moved_spans_obey_the_bounds() -> None:
 
 def test_the_memory_of_an_outage_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace mode never reads, so what failed PUTs may have left behind is kept for what can still move."""
-    monkeypatch.setattr("opentelemetry.exporter.versori_flow.flow._REMEMBERED_KEYS", 10)
+    monkeypatch.setattr("opentelemetry.exporter.versori_flow.known.REMEMBERED_KEYS", 10)
     flow = flow_of(merge=False, max_spans=5)
     for number in range(100):
         flow.hand_over([make_span(number, 0, start=number)], NOW_NS + 10**12)
         flow.feed(flow.begin(T), DOWN, T, NOW_NS)  # type: ignore[arg-type]
-    assert len(flow._base) <= 10
-    assert key(99, 0) in flow._base
+    assert len(flow._known.keys) <= 10
+    assert key(99, 0) in flow._known.keys
     flow.take([key(99, 0)])
     platform = Platform()
     settle(flow, platform, T)

@@ -27,8 +27,8 @@ from opentelemetry.exporter.versori_flow.api import (
     Unavailable,
     Unreadable,
 )
-from opentelemetry.exporter.versori_flow.flow import FlowPolicy
 from opentelemetry.exporter.versori_flow.flows import Flows, FlowStep
+from opentelemetry.exporter.versori_flow.policy import FlowPolicy
 from opentelemetry.exporter.versori_flow.routing import Router
 from opentelemetry.exporter.versori_flow.span import Unencodable
 from opentelemetry.exporter.versori_flow.steps import Read, Write

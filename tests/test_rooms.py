@@ -23,6 +23,8 @@ ORDER = [
     "routing",
     "flows",
     "flow",
+    "policy",
+    "known",
     "steps",
     "search",
     "document",

@@ -21,8 +21,8 @@ reason, and logged. Each room imports later ones only.
 """
 
 from .exporter import VersoriFlowSpanExporter
-from .flow import FlowStatus
 from .losses import DropReason
+from .policy import FlowStatus
 from .processor import VersoriFlowSpanProcessor
 from .settings import ConfigurationError
 from .version import __version__

@@ -19,8 +19,8 @@ from .api import FlowsApi
 from .courier import Courier
 from .credentials import Credentials
 from .encoding import SpanEncoder
-from .flow import FlowPolicy, FlowStatus
 from .flows import Flows, Receipt
+from .policy import FlowPolicy, FlowStatus
 from .retry import wait_after
 from .routing import DefaultFlow, Router
 from .settings import internal_metrics_enabled, load_settings, unknown_variables

@@ -12,9 +12,8 @@ The courier asks when the flow is `due`, calls `begin`, carries out the step tha
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from .api import (
     Absent,
@@ -24,9 +23,11 @@ from .api import (
     Stored,
     TooLarge,
 )
-from .document import Body, StoredFlow, head, text
+from .document import Body, StoredFlow
+from .known import KnownFlow
 from .losses import DropReason
 from .notices import Reporter
+from .policy import FlowPolicy, FlowStatus
 from .search import Search, Verdict
 from .span import EncodedSpan
 from .steps import Read, Reading, Step, Write, explain
@@ -35,50 +36,7 @@ from .window import Entry, Key, Origin, Window
 MAX_CHECKS = 4
 """Most times that one burst of PUTs is read back, and put right, before the other writer is left to win."""
 
-_REMEMBERED_KEYS = 4096
 _FOREVER = float("inf")
-
-
-class FlowPolicy(NamedTuple):
-    """What holds for every flow of an exporter; see the settings of the same names.
-
-    Attributes:
-        backoff: The wait in seconds after so many failed attempts in a row.
-        uniform: A random number between two.
-    """
-
-    max_spans: int
-    max_bytes: int
-    min_interval: float
-    timeout: float
-    merge: bool
-    description: str | None
-    backoff: Callable[[int], float]
-    uniform: Callable[[float, float], float]
-
-
-class FlowStatus(NamedTuple):
-    """How one flow does.
-
-    Attributes:
-        flow: The flow's name.
-        state: "clean", "dirty", "busy", "backing off" or "searching".
-        handed_over: Spans that the application handed over: delivered + pending + dropped.
-        delivered: Spans that a successful PUT has carried.
-        pending: Spans that none has carried yet.
-        dropped: Lost spans, by reason (see `DropReason`).
-        last_error: What went wrong last, or None.
-        next_attempt: Seconds until the next attempt; None when there is nothing to do.
-    """
-
-    flow: str
-    state: str
-    handed_over: int
-    delivered: int
-    pending: int
-    dropped: Mapping[str, int]
-    last_error: str | None
-    next_attempt: float | None
 
 
 class Flow:
@@ -104,16 +62,7 @@ class Flow:
         self.last_error = former.last_error if former else None
         self.last_delivery = -_FOREVER
         self._policy = policy
-        self._members: tuple[bytes, ...] = ()
-        self._stored_description: bytes | None = None
-        self._describe()
-        # What was written or read last: a key that a read still shows and that is in here is nothing new.
-        self._base: set[Key] = set()
-        self._digest: bytes | None = None
-        self._missing = False
-        self._exists = False
-        self._never_adopt: OrderedDict[Key, None] = OrderedDict()
-        self._others_seen = False
+        self._known = KnownFlow(name, policy.description, self.window)
         # When the next attempt may be.
         self._urgent = False
         self._paced_until = -_FOREVER
@@ -172,13 +121,13 @@ class Flow:
                 continue
             taken.append((entry, self.window.latest_end(key[0])))
             self.window.remove(entry)
-            self._banish(key)
+            self._known.banish(key)
             self.handed_over -= 1
             if not entry.pending:
                 self.delivered -= 1
                 entry.again = True
             # A span that the platform has, or may have by the time the answer is here, must leave there too.
-            if key in self._base or self.busy:
+            if key in self._known.keys or self.busy:
                 self._rewrite = True
                 self._mark += 1
         return taken
@@ -186,7 +135,7 @@ class Flow:
     def give(self, entries: Iterable[tuple[Entry, int]]) -> int:
         """Takes spans that another flow gave up; returns a mark for `settled`."""
         for entry, latest_end in entries:
-            self._never_adopt.pop(entry.key, None)
+            self._known.pardon(entry.key)
             here = self.window.get(entry.key)
             if here is not None and here.origin is Origin.OWN:
                 if entry.again:
@@ -285,7 +234,7 @@ class Flow:
             return self._write(now)
         # A check reads everything: an answer like the last one proves nothing about what is missing in it.
         self._checking = not (self.window.pending or self._rewrite)
-        return Read(self.name, None if self._checking else self._digest)
+        return Read(self.name, None if self._checking else self._known.digest)
 
     def feed(self, step: Read | Write, answer: Reading, now: float, now_ns: int) -> Step | None:
         """Takes the answer to a step; returns the next one, or None when the attempt is over."""
@@ -310,15 +259,11 @@ class Flow:
                 return self._too_large(answer, now)
             case Conflict() if isinstance(step, Write) and self._policy.merge and not self._conflicts:
                 self._conflicts += 1
-                self._digest = None
+                self._known.digest = None
                 return Read(self.name, None)
         if isinstance(step, Write):
             # It may have been applied all the same.
-            self._base.update(entry.key for entry in self._body)
-            self._digest = None
-            if not self._policy.merge and len(self._base) > _REMEMBERED_KEYS:
-                # No read ever replaces it here, and an outage may be long; what has left can't move.
-                self._base = {key for key in self._base if key in self.window}
+            self._known.may_have_written(self._body, self._policy.merge)
         self._fail(answer, now)
         return None
 
@@ -333,7 +278,7 @@ class Flow:
         self._closing = True
         # The attempt under way, which may fail any moment, is not the one that is still to come.
         self._tries_left = (1 if self.in_trouble else 3) + self.busy
-        if self._policy.merge and self._exists and any(e.origin is Origin.OWN for e in self.window):
+        if self._policy.merge and self._known.exists and any(e.origin is Origin.OWN for e in self.window):
             self._checks = 0 if self.window.pending or self._rewrite else 1
             self._check_at = now
         self.hurry(now)
@@ -375,7 +320,7 @@ class Flow:
     def _write_if_needed(self, now: float) -> Step | None:
         if self._checking:
             self._check_at = None
-            self._rewrite |= self._missing
+            self._rewrite |= self._known.missing
         if not (self.window.pending or self._rewrite):
             self._over()
             return None
@@ -397,7 +342,7 @@ class Flow:
         if not (self._carried or self._rewrite or self._search):
             self._over()
             return None
-        if not (entries or self._exists or self._base or self._search):
+        if not (entries or self._known.exists or self._known.keys or self._search):
             # All spans moved to another flow before this one was ever written: there is nothing to empty.
             self._rewrite = False
             self._over()
@@ -405,14 +350,12 @@ class Flow:
         self._body = entries
         self._rewriting, self._rewrite = self._rewrite, False
         self._paced_until = now + self._policy.min_interval
-        return Write(self.name, Body(self._head, [entry.body for entry in entries]))
+        return Write(self.name, Body(self._known.head, [entry.body for entry in entries]))
 
     def _stored(self, answer: Stored, now: float) -> Step | None:
         self.delivered += self.window.deliver(self._carried)
         self.last_delivery = now
-        self._exists = True
-        self._base = {entry.key for entry in self._body}
-        self._digest = answer.digest
+        self._known.wrote(self._body, answer.digest)
         self._largest_accepted = max(self._largest_accepted, self._body_size())
         if self._search is not None:
             self._conclude(self._search, self._search.accepted())
@@ -430,48 +373,24 @@ class Flow:
             return
         took = now - self._begun
         if self._closing:
-            alone = not self._others_seen and all(entry.origin is Origin.OWN for entry in self.window)
+            alone = not self._known.others_seen and all(entry.origin is Origin.OWN for entry in self.window)
             self._check_at = now if alone else now + self._policy.uniform(1, 3) * took
-        elif self._others_seen:
+        elif self._known.others_seen:
             self._check_at = now + max(self._policy.min_interval, self._policy.uniform(1, 3) * took)
         else:
             return
         self._checks += 1
 
     def _merge(self, stored: StoredFlow, now_ns: int) -> None:
-        shown = set()
-        for span in stored.spans:
-            shown.add(span.key)
-            here = self.window.get(span.key)
-            if here is not None:
-                if here.origin is Origin.OWN or here.body == span.body:
-                    continue
-            elif span.key in self._base or span.key in self._never_adopt:
-                continue
-            self._others_seen |= self._exists
-            self.window.adopt(span.key, span.start, span.end, span.is_root, span.body, now_ns)
-        self._members, self._stored_description = stored.members, stored.description
-        self._describe()
+        self._known.read(stored, now_ns)
         self._trim()
-        self._missing = any(
-            entry.origin is Origin.OWN and not entry.pending and entry.key not in shown
-            for entry in self.window
-        )
-        self._others_seen |= self._missing
-        self._base, self._digest, self._exists = shown, stored.digest, True
+        self._known.look_for_missing()
 
     def _absent(self) -> None:
-        self._missing = False
-        self._base, self._digest = set(), None
-        if not self._exists:
-            return
-        gone = [entry for entry in self.window if not entry.pending]
-        for entry in gone:
-            self.window.remove(entry)
-        self._exists = self._rewrite = False
-        self._members, self._stored_description = (), None
-        self._describe()
-        self.report.remark(f"was deleted on the platform; {len(gone)} delivered spans are forgotten")
+        gone = self._known.absent()
+        if gone is not None:
+            self._rewrite = False
+            self.report.remark(f"was deleted on the platform; {gone} delivered spans are forgotten")
 
     def _rejected(self, answer: Rejected, now: float) -> Step | None:
         self.last_error = self._refusal = answer.message
@@ -568,14 +487,6 @@ class Flow:
     def _body_size(self) -> int:
         return self.window.overhead + sum(len(entry.body) + 1 for entry in self._body)
 
-    def _describe(self) -> None:
-        if self._policy.description is not None:
-            description = text(self._policy.description)
-        else:
-            description = self._stored_description or b'""'
-        self._head = head(self.name, description, self._members)
-        self.window.overhead = len(self._head) + len("]}")
-
     def _trim(self) -> None:
         lost = self.window.trim()
         if lost:
@@ -596,7 +507,7 @@ class Flow:
         here = [entry for entry in entries if self.window.get(entry.key) is entry]
         for entry in here:
             self.window.remove(entry)
-            self._banish(entry.key)
+            self._known.banish(entry.key)
             if not entry.pending:
                 self.delivered -= 1
         if here:
@@ -607,8 +518,3 @@ class Flow:
         self.dropped[reason.value] += count
         self.lost_again[reason.value] += again
         self.report.lost(reason, count, detail)
-
-    def _banish(self, key: Key) -> None:
-        self._never_adopt[key] = None
-        if len(self._never_adopt) > _REMEMBERED_KEYS:
-            self._never_adopt.popitem(last=False)

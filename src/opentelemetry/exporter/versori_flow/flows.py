@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from .api import FlowsApi
 from .counts import Totals, add_up
-from .flow import Flow, FlowPolicy, FlowStatus
+from .flow import Flow
 from .losses import DropReason
 from .notices import Notice
+from .policy import FlowPolicy, FlowStatus
 from .span import EncodedSpan, Move, Routed, Unencodable
 from .steps import Reading, Step, error_type
 
