@@ -1,6 +1,6 @@
 """The core tests on every Python that this machine has, and with the oldest dependencies that are supported.
 
-    ./scripts/versions                    all of it
+    ./scripts/versions                    all of it, two sessions at a time
     ./scripts/versions -s tests-3.12      one Python; `-l` lists them
     ./scripts/versions -s oldest -- -k encoding
 

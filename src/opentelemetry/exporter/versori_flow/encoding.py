@@ -79,22 +79,24 @@ class SpanEncoder:
         """
         encoded: list[EncodedSpan] = []
         unencodable: list[Unencodable] = []
+        # What is written of a parent, by its id: siblings share the object, which the batch keeps alive.
+        parents: dict[int, tuple[str | None, bool, str]] = {}
         for span in spans:
             # Of this exact type it is known that its private fields are what its properties say: a subclass
             # may well hide a password in its `attributes`. The SDK's processors hand over no other type.
             if type(span) is ReadableSpan:
                 try:
-                    encoded.append(self._write(span))
+                    encoded.append(self._write(span, parents))
                     continue
                 except Exception:  # noqa: BLE001, S110 - not a plain one: the careful way follows
                     pass
             try:
-                encoded.append(self._write(Tidied(span)))
+                encoded.append(self._write(Tidied(span), {}))
             except Exception as error:  # noqa: BLE001 - one span must not take the rest of its batch along
                 unencodable.append(Unencodable(clean_text(get(span, "name")), _reason(error)))
         return encoded, unencodable
 
-    def _write(self, span: Any) -> EncodedSpan:
+    def _write(self, span: Any, parents: dict[int, tuple[str | None, bool, str]]) -> EncodedSpan:
         # The private fields: the properties copy all attributes and events, 3 us a span.
         if type(span._context) is not SpanContext:
             raise _InvalidSpanError("no span context")
@@ -103,18 +105,34 @@ class SpanEncoder:
             raise _InvalidSpanError("no valid span context")
         # Half the time of a format with 032x.
         trace_hex, span_hex = trace_id.to_bytes(16, "big").hex(), span_id.to_bytes(8, "big").hex()
-        context = f'{{"traceId":"{trace_hex}","spanId":"{span_hex}","traceFlags":{_FLAGS[flags]}}}'
-        parent_hex, is_root, parents = None, True, ""
-        if span._parent is not None:
-            parent_hex, is_root, parents = _parents(span._parent, trace_id, trace_hex)
+        parent_hex, is_root, parent_members = None, True, ""
+        parent = span._parent
+        if parent is not None:
+            known = parents.get(id(parent))
+            if known is None:
+                known = parents[id(parent)] = _parents(parent, trace_id, trace_hex)
+            parent_hex, is_root, parent_members = known
 
         start, end, ended = span._start_time, span._end_time, "true"
         if end is None:
             end, ended = start, "false"
 
-        attributes, lost_attributes = _entries(span._attributes)
-        events, lost_events = _entries(span._events)
-        links, lost_links = _entries(span._links)
+        # The usual types first, without a call: there are four such containers in a span.
+        container: Any = span._attributes
+        if type(container) is BoundedAttributes:
+            attributes, lost_attributes = container._dict, container.dropped
+        else:
+            attributes, lost_attributes = _entries(container)
+        container = span._events
+        if type(container) is BoundedList:
+            events, lost_events = container._dq, container.dropped
+        else:
+            events, lost_events = _entries(container)
+        container = span._links
+        if type(container) is BoundedList:
+            links, lost_links = container._dq, container.dropped
+        else:
+            links, lost_links = _entries(container)
         members = _members(attributes)
         shared = self._shared_members(span._resource, span._kind, span._instrumentation_scope)
         if shared.names.isdisjoint(attributes):
@@ -131,7 +149,8 @@ class SpanEncoder:
             f'{{"name":{quote(span._name)},"startTime":{_time(start)},"endTime":{_time(end)}'
             f',"duration":{(end - start) / 1_000_000!r},"attributes":{{{",".join(members)}}}'
             f',"status":{{"code":{1 if status is _ERROR else 0}}},"ended":{ended}'
-            f',"events":[{",".join([_event(event) for event in events])}],"spanContext":{context}{parents}}}'
+            f',"events":[{",".join([_event(event) for event in events])}],"spanContext":'
+            f'{{"traceId":"{trace_hex}","spanId":"{span_hex}","traceFlags":{_FLAGS[flags]}}}{parent_members}}}'
         )
         flow_name = attributes.get(FLOW_NAME_ATTRIBUTE)
         if flow_name is not None:
@@ -269,10 +288,15 @@ def _counted_members(container: Any) -> list[str]:
 def _event(event: Any) -> str:
     if type(event) is not Event:
         raise TypeError
+    container = event._attributes
+    if type(container) is BoundedAttributes and not container.dropped:
+        members = _members(container._dict)
+    else:
+        members = _counted_members(container)
     # One f-string: every other copy of a stack trace costs as much as an attribute.
     return (
         f'{{"name":{quote(event._name)},"timestamp":{_time(event._timestamp)}'
-        f',"attributes":{{{",".join(_counted_members(event._attributes))}}}}}'
+        f',"attributes":{{{",".join(members)}}}}}'
     )
 
 

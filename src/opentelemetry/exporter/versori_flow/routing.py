@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("opentelemetry.exporter.versori_flow")
 
 _REMEMBERED_RESOURCES = 64
+_REMEMBERED_DEFAULTS = 1024
 
 MAX_TRACES = 4096
 """Traces remembered; the ones that were quiet for longest are forgotten first, and then can't move."""
@@ -97,6 +98,8 @@ class Router:
         self._max_spans = max_spans
         self._spans = 0
         self._traces: OrderedDict[str, _Trace] = OrderedDict()
+        # By default flow: most spans have no name, and one value serves all of a flow.
+        self._nameless: dict[str, _Known] = {}
 
     def route(self, spans: Iterable[tuple[EncodedSpan, str]]) -> tuple[list[Routed], list[Move]]:
         """Routes spans.
@@ -130,7 +133,7 @@ class Router:
         return routed, moves
 
     def _route(self, span: EncodedSpan, default: str, moves: list[Move], new: set[tuple[str, str]]) -> str:
-        trace_id, span_id, parent_id, *_, name = span
+        trace_id, span_id, parent_id, _, _, _, _, name = span
         trace = self._traces.get(trace_id)
         if trace is None:
             trace = self._traces[trace_id] = _Trace()
@@ -145,16 +148,28 @@ class Router:
                 if before is not None and parent_id in trace.heirs:
                     trace.heirs[parent_id].pop(span_id, None)
             else:
-                trace.heirs.setdefault(parent_id, {})[span_id] = None
+                heirs = trace.heirs.get(parent_id)
+                if heirs is None:
+                    heirs = trace.heirs[parent_id] = {}
+                heirs[span_id] = None
                 parent = trace.spans.get(parent_id)
                 name = parent.name if parent is not None else None
-        known = _Known(name if name is not None else default, name)
+        if name is not None:
+            known = _Known(name, name)
+        else:
+            known = self._nameless.get(default) or self._remember_nameless(default)
         if before is not None and before.flow != known.flow:
             moves.append(Move(before.flow, known.flow, trace_id, span_id))
         trace.spans[span_id] = known
         if name is not None:
             _tell_descendants(trace, trace_id, span_id, name, moves)
         return known.flow
+
+    def _remember_nameless(self, default: str) -> _Known:
+        if len(self._nameless) >= _REMEMBERED_DEFAULTS:
+            self._nameless.clear()
+        known = self._nameless[default] = _Known(default, None)
+        return known
 
     def _forget(self) -> None:
         while self._spans > self._max_spans or len(self._traces) > MAX_TRACES:

@@ -115,17 +115,18 @@ class Window:
             True when the span counts as handed over; False when it is here already: still pending (the
             newer text takes its place), or delivered with the same text.
         """
-        key = (span.trace_id, span.span_id)
+        trace_id, span_id, _, is_root, start, end, body, _ = span
+        key = (trace_id, span_id)
+        entry = Entry(key, start, is_root, body, True, Origin.OWN)
+        counts = True
         before = self.get(key)
-        if before is not None and before.origin is Origin.OWN:
-            if before.body == span.body:
-                return False
-            counts = not before.pending
-        else:
-            counts = True
-        entry = Entry(key, span.start, span.is_root, span.body, True, Origin.OWN)
-        entry.again = before is not None and before.again
-        self._put(entry, min(span.end, now_ns))
+        if before is not None:
+            if before.origin is Origin.OWN:
+                if before.body == body:
+                    return False
+                counts = not before.pending
+            entry.again = before.again
+        self._put(entry, end if end < now_ns else now_ns)
         return counts
 
     def adopt(self, key: Key, start: int, end: int, is_root: bool, body: bytes, now_ns: int) -> None:
@@ -248,7 +249,8 @@ class Window:
             before = trace.entries.get(span_id)
             if before is not None:
                 self._account(trace, before, -1)
-            trace.latest_end = max(trace.latest_end, end)
+            if end > trace.latest_end:
+                trace.latest_end = end
         trace.entries[span_id] = entry
         trace.in_order = None
         self._account(trace, entry, 1)
