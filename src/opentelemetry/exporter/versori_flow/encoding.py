@@ -118,21 +118,14 @@ class SpanEncoder:
             end, ended = start, "false"
 
         # The usual types first, without a call: there are four such containers in a span.
-        container: Any = span._attributes
-        if type(container) is BoundedAttributes:
-            attributes, lost_attributes = container._dict, container.dropped
-        else:
-            attributes, lost_attributes = _entries(container)
-        container = span._events
-        if type(container) is BoundedList:
-            events, lost_events = container._dq, container.dropped
-        else:
-            events, lost_events = _entries(container)
-        container = span._links
-        if type(container) is BoundedList:
-            links, lost_links = container._dq, container.dropped
-        else:
-            links, lost_links = _entries(container)
+        found, kind = span._attributes, type(span._attributes)
+        attributes, lost_attributes = (
+            (found._dict, found.dropped) if kind is BoundedAttributes else _entries(found)
+        )
+        found, kind = span._events, type(span._events)
+        events, lost_events = (found._dq, found.dropped) if kind is BoundedList else _entries(found)
+        found, kind = span._links, type(span._links)
+        links, lost_links = (found._dq, found.dropped) if kind is BoundedList else _entries(found)
         members = _members(attributes)
         shared = self._shared_members(span._resource, span._kind, span._instrumentation_scope)
         if shared.names.isdisjoint(attributes):
