@@ -187,7 +187,9 @@ def test_an_outage_ends_without_new_traffic(platform, make_exporter, make_provid
     provider.force_flush()
     platform.start()
 
-    platform.wait_for(lambda running: len(running.spans("shop")) == made, timeout=90)
+    # The platform has them a moment before the exporter has its answer.
+    platform.wait_for(lambda _: exporter.status()["shop"].pending == 0, timeout=90)
+    assert len(platform.spans("shop")) == made
     assert_whole_and_once(platform.spans("shop"))
     status = exporter.status()["shop"]
     assert (status.handed_over, status.dropped, status.pending) == (made, {}, 0)

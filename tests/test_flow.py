@@ -926,6 +926,7 @@ def test_the_window_halves_until_it_fits() -> None:
     flow = flow_of(*(make_span(n, 0, start=n, size=400) for n in range(20)))
     assert settle(flow, platform, T) == T, "halving ignores pacing"
     assert len(platform.puts) == 3
+    assert isinstance(flow.window.max_bytes, int)
     count = len(platform.keys("a"))
     assert 4 <= count <= 6
     assert counts(flow) == (20, count, 0, {"window_full": 20 - count})
@@ -969,12 +970,13 @@ def test_a_lone_span_that_is_too_large_is_dropped() -> None:
     assert (counts(flow), platform.stored) == ((1, 0, 0, {"too_large": 1}), {})
 
 
-def test_a_span_that_fits_alone_for_all_that_is_known_is_not_dropped() -> None:
+@pytest.mark.parametrize("size", [1900, 2004])
+def test_a_span_that_fits_alone_for_all_that_is_known_is_not_dropped(size: int) -> None:
     """A body of its size was accepted before: the others are what is too much."""
     platform = Platform()
     flow = delivered_flow(platform, *(make_span(n, 0, start=n, size=500) for n in range(4)))
-    platform.max_body = len(platform.stored["a"])
-    flow.hand_over([make_span(9, 0, start=9, size=1900)], NOW_NS + 10**12)
+    platform.max_body = len(platform.stored["a"]) + 1
+    flow.hand_over([make_span(9, 0, start=9, size=size)], NOW_NS + 10**12)
     settle(flow, platform, T + 1)
     assert platform.keys("a") == [key(9, 0)]
     assert counts(flow) == (5, 5, 0, {})
@@ -1011,6 +1013,17 @@ def test_a_lone_span_is_dropped_though_larger_bodies_were_taken_before() -> None
     settle(flow, platform, T + 1)
     assert counts(flow) == (4, 3, 0, {"too_large": 1})
     assert flow.last_error == "440 bytes"
+
+
+def test_a_limit_that_went_down_is_looked_for_anew() -> None:
+    """A body of the same size was accepted before, and is not any more."""
+    platform = Platform()
+    flow = delivered_flow(platform, *(make_span(n, 0, start=n, size=400) for n in range(4)), max_spans=4)
+    platform.max_body = len(platform.stored["a"]) - 1
+    flow.hand_over([make_span(9, 0, start=9, size=400)], NOW_NS + 10**12)
+    settle(flow, platform, T + 1, most=3)
+    assert platform.keys("a") == [key(3, 0), key(9, 0)]
+    assert counts(flow) == (5, 5, 0, {})
 
 
 @pytest.mark.parametrize("smaller", [500, 498])
@@ -1554,7 +1567,7 @@ def test_a_rewrite_is_not_settled_until_it_is_written() -> None:
     flow = delivered_flow(platform, make_span(0, 0))
     flow.take([key(0, 0)])
     mark = flow.hurry(T)
-    assert not flow.settled(mark)
+    assert (mark, flow.settled(mark)) == (2, False)
     attempt(flow, platform, T)
     assert flow.settled(mark)
 

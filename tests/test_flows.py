@@ -529,6 +529,9 @@ def test_windows_that_fill_the_bound_exactly_stay() -> None:
     flows._max_bytes = size - 4 * 701
     flows.hand_over([], [(LOST, "f00")], NOW_NS)
     assert flows.totals().pending == before - 4
+    flows._max_bytes = size - 14 * 701
+    flows.hand_over([], [(LOST, "f00")], NOW_NS)
+    assert flows.totals().pending == before - 14
 
 
 def test_flows_that_fill_the_bound_exactly_stay() -> None:

@@ -79,7 +79,7 @@ class Flow:
         self._begun = 0.0
         self._body: list[Entry] = []
         self._carried: list[Entry] = []
-        self._conflicts = 0
+        self._conflicted = False
         self._checking = False
         self._largest_accepted = 0
         # Marks: how many hand-overs there were, and up to which one everything is settled.
@@ -228,7 +228,7 @@ class Flow:
         self.busy = True
         self._urgent = False
         self._begun = now
-        self._conflicts = 0
+        self._conflicted = False
         self._carried_mark = self._mark
         if not self._policy.merge:
             return self._write(now)
@@ -257,8 +257,8 @@ class Flow:
                 return self._rejected(answer, now)
             case TooLarge() if isinstance(step, Write):
                 return self._too_large(answer, now)
-            case Conflict() if isinstance(step, Write) and self._policy.merge and not self._conflicts:
-                self._conflicts += 1
+            case Conflict() if isinstance(step, Write) and self._policy.merge and not self._conflicted:
+                self._conflicted = True
                 self._known.digest = None
                 return Read(self.name, None)
         if isinstance(step, Write):
