@@ -74,16 +74,32 @@ def test_recovery_is_said_once() -> None:
     assert lines(reporter)[1:] == [(logging.INFO, "flow 'a': is delivered again; 3 spans wait")]
 
 
-def test_new_trouble_after_recovery_is_said_at_once() -> None:
-    """It is another outage, and what was skipped in the last one is not counted in it."""
+def test_a_flapping_platform_is_a_line_a_minute() -> None:
+    """Fail, succeed, fail: the next trouble is said a minute after the last, with what was skipped."""
     reporter = Reporter("a")
-    for second in (0.0, 1.0):
-        reporter.trouble(logging.WARNING, "down", second)
-    reporter.recovered(0)
-    reporter.take(1.0)
-    reporter.trouble(logging.WARNING, "down again", 2.0)
-    reporter.trouble(logging.WARNING, "down again", 3.0)
-    assert lines(reporter) == [(logging.WARNING, "flow 'a': down again")]
+    for second in range(59):
+        reporter.trouble(logging.WARNING, "down", float(second))
+        reporter.recovered(0)
+    assert [text for _, text in lines(reporter)] == [
+        "flow 'a': down",
+        "flow 'a': is delivered again; 0 spans wait",
+    ]
+    reporter.trouble(logging.WARNING, "down again", 60.0)
+    reporter.recovered(1)
+    assert [text for _, text in lines(reporter)] == [
+        "flow 'a': down again (58 more attempts failed since the last line)",
+        "flow 'a': is delivered again; 1 spans wait",
+    ]
+
+
+def test_what_a_person_must_act_on_does_not_wait() -> None:
+    """An ERROR is said at once after a WARNING; the other way round there is a minute between them."""
+    reporter = Reporter("a")
+    reporter.trouble(logging.WARNING, "down", 0.0)
+    reporter.trouble(logging.ERROR, "denied", 1.0)
+    reporter.trouble(logging.ERROR, "denied", 2.0)
+    reporter.trouble(logging.WARNING, "down", 60.5)
+    assert [level for level, _ in lines(reporter)] == [logging.WARNING, logging.ERROR]
 
 
 def test_a_loss_is_an_error_with_count_and_advice() -> None:

@@ -140,6 +140,14 @@ def test_a_name_that_changes_moves_what_inherited_it() -> None:
     assert route(router, make_span(0, 0, name="C")) == (["C"], [("A", "C", *key(0, 0))])
 
 
+def test_a_named_span_that_comes_again_beside_a_nameless_one_keeps_its_name() -> None:
+    """It never was an heir of their parent, and becomes none."""
+    router = Router(100)
+    route(router, make_span(0, 1, parent=0), make_span(0, 2, parent=0, name="B"))
+    assert route(router, make_span(0, 2, parent=0, name="B")) == (["B"], [])
+    assert route(router, make_span(0, 0, name="A")) == (["A"], [(D, "A", *key(0, 1))])
+
+
 def test_one_batch_moves_a_span_once() -> None:
     """From where it was to where it ends, however many names come on the way; or not at all."""
     router = Router(100)
@@ -235,6 +243,16 @@ def test_one_endless_trace_forgets_its_older_half() -> None:
     route(router, *(make_span(0, n, parent=100) for n in range(11)))
     assert remembered(router) == 5
     assert route(router, make_span(0, 100, name="A"))[1] == [(D, "A", *key(0, n)) for n in range(6, 11)]
+
+
+def test_defaults_that_never_repeat_cost_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A callable may give each span a flow of its own."""
+    monkeypatch.setattr(routing, "_REMEMBERED_DEFAULTS", 3)
+    router, most = Router(1000), 0
+    for number in range(10):
+        assert route(router, make_span(number, 0), default=str(number)) == ([str(number)], [])
+        most = max(most, len(router._nameless))
+    assert most == 3
 
 
 def test_an_endless_trace_costs_no_more_than_its_bound() -> None:

@@ -43,6 +43,11 @@ def end_by_return() -> None:
     last_words()
 
 
+def ready() -> None:
+    # In one piece: the signal comes as soon as the word is seen, and must not come between it and its line's end.
+    print("ready\n", end="", flush=True)
+
+
 def end_by_exit() -> None:
     last_words()
     sys.exit(3)
@@ -57,8 +62,8 @@ def end_by_signal() -> None:
     """SIGTERM or SIGINT, as a program that knows nothing of signals, or has a handler."""
     if HOW == "handler":
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))
-    print("ready")
     try:
+        ready()
         time.sleep(60)
     finally:
         last_words()
@@ -101,8 +106,8 @@ def end_in_fork() -> None:
 
 def end_while_exporting() -> None:
     """Ctrl-C comes while the main thread waits in `export`."""
-    print("ready")
     try:
+        ready()
         provider.force_flush()
         time.sleep(60)
     finally:

@@ -45,24 +45,29 @@ class Reporter:
         self._lines: list[Notice] = []
         self._in_trouble = False
         self._trouble_said = float("-inf")
+        self._level_said = logging.NOTSET
         self._skipped = 0
         self._losses: Counter[DropReason] = Counter()
         self._loss_detail: dict[DropReason, str] = {}
         self._loss_said: dict[DropReason, float] = {}
 
     def trouble(self, level: int, text: str, now: float) -> None:
-        """An attempt failed: WARNING where it may pass, ERROR where a person must act."""
-        if self._in_trouble and now - self._trouble_said < SECONDS_BETWEEN_LINES:
+        """An attempt failed: WARNING where it may pass, ERROR where a person must act.
+
+        A line a minute, also where every second attempt succeeds; but what a person must act on is said at
+        once, where the line before was of what may pass.
+        """
+        if now - self._trouble_said < SECONDS_BETWEEN_LINES and level <= self._level_said:
             self._skipped += 1
             return
         tail = f" ({self._skipped} more attempts failed since the last line)" if self._skipped else ""
-        self._in_trouble, self._trouble_said, self._skipped = True, now, 0
+        self._in_trouble, self._trouble_said, self._level_said, self._skipped = True, now, level, 0
         self._say(level, text + tail)
 
     def recovered(self, waiting: int) -> None:
-        """An attempt succeeded."""
+        """An attempt succeeded; it is worth a line where the trouble was."""
         if self._in_trouble:
-            self._in_trouble, self._skipped = False, 0
+            self._in_trouble = False
             self._say(logging.INFO, f"is delivered again; {waiting} spans wait")
 
     def remark(self, text: str) -> None:
