@@ -105,25 +105,20 @@ class Flows:
         by_flow: dict[str, list[EncodedSpan]] = {}
         for name, span in routed:
             by_flow.setdefault(name, []).append(span)
-        touched: dict[str, Receipt] = {}
+        marks: dict[str, int] = {}
+        lost: dict[str, int] = {}
         for name, encoded in by_flow.items():
-            flow = self._flow(name)
-            lost = flow.lost
-            touched[name] = Receipt(flow, flow.hand_over(encoded, now_ns), lost)
+            marks[name] = self._touch(name, lost).hand_over(encoded, now_ns)
         for move in moves:
             source = self._flows.get(move.source)
             entries = source.take([(move.trace_id, move.span_id)]) if source is not None else []
             if entries:
-                flow = self._flow(move.target)
-                lost = touched[flow.name].lost if flow.name in touched else flow.lost
-                touched[flow.name] = Receipt(flow, flow.give(entries), lost)
+                marks[move.target] = self._touch(move.target, lost).give(entries)
         for failure, name in unencodable:
-            flow = self._flow(name)
-            lost = touched[name].lost if name in touched else flow.lost
-            touched[name] = Receipt(flow, flow.lose_unencodable(failure.reason), lost)
+            marks[name] = self._touch(name, lost).lose_unencodable(failure.reason)
         if len(self._flows) > min(self._max_flows, WINDOWS_OF_BYTES):
-            self._make_room(touched)
-        return list(touched.values())
+            self._make_room(marks)
+        return [Receipt(self._flows[name], mark, lost[name]) for name, mark in marks.items()]
 
     def begin_next(self, now: float) -> FlowStep | None:
         """Begins an attempt at the flow that has been due for longest, if one is due."""
@@ -227,6 +222,12 @@ class Flows:
             if former is not None:
                 self._gone = add_up([self._gone, _taken_back(former)])
             flow = self._flows[name] = Flow(name, self._policy, former)
+        return flow
+
+    def _touch(self, name: str, lost: dict[str, int]) -> Flow:
+        """The flow of that name; `lost` keeps what it had lost before it was touched first."""
+        flow = self._flow(name)
+        lost.setdefault(name, flow.lost)
         return flow
 
     def _make_room(self, touched: Container[str]) -> None:
