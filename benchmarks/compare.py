@@ -33,11 +33,13 @@ from rich.table import Table
 from benchmarks.sink import sink
 from benchmarks.spans import make_spans
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter, VersoriFlowSpanProcessor
-from opentelemetry.exporter.versori_flow.api import FlowsApi, Found
-from opentelemetry.exporter.versori_flow.credentials import Credentials
-from opentelemetry.exporter.versori_flow.document import Body, head, read
-from opentelemetry.exporter.versori_flow.encoding import SpanEncoder
-from opentelemetry.exporter.versori_flow.settings import load_settings
+from opentelemetry.exporter.versori_flow.encoding.span import SpanEncoder
+from opentelemetry.exporter.versori_flow.flow.body import Body, head
+from opentelemetry.exporter.versori_flow.flow.stored import read
+from opentelemetry.exporter.versori_flow.http.answers import Found
+from opentelemetry.exporter.versori_flow.http.api import FlowsApi
+from opentelemetry.exporter.versori_flow.http.credentials import Credentials
+from opentelemetry.exporter.versori_flow.settings.load import load_settings
 
 ULID = "01J9ZQ3V5T7XKM2C8WBYH4RDNE"
 BATCH = 512

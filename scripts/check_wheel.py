@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from opentelemetry.exporter.versori_flow._launch import local_credentials
+from opentelemetry.exporter.versori_flow.command.launch import local_credentials
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 
 PROGRAM = """

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import requests
 
-from opentelemetry.exporter.versori_flow._launch import is_free, local_credentials
+from opentelemetry.exporter.versori_flow.command.launch import is_free, local_credentials
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 
 SHOP = Path(__file__).parents[1] / "examples" / "shop"

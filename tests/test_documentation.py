@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from opentelemetry.exporter.versori_flow.settings import SETTINGS, load_settings
+from opentelemetry.exporter.versori_flow.settings.load import load_settings
+from opentelemetry.exporter.versori_flow.settings.table import SETTINGS
 
 README = Path(__file__).parent.parent / "README.md"
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"

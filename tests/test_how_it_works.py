@@ -8,7 +8,10 @@ from typing import get_args
 
 import pytest
 
-from opentelemetry.exporter.versori_flow import DropReason, FlowStatus, api, courier, flow, retry, search
+from opentelemetry.exporter.versori_flow import DropReason, FlowStatus
+from opentelemetry.exporter.versori_flow.delivery import backoff, courier
+from opentelemetry.exporter.versori_flow.flow import delivery, refusal_search
+from opentelemetry.exporter.versori_flow.http import answers, api
 
 PAGE = (Path(__file__).parent.parent / "docs" / "how-it-works.md").read_text(encoding="utf-8")
 
@@ -21,9 +24,9 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def test_every_answer_has_a_row():
-    """The table has the types of `api.Answer`, once each."""
+    """The table has the types of `http.answers.Answer`, once each."""
     named = [row[1].strip("`") for row in rows("What each answer leads to")]
-    assert sorted(named) == sorted(answer.__name__ for answer in get_args(api.Answer))
+    assert sorted(named) == sorted(answer.__name__ for answer in get_args(answers.Answer))
 
 
 def test_what_is_tried_again_is_what_the_table_says():
@@ -50,9 +53,9 @@ def test_every_state_is_drawn():
     "said",
     [
         f"1 to {courier.MAX_WORKERS}, daemons",
-        f"After {search.SINGLES_IN_A_ROW} single refusals",
-        f"at most {flow.MAX_CHECKS}\n",
-        f"{retry.SHORTEST_WAIT} s to {retry.LONGEST_WAIT:g} s",
+        f"After {refusal_search.SINGLES_IN_A_ROW} single refusals",
+        f"at most {delivery.MAX_CHECKS}\n",
+        f"{backoff.SHORTEST_WAIT} s to {backoff.LONGEST_WAIT:g} s",
     ],
 )
 def test_its_numbers_are_those_of_the_code(said):

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from opentelemetry.exporter.versori_flow._launch import local_credentials
+from opentelemetry.exporter.versori_flow.command.launch import local_credentials
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 
 ROOT = Path(__file__).parents[2]

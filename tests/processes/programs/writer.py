@@ -14,7 +14,7 @@ from itertools import count
 
 from tracing import set_up, work
 
-from opentelemetry.exporter.versori_flow import turns
+from opentelemetry.exporter.versori_flow.delivery import host_lock as turns
 
 if "--elsewhere" in sys.argv:
     turns._CAN_LOCK = False

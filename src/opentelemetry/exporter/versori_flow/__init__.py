@@ -21,10 +21,9 @@ reason, and logged. Each room imports later ones only.
 """
 
 from .exporter import VersoriFlowSpanExporter
-from .losses import DropReason
-from .policy import FlowStatus
+from .flow.ledger import DropReason, FlowStatus
 from .processor import VersoriFlowSpanProcessor
-from .settings import ConfigurationError
+from .settings.load import ConfigurationError
 from .version import __version__
 
 __all__ = [

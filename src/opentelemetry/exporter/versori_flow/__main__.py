@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Runs the command, or says in one line what to install for it."""
     try:
-        from opentelemetry.exporter.versori_flow.cli import app
+        from .command.cli import app
 
         app()
     except ModuleNotFoundError as missing:

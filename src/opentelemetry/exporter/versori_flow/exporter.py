@@ -14,25 +14,27 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from . import children
-from .api import FlowsApi
-from .courier import Courier
-from .credentials import Credentials
-from .encoding import SpanEncoder
-from .flows import Flows, Receipt
-from .policy import FlowPolicy, FlowStatus
-from .retry import wait_after
-from .routing import DefaultFlow, Router
-from .settings import internal_metrics_enabled, load_settings, unknown_variables
-from .span import EncodedSpan, Unencodable
-from .turns import Turns
+from . import lifecycle as children
+from .delivery.backoff import wait_after
+from .delivery.courier import Courier
+from .delivery.host_lock import Turns
+from .encoded_span import EncodedSpan, Unencodable
+from .encoding.span import SpanEncoder
+from .flow.flows import Flows, Receipt
+from .flow.ledger import FlowStatus
+from .flow.policy import FlowPolicy
+from .http.api import FlowsApi
+from .http.credentials import Credentials
+from .routing.default_flow import DefaultFlow
+from .routing.router import Router
+from .settings.load import internal_metrics_enabled, load_settings, unknown_variables
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from .counts import Totals
-    from .telemetry import Telemetry
+    from .flow.ledger import Totals
+    from .own_metrics import Telemetry
 
 logger = logging.getLogger("opentelemetry.exporter.versori_flow")
 
@@ -146,7 +148,7 @@ class VersoriFlowSpanExporter(SpanExporter):
         self._default_flow = DefaultFlow(self._settings.flow_name)
         self._telemetry: Telemetry | None = None
         if internal_metrics_enabled():
-            from .telemetry import Telemetry  # few switch it on, and all would pay for the import
+            from .own_metrics import Telemetry  # few switch it on, and all would pay for the import
 
             # Weak: a meter provider keeps its callbacks for as long as it lives.
             totals = weakref.WeakMethod(self._totals)

@@ -12,13 +12,13 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from ulid import ULID
 
-from opentelemetry.exporter.versori_flow.server import journal, playing
-from opentelemetry.exporter.versori_flow.server.answers import Answer, RefusedError
-from opentelemetry.exporter.versori_flow.server.bodies import decoded, read_body
-from opentelemetry.exporter.versori_flow.server.flows import Flows, Key
-from opentelemetry.exporter.versori_flow.server.orders import Faults, Strike
-from opentelemetry.exporter.versori_flow.server.reading import Body
-from opentelemetry.exporter.versori_flow.server.validation import FlowValidator
+from . import journal, playing
+from .answers import Answer, RefusedError
+from .bodies import decoded, read_body
+from .flows import Flows, Key
+from .orders import Faults, Strike
+from .reading import Body
+from .validation import FlowValidator
 
 _SCHEMES = ("bearer", "jwt")
 

@@ -16,10 +16,10 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from opentelemetry.exporter.versori_flow.server import playing
-from opentelemetry.exporter.versori_flow.server.answers import RefusedError
-from opentelemetry.exporter.versori_flow.server.api import Api
-from opentelemetry.exporter.versori_flow.server.control import Control
+from . import playing
+from .answers import RefusedError
+from .api import Api
+from .control import Control
 
 _logger = logging.getLogger(__name__)
 _FLOWS = "/o/{organisation_id}/projects/{project_id}/workflows"

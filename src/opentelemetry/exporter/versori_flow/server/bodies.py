@@ -6,7 +6,7 @@ import zlib
 
 from starlette.requests import Request
 
-from opentelemetry.exporter.versori_flow.server.answers import RefusedError
+from .answers import RefusedError
 
 # Sixteen times what the exporter sends by default; more than that is a mistake, not a flow.
 MOST_BODY = 64 * 1024 * 1024

@@ -7,13 +7,13 @@ import json
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from opentelemetry.exporter.versori_flow.server import playing
-from opentelemetry.exporter.versori_flow.server.access import is_loopback, only_here
-from opentelemetry.exporter.versori_flow.server.answers import Answer, RefusedError
-from opentelemetry.exporter.versori_flow.server.bodies import read_body
-from opentelemetry.exporter.versori_flow.server.faults import FaultError, parse_fault
-from opentelemetry.exporter.versori_flow.server.orders import FaultHandle, Faults
-from opentelemetry.exporter.versori_flow.server.reading import Body
+from . import playing
+from .access import is_loopback, only_here
+from .answers import Answer, RefusedError
+from .bodies import read_body
+from .faults import FaultError, parse_fault
+from .orders import FaultHandle, Faults
+from .reading import Body
 
 
 class Control:

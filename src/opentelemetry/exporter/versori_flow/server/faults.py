@@ -38,7 +38,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from opentelemetry.exporter.versori_flow.server.answers import Answer, RefusedError
+from .answers import Answer, RefusedError
 
 # Kind -> the option that its own value sets, and whether it must have one.
 _KINDS: dict[str, tuple[str | None, bool]] = {

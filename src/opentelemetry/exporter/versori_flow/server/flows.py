@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 from ulid import ULID
 
-from opentelemetry.exporter.versori_flow.server.answers import RefusedError
-from opentelemetry.exporter.versori_flow.server.reading import Body
+from .answers import RefusedError
+from .reading import Body
 
 _logger = logging.getLogger(__name__)
 # File systems allow 255 bytes; the digest that keeps shortened names apart needs some of them.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from opentelemetry.exporter.versori_flow.server.faults import Fault
+from .faults import Fault
 
 
 class FaultHandle:

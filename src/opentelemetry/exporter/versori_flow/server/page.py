@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from opentelemetry.exporter.versori_flow.server.access import only_here
-from opentelemetry.exporter.versori_flow.server.flows import Flows, Key, StoredFlow
-from opentelemetry.exporter.versori_flow.server.waterfall import is_error, shown, trace_id, traces
+from .access import only_here
+from .flows import Flows, Key, StoredFlow
+from .waterfall import is_error, shown, trace_id, traces
 
 _POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "

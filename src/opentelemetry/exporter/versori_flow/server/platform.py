@@ -10,19 +10,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from opentelemetry.exporter.versori_flow.server.access import is_loopback
-from opentelemetry.exporter.versori_flow.server.answers import RefusedError
-from opentelemetry.exporter.versori_flow.server.api import Api
-from opentelemetry.exporter.versori_flow.server.app import build
-from opentelemetry.exporter.versori_flow.server.control import Control
-from opentelemetry.exporter.versori_flow.server.faults import Fault, parse_fault
-from opentelemetry.exporter.versori_flow.server.flows import Flows, Key, StoredFlow
-from opentelemetry.exporter.versori_flow.server.journal import Journal, Request
-from opentelemetry.exporter.versori_flow.server.orders import FaultHandle, Faults
-from opentelemetry.exporter.versori_flow.server.page import Pages
-from opentelemetry.exporter.versori_flow.server.reading import Body
-from opentelemetry.exporter.versori_flow.server.running import RunningServer
-from opentelemetry.exporter.versori_flow.server.validation import FlowValidator
+from .access import is_loopback
+from .answers import RefusedError
+from .api import Api
+from .app import build
+from .control import Control
+from .faults import Fault, parse_fault
+from .flows import Flows, Key, StoredFlow
+from .journal import Journal, Request
+from .orders import FaultHandle, Faults
+from .page import Pages
+from .reading import Body
+from .running import RunningServer
+from .validation import FlowValidator
 
 _T = TypeVar("_T")
 # An address to listen on that is none to connect to, and what to connect to instead.

@@ -22,8 +22,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from opentelemetry.exporter.versori_flow.server.answers import Answer
-from opentelemetry.exporter.versori_flow.server.faults import Fault
+from .answers import Answer
+from .faults import Fault
 
 # Small enough to be on its way at once, so that what follows a part of an answer really is cut off.
 _MOST_PART = 64 * 1024

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from opentelemetry.exporter.versori_flow.server.answers import RefusedError
+from .answers import RefusedError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 # Python refuses to turn more than 4300 digits into an int; such a number is valid JSON all the same.

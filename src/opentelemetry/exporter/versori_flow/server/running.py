@@ -15,7 +15,8 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from opentelemetry import context
-from opentelemetry.exporter.versori_flow.server.playing import ConnectionProtocol
+
+from .playing import ConnectionProtocol
 
 # How long a request may take to notice that its connection is gone.
 _LAST_WORDS = 2.0

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-from opentelemetry.exporter.versori_flow.server.access import is_loopback
-from opentelemetry.exporter.versori_flow.server.faults import Fault
-from opentelemetry.exporter.versori_flow.server.platform import LocalPlatform
+from .access import is_loopback
+from .faults import Fault
+from .platform import LocalPlatform
 
 
 def serve(

@@ -18,8 +18,8 @@ import yaml
 from jsonschema.validators import extend  # type: ignore[import-untyped]
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
-from opentelemetry.exporter.versori_flow.server.answers import RefusedError
-from opentelemetry.exporter.versori_flow.server.reading import Body
+from .answers import RefusedError
+from .reading import Body
 
 # An answer that names every fault of a thousand spans helps nobody.
 _MOST_FIELDS = 20

@@ -1,0 +1,1 @@
+"""When a flow is delivered, and by which thread."""

@@ -1,0 +1,1 @@
+"""One span as the bytes that stand in its flow."""

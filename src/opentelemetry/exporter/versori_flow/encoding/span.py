@@ -1,0 +1,342 @@
+"""One `ReadableSpan` -> the bytes of one OTelSpan: pure, fast, never raises.
+
+There is one way to write a span and two to read it:
+
+```
+a plain ReadableSpan of the SDK -----------------------------> _write -> EncodedSpan
+anything else, or _write raised -> Tidied: plain, clean parts -> _write -> EncodedSpan
+                                                                    | raised
+                                                                    +----> Unencodable
+```
+
+`_write` takes what almost every span is made of (text keys, valid ids, whole nanoseconds) and raises on the
+rest: checking exact types is all the care that it can afford. `Tidied` turns anything into what it takes.
+
+The names of what OTelSpan has no field for follow OpenTelemetry's "Mapping to non-OTLP Formats"
+(https://opentelemetry.io/docs/specs/otel/common/mapping-to-non-otlp/).
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode
+from opentelemetry.trace.span import DEFAULT_TRACE_STATE, TraceState
+
+from ..encoded_span import EncodedSpan, Unencodable
+from .tolerant import LAST_SECOND, Kept, Tidied, get
+from .values import WRITERS, clean, clean_text, integer, literal, quote, text
+
+__all__ = ["FLOW_NAME_ATTRIBUTE", "EncodedSpan", "SpanEncoder", "Unencodable"]
+
+FLOW_NAME_ATTRIBUTE = "versori.flow.name"
+_RESOURCE_ATTRIBUTES = (
+    "service.name",
+    "service.version",
+    "service.instance.id",
+    "deployment.environment.name",
+)
+_LOST_ATTRIBUTES = "otel.dropped_attributes_count"
+
+_MAX_KEPT = 1024  # entries of a table: a program has some hundred keys, and a second is wanted for a second
+_MAX_KEPT_TEXT = 128  # characters of an entry: longer keys are rare, and a table of them would hold megabytes
+_MAX_SHARED = 256  # combinations of resource, kind and scope that are kept
+_MAX_SHARED_TEXT = 4096  # characters of what one of them adds to each of its spans
+_EPOCH = datetime(1970, 1, 1)
+_UNSET, _ERROR = StatusCode.UNSET, StatusCode.ERROR
+# By id, as the hash of an enum's member is Python code.
+_KIND_NAMES = {id(kind): kind.name.lower() for kind in SpanKind}
+_CODE_MEMBERS = {id(code): f'"otel.status_code":"{code.name}"' for code in StatusCode}
+_FLAGS = {flags: str(flags) for flags in range(256)}
+
+
+class SpanEncoder:
+    """Encodes spans; several threads may use one at once.
+
+    Args:
+        resource_attributes: Names of the resource attributes that every span gets as attributes of its own.
+            An attribute that the span itself has under that name wins.
+    """
+
+    def __init__(self, resource_attributes: Sequence[str] = _RESOURCE_ATTRIBUTES) -> None:
+        self._resource_attributes = {clean_text(name): name for name in resource_attributes}
+        # What spans of one resource, kind and scope share. By the resource's id, as its hash makes JSON of
+        # it, and beside a weak reference, as another object may get that id once it is gone.
+        self._shared: dict[tuple[object, ...], tuple[Callable[[], object], _Shared]] = {}
+
+    def encode(self, spans: Sequence[ReadableSpan]) -> tuple[list[EncodedSpan], list[Unencodable]]:
+        """Encode a batch; never raises, whatever is in the spans.
+
+        Returns:
+            The encoded spans in the order of `spans`, and those that had to be left out.
+        """
+        encoded: list[EncodedSpan] = []
+        unencodable: list[Unencodable] = []
+        # What is written of a parent, by its id: siblings share the object, which the batch keeps alive.
+        parents: dict[int, tuple[str | None, bool, str]] = {}
+        for span in spans:
+            # Of this exact type it is known that its private fields are what its properties say: a subclass
+            # may well hide a password in its `attributes`. The SDK's processors hand over no other type.
+            if type(span) is ReadableSpan:
+                try:
+                    encoded.append(self._write(span, parents))
+                    continue
+                except Exception:  # noqa: BLE001, S110 - not a plain one: the careful way follows
+                    pass
+            try:
+                encoded.append(self._write(Tidied(span), {}))
+            except Exception as error:  # noqa: BLE001 - one span must not take the rest of its batch along
+                unencodable.append(Unencodable(clean_text(get(span, "name")), _reason(error)))
+        return encoded, unencodable
+
+    def _write(self, span: Any, parents: dict[int, tuple[str | None, bool, str]]) -> EncodedSpan:
+        # The private fields: the properties copy all attributes and events, 3 us a span.
+        if type(span._context) is not SpanContext:
+            raise _InvalidSpanError("no span context")
+        trace_id, span_id, _, flags, trace_state, valid = span._context
+        if not valid:
+            raise _InvalidSpanError("no valid span context")
+        # Half the time of a format with 032x.
+        trace_hex, span_hex = trace_id.to_bytes(16, "big").hex(), span_id.to_bytes(8, "big").hex()
+        parent_hex, is_root, parent_members = None, True, ""
+        parent = span._parent
+        if parent is not None:
+            known = parents.get(id(parent))
+            if known is None:
+                known = parents[id(parent)] = _parents(parent, trace_id, trace_hex)
+            parent_hex, is_root, parent_members = known
+
+        start, end, ended = span._start_time, span._end_time, "true"
+        if end is None:
+            end, ended = start, "false"
+
+        # The usual types first, without a call: there are four such containers in a span.
+        found, kind = span._attributes, type(span._attributes)
+        attributes, lost_attributes = (
+            (found._dict, found.dropped) if kind is BoundedAttributes else _entries(found)
+        )
+        found, kind = span._events, type(span._events)
+        events, lost_events = (found._dq, found.dropped) if kind is BoundedList else _entries(found)
+        found, kind = span._links, type(span._links)
+        links, lost_links = (found._dq, found.dropped) if kind is BoundedList else _entries(found)
+        members = _members(attributes)
+        shared = self._shared_members(span._resource, span._kind, span._instrumentation_scope)
+        if shared.names.isdisjoint(attributes):
+            members.append(shared.joined)
+        else:
+            members += [shared.members[name] for name in shared.members if name not in attributes]
+        status = span._status.status_code
+        lost = lost_attributes or lost_events or lost_links
+        if status is not _UNSET or links or lost or trace_state is not DEFAULT_TRACE_STATE:
+            rare = _rare_members(span._status, trace_state, links, lost_attributes, lost_events, lost_links)
+            members += [rare[name] for name in rare if name not in attributes and name not in shared.names]
+
+        body = (
+            f'{{"name":{quote(span._name)},"startTime":{_time(start)},"endTime":{_time(end)}'
+            f',"duration":{(end - start) / 1_000_000!r},"attributes":{{{",".join(members)}}}'
+            f',"status":{{"code":{1 if status is _ERROR else 0}}},"ended":{ended}'
+            f',"events":[{",".join([_event(event) for event in events])}],"spanContext":'
+            f'{{"traceId":"{trace_hex}","spanId":"{span_hex}","traceFlags":{_FLAGS[flags]}}}{parent_members}}}'
+        )
+        flow_name = attributes.get(FLOW_NAME_ATTRIBUTE)
+        if flow_name is not None:
+            flow_name = text(flow_name).strip() or None
+        made = (trace_hex, span_hex, parent_hex, is_root, start, end, body.encode(), flow_name)
+        return tuple.__new__(EncodedSpan, made)  # a third of the time of its constructor
+
+    def _shared_members(self, resource: Any, kind: Any, scope: Any) -> _Shared:
+        scope_name, scope_version = (None, None) if scope is None else (scope._name, scope._version)
+        key = (id(resource), id(kind), scope_name, scope_version)
+        found = self._shared.get(key)
+        if found is not None and found[0]() is resource:
+            return found[1]
+        values = {"span.kind": quote(_KIND_NAMES[id(kind)])}
+        for name, value in ("otel.scope.name", scope_name), ("otel.scope.version", scope_version):
+            if value is not None and value != "":
+                values[name] = quote(value)
+        values.update(self._from_resource(resource))
+        members = {name: f"{quote(name)}:{value}" for name, value in values.items()}
+        shared = _Shared(frozenset(members), members, ",".join(members.values()))
+        if len(shared.joined) <= _MAX_SHARED_TEXT:
+            if len(self._shared) >= _MAX_SHARED:
+                self._shared.clear()
+            with suppress(TypeError):  # None, for one, takes no weak reference
+                self._shared[key] = weakref.ref(resource), shared
+        return shared
+
+    def _from_resource(self, resource: Any) -> Iterator[tuple[str, str]]:
+        attributes = get(resource, "attributes")
+        for name, given in self._resource_attributes.items():
+            try:
+                value = attributes[given]
+            except Exception:  # noqa: BLE001, S112 - it has none of that name, or is no resource
+                continue
+            yield name, clean(literal(value))
+
+
+class _InvalidSpanError(ValueError):
+    """Its text may be shown: it holds nothing from the span."""
+
+
+class _Shared(NamedTuple):
+    """What resource, kind and scope say of each of their spans."""
+
+    names: frozenset[str]
+    members: dict[str, str]
+    """JSON members by attribute name."""
+    joined: str
+
+
+_KEYS: dict[str, str] = {}  # '"key":' by key
+_SECONDS: dict[str, str] = {}  # date and time of a Unix second, by its digits
+
+
+def _keep(table: dict[str, str], key: str, made: str) -> str:
+    """Remember a text. The table is emptied when full, which needs no lock and no order of use."""
+    if len(made) <= _MAX_KEPT_TEXT:
+        if len(table) >= _MAX_KEPT:
+            table.clear()
+        table[key] = made
+    return made
+
+
+def _key(key: str) -> str:
+    if type(key) is not str:  # two of them may have one text, and the object would have one key twice
+        raise TypeError
+    return _keep(_KEYS, key, quote(key) + ":")
+
+
+def _second(second: str) -> str:
+    if not 0 <= int(second) <= LAST_SECOND:
+        raise OverflowError
+    return _keep(_SECONDS, second, (_EPOCH + timedelta(seconds=int(second))).isoformat())
+
+
+def _time(nanos: int) -> str:
+    """RFC 3339 with nine digits, in quotes."""
+    if type(nanos) is not int:
+        raise TypeError
+    # Cut from the decimal digits: that takes two thirds of the time of divmod and a nine-digit format.
+    digits = str(nanos) if nanos >= 1_000_000_000 else f"{nanos:010d}"
+    second = digits[:-9]
+    return f'"{_SECONDS.get(second) or _second(second)}.{digits[-9:]}Z"'
+
+
+def _parents(parent: Any, child_trace_id: int, trace_hex: str) -> tuple[str | None, bool, str]:
+    """The parent's span id, whether the span is a root all the same, and the parent as members."""
+    if type(parent) is not SpanContext:
+        raise TypeError
+    trace_id, span_id, is_remote, flags, _, valid = parent
+    if not valid:
+        return None, True, ""
+    if trace_id != child_trace_id:
+        trace_hex = f"{trace_id:032x}"
+    span_hex = span_id.to_bytes(8, "big").hex()
+    context = f'{{"traceId":"{trace_hex}","spanId":"{span_hex}","traceFlags":{_FLAGS[flags]}}}'
+    # Nothing says which of the two spellings a reader of the flow uses.
+    return span_hex, is_remote is True, f',"parentSpanContext":{context},"parentSpanContenxt":{context}'
+
+
+def _entries(container: Any) -> tuple[Any, int]:
+    """The dict or list in a container of attributes, events or links, and how many entries that has lost."""
+    kind = type(container)
+    if kind is BoundedAttributes:
+        return container._dict, container.dropped
+    if kind is BoundedList:
+        return container._dq, container.dropped
+    if kind is Kept:
+        return container.entries, container.lost
+    if kind is dict or kind is tuple or kind is list:
+        return container, 0
+    if container is None:  # ReadableSpan's own default for attributes
+        return {}, 0
+    raise TypeError
+
+
+def _members(attributes: Any) -> list[str]:
+    """Attributes as members of a JSON object."""
+    try:
+        # Plain dicts of texts and functions by exact type: this runs for each attribute of each span.
+        return [_KEYS[key] + WRITERS[type(value)](value) for key, value in attributes.items()]
+    except KeyError:  # a new key, or a value of an unusual type
+        return [(_KEYS.get(key) or _key(key)) + literal(value) for key, value in attributes.items()]
+
+
+def _counted_members(container: Any) -> list[str]:
+    """The attributes of an event or a link, which say for themselves how many were lost."""
+    attributes, lost = _entries(container)
+    members = _members(attributes)
+    if lost and _LOST_ATTRIBUTES not in attributes:
+        members.append(f'"{_LOST_ATTRIBUTES}":{integer(lost)}')
+    return members
+
+
+def _event(event: Any) -> str:
+    if type(event) is not Event:
+        raise TypeError
+    container = event._attributes
+    if type(container) is BoundedAttributes and not container.dropped:
+        members = _members(container._dict)
+    else:
+        members = _counted_members(container)
+    # One f-string: every other copy of a stack trace costs as much as an attribute.
+    return (
+        f'{{"name":{quote(event._name)},"timestamp":{_time(event._timestamp)}'
+        f',"attributes":{{{",".join(members)}}}}}'
+    )
+
+
+def _link(link: Any) -> str:
+    if type(link.context) is not SpanContext:
+        raise TypeError
+    trace_id, span_id, _, _, trace_state, _ = link.context
+    state = _trace_state(trace_state)
+    state = f',"trace_state":{quote(state)}' if state else ""
+    ids = f'"trace_id":"{trace_id:032x}","span_id":"{span_id:016x}"'
+    return f'{{{ids}{state},"attributes":{{{",".join(_counted_members(link.attributes))}}}}}'
+
+
+def _trace_state(state: Any) -> str:
+    """As the header of W3C Trace Context."""
+    if type(state) is TraceState:
+        return state.to_header()
+    if type(state) is str:  # from Tidied
+        return state
+    raise TypeError
+
+
+def _rare_members(
+    status: Any, trace_state: Any, links: Any, lost_attributes: int, lost_events: int, lost_links: int
+) -> dict[str, str]:
+    """What most spans do not have: JSON members by attribute name."""
+    members = {}
+    if status.status_code is not _UNSET:
+        members["otel.status_code"] = _CODE_MEMBERS[id(status.status_code)]
+        description = status.description
+        if description is not None and description != "":
+            members["otel.status_description"] = f'"otel.status_description":{quote(description)}'
+    if trace_state is not DEFAULT_TRACE_STATE and (state := _trace_state(trace_state)):
+        members["otel.trace_state"] = f'"otel.trace_state":{quote(state)}'
+    if links:
+        joined = ",".join([_link(link) for link in links])
+        members["otel.links"] = f'"otel.links":{quote(f"[{joined}]")}'
+    if lost_attributes:
+        members[_LOST_ATTRIBUTES] = f'"{_LOST_ATTRIBUTES}":{integer(lost_attributes)}'
+    if lost_events:
+        members["otel.dropped_events_count"] = f'"otel.dropped_events_count":{integer(lost_events)}'
+    if lost_links:
+        members["otel.dropped_links_count"] = f'"otel.dropped_links_count":{integer(lost_links)}'
+    return members
+
+
+def _reason(error: Exception) -> str:
+    """Type and text; foreign exceptions may quote a value from the span, so that their text stays out."""
+    name = type(error).__name__.lstrip("_")
+    return f"{name}: {error}" if isinstance(error, _InvalidSpanError) else f"{name} while it was encoded"

@@ -1,0 +1,140 @@
+"""The careful way to read a span: by its public properties, believing nothing of what they give."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
+from operator import index
+from typing import Any, NamedTuple
+
+from opentelemetry.sdk.trace import Event
+from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags
+
+from .values import MAX_ENTRIES, clean, clean_text, literal
+
+LAST_SECOND = 253_402_300_799  # Unix seconds: the end of the year 9999, after which RFC 3339 has no more
+
+
+class Tidied:
+    """A span made of plain parts, under the names of ReadableSpan's private fields.
+
+    Text is text without lone surrogates, attribute values are text, numbers and booleans, times are whole
+    nanoseconds from 1970 to 9999. What can't be read or is of a wrong type becomes what an unset part is.
+    """
+
+    def __init__(self, span: object) -> None:
+        start, end = _moment(get(span, "start_time")), _moment(get(span, "end_time"))
+        if start is None:  # all that is known is when it ended
+            start = end or 0
+        self._name = clean_text(get(span, "name"))
+        self._context = _context(get(span, "context"))
+        self._parent = _context(get(span, "parent"))
+        self._start_time = start
+        self._end_time = end
+        self._attributes = _attributes(span)
+        self._events = _entries(span, "events", lambda event: _event(event, start))
+        self._links = _entries(span, "links", _link)
+        self._resource = get(span, "resource")
+        kind = get(span, "kind")
+        self._kind = kind if type(kind) is SpanKind else SpanKind.INTERNAL
+        self._instrumentation_scope = _Scope(get(span, "instrumentation_scope"))
+        self._status = _status(get(span, "status"))
+
+
+class Kept(NamedTuple):
+    """Attributes, events or links, and how many of them were lost before."""
+
+    entries: Any
+    lost: int
+
+
+class _Scope:
+    def __init__(self, scope: object) -> None:
+        self._name = clean_text(get(scope, "name"))
+        self._version = clean_text(get(scope, "version"))
+
+
+class _Status(NamedTuple):
+    status_code: StatusCode
+    description: str
+
+
+def get(thing: object, name: str) -> Any:
+    """An attribute of anything; None where there is none, or where reading it raises."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:  # noqa: BLE001 - a property can raise anything
+        return None
+
+
+def _moment(nanos: Any) -> int | None:
+    try:
+        return min(max(int(nanos), 0), LAST_SECOND * 10**9 + 999_999_999)
+    except Exception:  # noqa: BLE001 - no number, no time
+        return None
+
+
+def _whole(number: Any, below: int) -> int:
+    try:
+        return index(number) if 0 <= index(number) < below else 0
+    except Exception:  # noqa: BLE001 - no whole number
+        return 0
+
+
+def _context(context: object) -> SpanContext | None:
+    if context is None:
+        return None
+    return SpanContext(
+        trace_id=_whole(get(context, "trace_id"), 2**128),
+        span_id=_whole(get(context, "span_id"), 2**64),
+        is_remote=get(context, "is_remote") is True,
+        trace_flags=TraceFlags(_whole(get(context, "trace_flags"), 256)),
+        trace_state=_trace_state(get(context, "trace_state")),
+    )
+
+
+def _trace_state(state: Any) -> Any:
+    """The header's text instead of a TraceState, which would refuse what is not quite valid, and say so."""
+    try:
+        return ",".join(
+            [f"{clean_text(key)}={clean_text(value)}" for key, value in islice(state.items(), MAX_ENTRIES)]
+        )
+    except Exception:  # noqa: BLE001 - not a map
+        return clean_text(state)
+
+
+def _attributes(owner: object) -> Kept:
+    """Attributes of a span, event or link, as far as they can be read; keys of the same text become one."""
+    attributes: dict[str, object] = {}
+    with suppress(Exception):  # no map, or one that breaks off
+        for key, value in islice(get(owner, "attributes").items(), MAX_ENTRIES):
+            attributes[clean_text(key)] = json.loads(clean(literal(value)))
+    return Kept(attributes, _whole(get(owner, "dropped_attributes"), 2**63))
+
+
+def _entries(span: object, name: str, tidy: Callable[[Any], object]) -> Kept:
+    entries: list[object] = []
+    with suppress(Exception):  # nothing to go through, or it breaks off
+        entries.extend(tidy(entry) for entry in islice(get(span, name), MAX_ENTRIES))
+    return Kept(entries, _whole(get(span, f"dropped_{name}"), 2**63))
+
+
+def _event(event: object, start: int) -> Event:
+    """An event; without a time of its own it happened when its span began."""
+    moment = _moment(get(event, "timestamp"))
+    attributes: Any = _attributes(event)
+    return Event(clean_text(get(event, "name")), attributes, start if moment is None else moment)
+
+
+def _link(link: object) -> Link:
+    attributes: Any = _attributes(link)
+    return Link(_context(get(link, "context")) or SpanContext(0, 0, False), attributes)
+
+
+def _status(status: object) -> _Status:
+    code = get(status, "status_code")
+    return _Status(
+        code if type(code) is StatusCode else StatusCode.UNSET, clean_text(get(status, "description"))
+    )

@@ -1,0 +1,222 @@
+"""The stored flow: reading it without touching foreign bytes. Pure.
+
+What other writers put into a flow goes back to the platform byte for byte: members that the API description
+does not know, spans with unknown fields, numbers of any length. The standard library's scanner finds where
+each value begins and ends; the text between is kept, never written anew.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import date
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from .window import Key
+
+_BLANK = re.compile(r"[ \t\n\r]*")
+_EPOCH = date(1970, 1, 1).toordinal()
+_TIME = r"(?a)(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))"
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+# An integer of 4,300 digits raises when it is converted, a float never does; neither is looked at here.
+_DECODER = json.JSONDecoder(parse_int=float, parse_constant=_refuse_constant)
+
+
+class UnreadableFlow(ValueError):  # noqa: N818 - it is an outcome, met with match
+    """A stored flow that can't be read as one. It must not be overwritten."""
+
+
+class StoredSpan(NamedTuple):
+    """One span as the platform has it.
+
+    Attributes:
+        key: (trace id, span id), lower case; for a span without usable ids ("", a digest of its bytes).
+        start: Nanoseconds since the Unix epoch; 0 where the span does not say.
+        end: Likewise.
+        is_root: True without a parent.
+        body: Its bytes, as they stand in the stored flow.
+    """
+
+    key: Key
+    start: int
+    end: int
+    is_root: bool
+    body: bytes
+
+
+class StoredFlow(NamedTuple):
+    """A flow as the platform has it.
+
+    Attributes:
+        digest: Of the whole answer, as the api room made it.
+        description: The description as JSON text, or None without one.
+        members: `"name": value` of every member but name, description and spans, as they stand.
+        spans: The spans, in their order.
+    """
+
+    digest: bytes
+    description: bytes | None
+    members: tuple[bytes, ...]
+    spans: tuple[StoredSpan, ...]
+
+
+def read(body: bytes, digest: bytes) -> StoredFlow:
+    """Reads a stored flow.
+
+    Args:
+        body: What the platform answered to a GET.
+        digest: The digest of that answer.
+
+    Raises:
+        UnreadableFlow: It is not JSON, not a flow, or nested too deeply to be read.
+    """
+    try:
+        return _read(body.decode("utf-8-sig"), digest)
+    except RecursionError:
+        raise UnreadableFlow("it is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise UnreadableFlow("it is not UTF-8") from None
+    except ValueError as error:
+        raise UnreadableFlow(f"it is not a flow in JSON: {error}") from None
+
+
+def _read(source: str, digest: bytes) -> StoredFlow:
+    description: bytes | None = None
+    members: list[bytes] = []
+    spans: dict[Key, StoredSpan] = {}
+    end = _skip_blank(source, 0)
+    if source[end : end + 1] != "{":
+        raise ValueError("an object was expected")
+    for name, at in (walk := _Members(source, end)):
+        if name == "spans" and source[at : at + 1] == "[":
+            spans = {span.key: span for span in _spans(walk, at)}
+            continue
+        value = walk.value(at)
+        if name == "description":
+            description = source[at : walk.end].encode() if isinstance(value, str) else None
+        elif name == "spans" and value is not None:
+            raise ValueError("spans is not a list")
+        elif name not in ("name", "spans"):
+            members.append(source[walk.start : walk.end].encode())
+    if _skip_blank(source, walk.end) != len(source):
+        raise ValueError("there is text behind the flow")
+    return StoredFlow(digest, description, tuple(members), tuple(spans.values()))
+
+
+class _Members:
+    """The members of one object, one after the other: where each begins, its name, and where its value is.
+
+    Whoever iterates moves `end` behind each value (see `value`) before asking for the next.
+    """
+
+    def __init__(self, source: str, at: int) -> None:
+        self.source = source
+        self.start = at
+        self.end = at
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        source = self.source
+        at = _skip_blank(source, self.end + 1)
+        if source[at : at + 1] == "}":
+            self.end = at + 1
+            return
+        while True:
+            self.start = at
+            name = self.value(at)
+            at = _skip_blank(source, self.end)
+            if not isinstance(name, str) or source[at : at + 1] != ":":
+                raise ValueError(f"a member was expected at character {self.start}")
+            yield name, _skip_blank(source, at + 1)
+            at = _skip_blank(source, self.end)
+            if source[at : at + 1] == "}":
+                self.end = at + 1
+                return
+            if source[at : at + 1] != ",":
+                raise ValueError(f"a comma was expected at character {at}")
+            at = _skip_blank(source, at + 1)
+
+    def value(self, at: int) -> Any:
+        value, self.end = _DECODER.raw_decode(self.source, at)
+        return value
+
+
+def _spans(walk: _Members, at: int) -> Iterator[StoredSpan]:
+    source = walk.source
+    at = _skip_blank(source, at + 1)
+    while source[at : at + 1] != "]":
+        value = walk.value(at)
+        yield _span(value, source[at : walk.end].encode())
+        at = _skip_blank(source, walk.end)
+        if source[at : at + 1] == ",":
+            at = _skip_blank(source, at + 1)
+            if source[at : at + 1] != "]":
+                continue
+        elif source[at : at + 1] == "]":
+            continue
+        raise ValueError(f"a comma and a span were expected at character {at}")
+    walk.end = at + 1
+
+
+def _span(value: Any, body: bytes) -> StoredSpan:
+    span = value if isinstance(value, dict) else {}
+    trace_id, span_id = _ids(span.get("spanContext"))
+    usable = trace_id.strip("0") and span_id.strip("0")
+    key = (trace_id, span_id) if usable else ("", _fingerprint(body))
+    parents = (span.get("parentSpanContext"), span.get("parentSpanContenxt"))
+    return StoredSpan(
+        key,
+        _nanoseconds(span.get("startTime")),
+        _nanoseconds(span.get("endTime")),
+        not any(_ids(parent)[1].strip("0") for parent in parents),
+        body,
+    )
+
+
+def _fingerprint(body: bytes) -> str:
+    # Imported here: it loads OpenSSL, which is no business of the application's start.
+    from hashlib import blake2b
+
+    return blake2b(body, digest_size=16).hexdigest()
+
+
+def _ids(context: Any) -> tuple[str, str]:
+    if not isinstance(context, dict):
+        return "", ""
+    trace_id, span_id = context.get("traceId"), context.get("spanId")
+    return (
+        trace_id.lower() if isinstance(trace_id, str) else "",
+        span_id.lower() if isinstance(span_id, str) else "",
+    )
+
+
+def _nanoseconds(value: Any) -> int:
+    match = re.fullmatch(_TIME, value) if isinstance(value, str) else None
+    if match is None:
+        return 0
+    year, month, day, hour, minute, second, fraction, sign, off_hours, off_minutes = match.groups()
+    try:
+        midnight = _midnight(int(year), int(month), int(day))
+    except ValueError:  # the thirteenth month
+        return 0
+    seconds = midnight + int(hour) * 3600 + int(minute) * 60 + int(second)
+    if sign:
+        offset = int(off_hours) * 3600 + int(off_minutes) * 60
+        seconds += offset if sign == "-" else -offset
+    return seconds * 1_000_000_000 + int((fraction or "0").ljust(9, "0")[:9])
+
+
+@lru_cache(maxsize=64)
+def _midnight(year: int, month: int, day: int) -> int:
+    return (date(year, month, day).toordinal() - _EPOCH) * 86_400
+
+
+def _skip_blank(source: str, at: int) -> int:
+    match = _BLANK.match(source, at)
+    return match.end() if match is not None else at

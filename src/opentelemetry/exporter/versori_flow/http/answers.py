@@ -1,0 +1,95 @@
+"""What the platform can answer, as types: a small closed set. Only a 2xx is a success.
+
+GET   Found, Absent, Unreadable           read, or not to be read
+PUT   Stored, Rejected, TooLarge, Conflict
+both  Unavailable (try again), Denied (the key), Misconfigured (a person must act)
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+
+class Found(NamedTuple):
+    """GET, 2xx: the stored flow as the platform's own bytes, decoded, and their digest."""
+
+    body: bytes
+    digest: bytes
+    status: int
+
+
+class Stored(NamedTuple):
+    """PUT, 2xx. `digest` is that of the answer, as a GET would give it; None where it could not be had."""
+
+    status: int
+    digest: bytes | None
+
+
+class Absent(NamedTuple):
+    """GET, 404: the platform has no flow of that name."""
+
+
+class Rejected(NamedTuple):
+    """PUT, 400 or 422: the body is wrong. `spans`: the indices that the platform names, if any."""
+
+    status: int
+    code: str
+    message: str
+    spans: tuple[int, ...]
+
+
+class TooLarge(NamedTuple):
+    """PUT, 413: a smaller body may do."""
+
+    message: str
+
+
+class Conflict(NamedTuple):
+    """PUT, 409: read, merge, write again."""
+
+    message: str
+
+
+class Unavailable(NamedTuple):
+    """Try again later. `kind` is a status, or what failed; `answered`: a status line was received."""
+
+    kind: str
+    message: str
+    retry_after: float | None
+    answered: bool
+
+
+class Denied(NamedTuple):
+    """401 or 403, with the key read anew."""
+
+    status: int
+    message: str
+    retry_after: float | None
+
+
+class Misconfigured(NamedTuple):
+    """A person must act. `status` is 0 where no request could be made at all."""
+
+    status: int
+    message: str
+    retry_after: float | None
+
+
+class Unreadable(NamedTuple):
+    """GET, 2xx, and a body that can't be had: too large, or not in an encoding that was asked for."""
+
+    message: str
+
+
+Answer: TypeAlias = (
+    Found
+    | Stored
+    | Absent
+    | Rejected
+    | TooLarge
+    | Conflict
+    | Unavailable
+    | Denied
+    | Misconfigured
+    | Unreadable
+)

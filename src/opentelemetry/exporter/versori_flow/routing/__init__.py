@@ -1,0 +1,1 @@
+"""Which flow a span belongs to."""

@@ -1,0 +1,334 @@
+"""The command, as the programs and processes that a user meets."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opentelemetry.exporter.versori_flow.command.launch import local_credentials
+from opentelemetry.exporter.versori_flow.server import LocalPlatform
+from opentelemetry.exporter.versori_flow.version import __version__
+
+COMMAND = [sys.executable, "-m", "opentelemetry.exporter.versori_flow"]
+PATIENCE = 30.0  # seconds, for a program on a busy machine to do what takes it one
+CLEAN = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "VERSORI_"))}
+
+TRACED = """
+import os, signal, sys, time
+from opentelemetry import trace
+tracer = trace.get_tracer("test")
+with tracer.start_as_current_span("outer") as outer:
+    outer.add_event("[bold]begun[/bold]")
+    with tracer.start_as_current_span("inner") as inner:
+        inner.set_status(trace.StatusCode.ERROR, "it broke")
+"""
+
+
+def versori_flow(
+    *arguments: str, stdin: int = subprocess.DEVNULL, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs the command to its end."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env={**CLEAN, **variables},
+        stdin=stdin,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture
+def platform() -> Iterator[LocalPlatform]:
+    with LocalPlatform(key="local", port=0) as running:
+        yield running
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[..., str]:
+    """Writes a traced program, with more after its spans, and returns its path."""
+
+    def write(rest: str = "", name: str = "app.py") -> str:
+        path = tmp_path / name
+        path.write_text(TRACED + rest, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def test_version() -> None:
+    """It says its version."""
+    done = versori_flow("--version")
+    assert (done.returncode, done.stdout) == (0, f"versori-flow {__version__}\n")
+
+
+def test_without_its_extra_it_says_in_one_line_what_to_install(tmp_path: Path) -> None:
+    """The core wheel has no Typer: one line says what to install, and nothing else is printed."""
+    blocked = "import sys; sys.modules['typer'] = None\n"
+    (tmp_path / "sitecustomize.py").write_text(blocked, encoding="utf-8")
+    done = versori_flow("serve", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'opentelemetry-exporter-versori-flow[cli]'" in done.stderr
+
+
+def test_run_with_credentials(platform: LocalPlatform, program: Callable[..., str]) -> None:
+    """A program with credentials is traced into its flow, with its own output and status."""
+    path = program("print(sys.argv[1:]); sys.exit(3)")
+    done = versori_flow("run", "--", "python", path, "--port", "1", **local_credentials(platform.url))
+    assert (done.returncode, done.stdout) == (3, "['--port', '1']\n"), done.stderr
+    assert done.stderr == "versori-flow: the service is called 'app', as OTEL_SERVICE_NAME is not set\n"
+    assert sorted(span["name"] for span in platform.spans("app")) == ["inner", "outer"]
+
+
+def test_run_without_credentials_has_a_platform_of_its_own(program: Callable[..., str]) -> None:
+    """Nothing set: the flows are on a platform of the program's own; its page and what arrived are named."""
+    done = versori_flow("run", "--service-name", "shop", "python", program("sys.exit(4)"))
+    assert done.returncode == 4, done.stderr
+    assert done.stdout == ""
+    first, second = done.stderr.splitlines()
+    assert "http://127.0.0.1:" in first
+    assert "2 spans" in second
+    assert "shop" in second
+
+
+def test_run_with_part_of_the_credentials_says_what_is_missing(program: Callable[..., str]) -> None:
+    """A half set up program runs, and the exporter names the variables that it misses."""
+    done = versori_flow("run", "python", program("print('done')"), VERSORI_API_KEY="secret-key-3141")
+    assert (done.returncode, done.stdout) == (0, "done\n")
+    assert "VERSORI_ORGANISATION_ID" in done.stderr
+    assert "VERSORI_PROJECT_ID" in done.stderr
+    assert "secret-key-3141" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "words"),
+    [
+        (["nowhere"], 127, "no program 'nowhere'"),
+        (["app.py"], 127, "python app.py"),
+        (["/"], 126, "can't be run"),
+        ([], 2, "PROGRAM"),
+    ],
+)
+@pytest.mark.parametrize("key", ["", "k"])
+def test_run_says_what_it_can_not_start(command: list[str], status: int, words: str, key: str) -> None:
+    """A wrong program is a line and a shell's usual status, with credentials and without."""
+    done = versori_flow("run", "--", *command, VERSORI_API_KEY=key, OTEL_SERVICE_NAME="x")
+    assert done.returncode == status
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("handled", [True, False])
+def test_run_passes_signals_on(
+    program: Callable[..., str], tmp_path: Path, number: int, handled: bool
+) -> None:
+    """The program gets the signal, once; its own status is the command's, or 128 and the signal's number."""
+    started = tmp_path / "started"
+    handler = "lambda *_: (print('told', flush=True), sys.exit(5))" if handled else "signal.SIG_DFL"
+    path = program(
+        f"signal.signal({int(number)}, {handler})\n"
+        f"open({str(started)!r}, 'w').close()\n"
+        f"time.sleep({PATIENCE})"
+    )
+    command = subprocess.Popen(
+        [*COMMAND, "run", "--stay", "python", path],
+        env=CLEAN,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_until(started.exists)
+        command.send_signal(number)
+        lines = []
+        for line in command.stderr:
+            lines.append(line)
+            if "until Ctrl-C" in line:
+                command.send_signal(signal.SIGINT)
+        stdout, _ = command.communicate(timeout=PATIENCE)
+    finally:
+        command.kill()
+    assert command.returncode == (5 if handled else 128 + number), lines
+    assert stdout == ("told\n" if handled else "")
+
+
+def test_at_a_terminal_ctrl_c_reaches_the_program_once(program: Callable[..., str]) -> None:
+    """The terminal tells the program itself; the command then keeps the page until the next Ctrl-C."""
+    path = program(
+        "told = []\n"
+        "signal.signal(signal.SIGINT, lambda *_: told.append(1))\n"
+        "print('ready', flush=True)\n"
+        "while not told: time.sleep(0.01)\n"
+        "time.sleep(0.3)\n"
+        "print('told', len(told), flush=True)\n"
+        "sys.exit(7)\n"
+    )
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execve(sys.executable, [*COMMAND, "run", "python", path], CLEAN)
+    try:
+        seen = b""
+        for wanted in (b"ready", b"until Ctrl-C"):
+            while wanted not in seen:
+                seen += os.read(terminal, 4096)
+            os.write(terminal, b"\x03")
+        _, status = os.waitpid(process, 0)
+    finally:
+        os.close(terminal)
+    assert b"told 1" in seen
+    assert os.waitstatus_to_exitcode(status) == 7
+
+
+def test_the_page_stays_until_ctrl_c(program: Callable[..., str]) -> None:
+    """With --stay the platform answers after the program has ended."""
+    command = subprocess.Popen(
+        [*COMMAND, "run", "--stay", "python", program()],
+        env={**CLEAN, "OTEL_SERVICE_NAME": "stays"},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        line = next(line for line in command.stderr if "until Ctrl-C" in line)
+        url = next(word for word in line.split() if word.startswith("http://"))
+        shown = versori_flow("show", "stays", "--base-url", url)
+        assert "outer" in shown.stdout, shown.stderr
+        command.send_signal(signal.SIGINT)
+        assert command.wait(PATIENCE) == 0
+    finally:
+        command.kill()
+        command.stderr.close()
+        command.wait()
+
+
+def test_show(platform: LocalPlatform, program: Callable[..., str]) -> None:
+    """A flow is a tree with durations, errors with their message, and events as they are."""
+    credentials = local_credentials(platform.url)
+    for _ in range(3):
+        assert (
+            versori_flow("run", "python", program(), OTEL_SERVICE_NAME="a/b", **credentials).returncode == 0
+        )
+    done = versori_flow("show", "a/b", "--traces", "2", **credentials)
+    assert done.returncode == 0, done.stderr
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    assert sum(line.startswith("trace ") for line in lines) == 2
+    assert lines[1].startswith("└── outer  ")
+    assert lines[2] == "    ├── * [bold]begun[/bold]"
+    assert lines[3].startswith("    └── inner  ")
+    assert lines[3].endswith("ERROR it broke")
+    assert lines[-1] == "a/b: 6 spans; 1 older trace not shown (--all shows all)"
+    assert versori_flow("show", "a/b", "--all", **credentials).stdout.count("trace ") == 3
+    assert "local" not in done.stdout + done.stderr
+
+
+def test_show_finds_a_local_platform_without_credentials(platform: LocalPlatform) -> None:
+    """Its address alone will do."""
+    done = versori_flow("show", "nothing", VERSORI_API_BASE_URL=platform.url)
+    assert done.stderr == f"versori-flow: there is no flow 'nothing' at {platform.url}\n"
+    assert done.returncode == 1
+
+
+def test_show_says_in_a_line_why_there_is_nothing_to_show(platform: LocalPlatform) -> None:
+    """A refused key, a platform that is not there, missing settings: a line each, without the key."""
+    denied = versori_flow(
+        "show", "x", **{**local_credentials(platform.url), "VERSORI_API_KEY": "wrong-key-2718"}
+    )
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        gone = versori_flow("show", "x", **local_credentials(f"http://127.0.0.1:{unused.getsockname()[1]}"))
+    unset = versori_flow("show", "x", VERSORI_API_KEY="wrong-key-2718")
+    for done, words in ((denied, "refuses the key"), (gone, "no connection"), (unset, "VERSORI_PROJECT_ID")):
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "wrong-key" not in done.stderr
+        assert done.stdout == ""
+
+
+def test_show_survives_what_is_not_a_flow(platform: LocalPlatform) -> None:
+    """Numbers without end, nesting without end and no JSON at all are a line, or shown."""
+    for body, words in (
+        (b"[1]", "is not a flow"),
+        (b"{", "is not a flow"),
+        (b"[" * 100_000, "is not a flow"),
+    ):
+        platform.put("odd", body)
+        done = versori_flow("show", "odd", **local_credentials(platform.url))
+        assert words in done.stderr
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    platform.put("odd", b'{"name": "odd", "spans": [{"name": %s}]}' % (b"1" * 5000))
+    assert versori_flow("show", "odd", **local_credentials(platform.url)).returncode == 0
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `serve` in a folder's name, and returns it with its address once it answers."""
+    started: list[subprocess.Popen[str]] = []
+
+    def serve(*arguments: str) -> tuple[subprocess.Popen[str], str]:
+        command = subprocess.Popen(
+            [*COMMAND, "serve", "--port", "0", *arguments],
+            env=CLEAN,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(command)
+        words = command.stdout.readline().split()
+        return command, next(word for word in words if word.startswith("http://"))
+
+    yield serve
+    for command in started:
+        command.kill()
+        command.stdout.close()
+        command.wait()
+
+
+def test_serve_keeps_flows_in_a_folder_and_lets_one_key_in(
+    serve: Callable[..., Any], program: Callable[..., str], tmp_path: Path
+) -> None:
+    """The platform as a command: SIGTERM is a good end, and the next one has the flows of the last."""
+    arguments = ("--data", str(tmp_path / "flows"), "--key", "local")
+    command, url = serve(*arguments)
+    done = versori_flow("run", "python", program(), OTEL_SERVICE_NAME="kept", **local_credentials(url))
+    assert done.stderr == ""
+    denied = versori_flow("show", "kept", **{**local_credentials(url), "VERSORI_API_KEY": "another"})
+    assert "refuses the key" in denied.stderr
+    command.send_signal(signal.SIGTERM)
+    assert command.wait(PATIENCE) == 0
+    _, url = serve(*arguments)
+    assert "outer" in versori_flow("show", "kept", **local_credentials(url)).stdout
+
+
+def test_serve_plays_faults(serve: Callable[..., Any], program: Callable[..., str]) -> None:
+    """Faults in words go wrong as ordered; words that mean nothing are a line."""
+    _, url = serve("--fault", "status=503,method=PUT", "--fault", "status=400,method=GET,message=not today")
+    shown = versori_flow("show", "x", **local_credentials(url))
+    assert "not today" in shown.stderr
+    wrong = versori_flow("serve", "--port", "0", "--fault", "flood of frogs")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
+
+
+def wait_until(condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.02)

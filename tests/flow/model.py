@@ -1,0 +1,243 @@
+"""Plain stand-ins for the tests of the pure rooms: spans, a policy, and a platform in memory.
+
+`HYPOTHESIS_PROFILE=quick` makes every property test short and the same each time, for mutation testing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+
+from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
+from opentelemetry.exporter.versori_flow.flow.delivery import Flow
+from opentelemetry.exporter.versori_flow.flow.flows import Flows
+from opentelemetry.exporter.versori_flow.flow.policy import FlowPolicy
+from opentelemetry.exporter.versori_flow.flow.steps import Read
+from opentelemetry.exporter.versori_flow.http.answers import Absent, Found, Rejected, Stored, TooLarge
+from opentelemetry.exporter.versori_flow.routing.router import Router
+
+_SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
+settings.register_profile("full", deadline=None, suppress_health_check=_SLOW_IS_FINE)
+settings.register_profile(
+    "quick",
+    deadline=None,
+    max_examples=15,
+    stateful_step_count=30,
+    derandomize=True,
+    database=None,
+    suppress_health_check=_SLOW_IS_FINE,
+)
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "full")
+settings.load_profile(PROFILE)
+
+QUICK = PROFILE == "quick"
+
+SECOND = 1_000_000_000
+NOW_NS = 1_800_000_000 * SECOND
+
+
+def trace_id(number: int) -> str:
+    """A trace id, 32 lower-case hex digits."""
+    return f"{number + 1:032x}"
+
+
+def span_id(number: int) -> str:
+    """A span id, 16 lower-case hex digits."""
+    return f"{number + 1:016x}"
+
+
+def key(trace: int, span: int) -> tuple[str, str]:
+    """The key of `make_span(trace, span)`."""
+    return trace_id(trace), span_id(span)
+
+
+def instant(nanoseconds: int) -> str:
+    """A time as it stands in a span."""
+    from datetime import datetime, timezone
+
+    seconds, fraction = divmod(nanoseconds, SECOND)
+    moment = datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None)
+    return f"{moment.isoformat()}.{fraction:09d}Z"
+
+
+def make_span(
+    trace: int,
+    span: int,
+    *,
+    start: int = 0,
+    end: int | None = None,
+    parent: int | None = None,
+    name: str | None = None,
+    text: str = "",
+    size: int | None = None,
+) -> EncodedSpan:
+    """A span as the encoding room would hand it on.
+
+    Args:
+        trace: The trace's number.
+        span: The span's number in it.
+        start: Seconds after `NOW_NS`.
+        end: Likewise; `start` by default.
+        parent: The number of the parent, or None for a root.
+        name: Its own `versori.flow.name`.
+        text: Something that stands in its body.
+        size: The body's exact length in bytes; as short as it can be by default.
+    """
+    start_ns = NOW_NS + start * SECOND
+    end_ns = NOW_NS + (start if end is None else end) * SECOND
+    document: dict[str, Any] = {
+        "name": text,
+        "startTime": instant(start_ns),
+        "endTime": instant(end_ns),
+        "spanContext": {"traceId": trace_id(trace), "spanId": span_id(span), "traceFlags": 1},
+    }
+    if parent is not None:
+        document["parentSpanContext"] = {"traceId": trace_id(trace), "spanId": span_id(parent)}
+    body = json.dumps(document, separators=(",", ":")).encode()
+    if size is not None:
+        padding = size - len(body) - len(',"pad":""')
+        assert padding >= 0, f"a span takes {len(body) + 9} bytes at least"
+        body = body[:-1] + b',"pad":"' + b"x" * padding + b'"}'
+    return EncodedSpan(
+        trace_id(trace),
+        span_id(span),
+        None if parent is None else span_id(parent),
+        parent is None,
+        start_ns,
+        end_ns,
+        body,
+        name,
+    )
+
+
+def loads(body: bytes) -> Any:
+    """JSON, whatever the length of its numbers."""
+    return json.loads(body, parse_int=float)
+
+
+def make_policy(**changes: Any) -> FlowPolicy:
+    """A policy whose waits are plain numbers: 2, 4, 8 ... seconds of backoff, the least of each range."""
+    values: dict[str, Any] = {
+        "max_spans": 100,
+        "max_bytes": 100_000,
+        "min_interval": 1.0,
+        "timeout": 10.0,
+        "merge": True,
+        "description": None,
+        "backoff": lambda failures: float(min(2**failures, 60)),
+        "uniform": lambda low, high: low,
+    }
+    return FlowPolicy(**{**values, **changes})
+
+
+def make_flows(max_flows: int = 100, **changes: Any) -> Flows:
+    """Flows behind a router of their own."""
+    return Flows(make_policy(**changes), max_flows, Router(10_000).route)
+
+
+def digest_of(body: bytes) -> bytes:
+    """The digest that the api room would give."""
+    return blake2b(body, digest_size=16).digest()
+
+
+class Platform:
+    """The platform, in memory; it stands where `FlowsApi` would.
+
+    Attributes:
+        stored: The flows, as the bytes that were PUT or that somebody else put there.
+        puts: Every body that was PUT, accepted or not.
+        refuses: Says of a span's bytes whether they make a body wrong.
+        names_fields: Whether a refusal names the spans.
+        max_body: Bytes of body that are taken, or None.
+    """
+
+    def __init__(self) -> None:
+        self.stored: dict[str, bytes] = {}
+        self.puts: list[tuple[str, bytes]] = []
+        self.reads = 0
+        self.deadlines: list[float] = []
+        self.refuses: Callable[[bytes], bool] = lambda span: False
+        self.names_fields = False
+        self.max_body: int | None = None
+
+    def get(self, flow_name: str, deadline: float) -> Any:
+        self.reads += 1
+        self.deadlines.append(deadline)
+        body = self.stored.get(flow_name)
+        return Absent() if body is None else Found(body, digest_of(body), 200)
+
+    def put(self, flow_name: str, body: bytes, deadline: float) -> Any:
+        self.puts.append((flow_name, body))
+        self.deadlines.append(deadline)
+        if self.max_body is not None and len(body) > self.max_body:
+            return TooLarge(f"{len(body)} bytes")
+        spans = [json.dumps(span).encode() for span in loads(body)["spans"]]
+        wrong = tuple(index for index, span in enumerate(spans) if self.refuses(span))
+        if wrong:
+            return Rejected(422, "invalid", "a span is wrong", wrong if self.names_fields else ())
+        self.stored[flow_name] = body
+        return Stored(200, digest_of(body))
+
+    def spans(self, flow_name: str) -> list[dict[str, Any]]:
+        """The spans of a stored flow."""
+        return loads(self.stored[flow_name])["spans"] if flow_name in self.stored else []
+
+    def keys(self, flow_name: str) -> list[tuple[str, str]]:
+        """The keys of the spans of a stored flow; of those that have one."""
+        contexts = [span["spanContext"] for span in self.spans(flow_name) if "spanContext" in span]
+        return [(context["traceId"], context["spanId"]) for context in contexts]
+
+
+def attempt(flow: Flow, platform: Any, now: float, now_ns: int = NOW_NS) -> list[str]:
+    """Makes one attempt at a flow; returns the kinds of its steps."""
+    kinds = []
+    step = flow.begin(now)
+    while step is not None:
+        kinds.append(type(step).__name__)
+        step = flow.feed(step, step.perform(platform, 0.0), now, now_ns)
+    return kinds
+
+
+def settle(flow: Flow, platform: Any, now: float, most: int = 100) -> float:
+    """Makes attempts at a flow, each when it is due, until there is nothing to do; returns the time then."""
+    for _ in range(most):
+        due = flow.due(now)
+        if due is None:
+            return now
+        now = max(now, due)
+        attempt(flow, platform, now)
+    raise AssertionError(f"still not at rest after {most} attempts: {flow.status(now)}")
+
+
+def settle_all(flows: Flows, platform: Any, now: float, now_ns: int = NOW_NS, most: int = 1000) -> float:
+    """The same for all flows."""
+    for _ in range(most):
+        due = flows.next_due(now)
+        if due is None:
+            return now
+        now = max(now, due)
+        job = flows.begin_next(now)
+        while job is not None:
+            job = flows.feed(job, job.perform(platform, 0.0), now, now_ns)
+    raise AssertionError(f"still not at rest after {most} attempts: {flows.status(now)}")
+
+
+def answers(flow: Flow, now: float, given: Iterable[Any]) -> Iterator[Any]:
+    """Begins an attempt and feeds it the given answers, one after the other; yields its steps.
+
+    None for a Read stands for "the flow is not there".
+    """
+    step = flow.begin(now)
+    for answer in given:
+        assert step is not None, "the attempt was over before all answers were given"
+        yield step
+        if answer is None:
+            assert isinstance(step, Read)
+            answer = Absent()
+        step = flow.feed(step, answer, now, NOW_NS)
+    assert step is None, f"the attempt goes on with {step!r}"

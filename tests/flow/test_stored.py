@@ -1,0 +1,411 @@
+"""The stored flow: reading it without touching foreign bytes, joining the next body."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from opentelemetry.exporter.versori_flow.flow.body import Body, head, text
+from opentelemetry.exporter.versori_flow.flow.stored import StoredFlow, StoredSpan, UnreadableFlow, read
+from tests.flow.model import NOW_NS, digest_of, instant, key, loads, make_span
+
+MILLENNIUM = 946_684_800 * 1_000_000_000
+"""2000-01-01T00:00:00Z, in nanoseconds."""
+
+
+def flow(spans: str = "[]", more: str = "") -> StoredFlow:
+    return read(('{"name":"a","description":"d","spans":' + spans + more + "}").encode(), b"digest")
+
+
+def span(**fields: Any) -> StoredSpan:
+    (only,) = flow(json.dumps([fields])).spans
+    return only
+
+
+# -- reading -----------------------------------------------------------------------------------------------
+
+
+def test_a_flow_is_read() -> None:
+    """Digest, description as JSON text, spans with their keys, times and bytes."""
+    ours = make_span(0, 1, start=3, end=5, parent=0)
+    assert flow("[" + ours.body.decode() + "]") == StoredFlow(
+        b"digest", b'"d"', (), (StoredSpan(key(0, 1), ours.start, ours.end, False, ours.body),)
+    )
+
+
+def test_spans_keep_their_bytes() -> None:
+    """Whitespace, escapes, odd numbers, unknown fields and their order: nothing is written anew."""
+    bodies = [
+        '{ "spanContext" : {"traceId":"AB","spanId":"CD"} , "x" : 1.50e+3 , "x" : -0 , "y" :\t[ ] }',
+        '{"\\u006eame":"caf\\u00e9 \\ud83d\\ude00 \\/","é":"ü€𝄞","lone":"\\ud800"}',
+        '{"big":' + "9" * 5000 + ',"small":1E-5000,"deep":[[[[{}]]]]}',
+        "17",
+        '"text"',
+        "null",
+        "[1 , 2]",
+    ]
+    stored = flow(" [ " + " ,\r\n\t".join(bodies) + "\n] ")
+    assert [span.body.decode() for span in stored.spans] == bodies
+
+
+def test_members_keep_their_bytes() -> None:
+    """Every member but name, description and spans, wherever it stands, with its name as it stands."""
+    source = (
+        ' \n{ "id" : "01J" ,"name":"other", "tags" : [1.0, {"spans": [1]}],"spans":[] '
+        ',"\\u0064escription":"d2","\\u00fc":1e400, "n":' + "7" * 4301 + ' ,"n": null }\t\r\n '
+    )
+    stored = read(source.encode(), b"d")
+    assert stored.description == b'"d2"'
+    assert stored.digest == b"d"
+    assert stored.members == (
+        b'"id" : "01J"',
+        b'"tags" : [1.0, {"spans": [1]}]',
+        b'"\\u00fc":1e400',
+        b'"n":' + b"7" * 4301,
+        b'"n": null',
+    )
+
+
+@pytest.mark.parametrize("spans", ["null", "[]", "[ \n ]"])
+def test_no_spans_are_an_empty_list(spans: str) -> None:
+    """`spans: null` is one too; it is no other member, which would be written back beside the spans."""
+    assert flow(spans) == StoredFlow(b"digest", b'"d"', (), ())
+
+
+@pytest.mark.parametrize("letter", ["0", "X", "x"])
+def test_only_zeros_are_no_id(letter: str) -> None:
+    """What an id is made of otherwise is its writer's."""
+    context = {"traceId": letter * 32, "spanId": letter * 16}
+    found = span(spanContext=context, parentSpanContext=context)
+    assert (found.key[0] == "", found.is_root) == (letter == "0", letter == "0")
+
+
+def test_an_object_without_members_is_a_flow() -> None:
+    """Everything is missing, nothing is wrong."""
+    assert read(b"{}", b"d") == StoredFlow(b"d", None, (), ())
+    assert read(b" { } ", b"d") == StoredFlow(b"d", None, (), ())
+
+
+@pytest.mark.parametrize("description", ["null", "5", "{}", '["d"]', "true"])
+def test_a_description_that_is_no_text_is_none(description: str) -> None:
+    """It could not be written back: the API wants text."""
+    assert read(b'{"description":%s,"spans":[]}' % description.encode(), b"").description is None
+
+
+def test_a_description_keeps_its_bytes() -> None:
+    """Escapes and all."""
+    source = b'{"description" : "\\u00e9 \\"x\\" \xc3\xa9"}'
+    assert read(source, b"").description == b'"\\u00e9 \\"x\\" \xc3\xa9"'
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    """Some platforms send one."""
+    assert read(b'\xef\xbb\xbf{"spans":[{}]}', b"").spans[0].body == b"{}"
+
+
+def test_the_last_of_equal_members_counts() -> None:
+    """As in every JSON reader."""
+    stored = read(b'{"spans":[{"a":1}],"description":"x","spans":[{"a":2}],"description":"y"}', b"")
+    assert [span.body for span in stored.spans] == [b'{"a":2}']
+    assert stored.description == b'"y"'
+
+
+UNREADABLE = {
+    b"": "an object was expected",
+    b" ": "an object was expected",
+    b"[]": "an object was expected",
+    b"null": "an object was expected",
+    b'"{"': "an object was expected",
+    b"<html>": "an object was expected",
+    b"{": "Expecting value",
+    b'{"spans"': "a member was expected at character 1",
+    b'{"spans":': "Expecting value",
+    b'{"spans":[': "Expecting value",
+    b'{"spans":[{}': "a comma and a span were expected at character 12",
+    b'{"spans":[{},': "Expecting value",
+    b'{"spans":[{},]}': "a comma and a span were expected at character 13",
+    b'{"spans":[,{}]}': "Expecting value",
+    b'{"spans":[{} {}]}': "a comma and a span were expected at character 13",
+    b'{"spans":[{}}': "a comma and a span were expected at character 12",
+    b'{"spans":[]': "a comma was expected at character 11",
+    b'{"spans":[] "a":1}': "a comma was expected at character 12",
+    b'{"a":1 "b":2}': "a comma was expected at character 7",
+    b'{"a":1,}': "Expecting value",
+    b'{,"a":1}': "Expecting value",
+    b'{"a" 1}': "a member was expected at character 1",
+    b'{ "a":1, "b" 2}': "a member was expected at character 9",
+    b"{5:1}": "a member was expected at character 1",
+    b"{null:1}": "a member was expected at character 1",
+    b'{"spans":{}}': "spans is not a list",
+    b'{"spans":"x"}': "spans is not a list",
+    b'{"spans":0}': "spans is not a list",
+    b'{"spans":false}': "spans is not a list",
+    b'{"spans":[]} x': "there is text behind the flow",
+    b'{"spans":[]}{}': "there is text behind the flow",
+    b'{"spans":[]}x': "there is text behind the flow",
+    b"{}x": "there is text behind the flow",
+    b"{} x": "there is text behind the flow",
+    b'{"a":NaN}': "NaN is not JSON",
+    b'{"spans":[{"a":-Infinity}]}': "-Infinity is not JSON",
+    b'{"a":"\n"}': "Invalid control character",
+    b'{"a":"\\x"}': "Invalid \\escape",
+    b"{'a':1}": "Expecting value",
+}
+
+
+@pytest.mark.parametrize("body", UNREADABLE)
+def test_what_is_no_flow_in_json_is_unreadable(body: bytes) -> None:
+    """It is said why, and where."""
+    with pytest.raises(UnreadableFlow) as raised:
+        read(body, b"")
+    assert str(raised.value).startswith("it is not a flow in JSON: " + UNREADABLE[body])
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a":"\xff"}', b'{"a":"\xc3', b"\xed\xa0\x80", '{"a":1}'.encode("utf-16")]
+)
+def test_what_is_not_utf_8_is_unreadable(body: bytes) -> None:
+    """Whatever encoding it is."""
+    with pytest.raises(UnreadableFlow, match=r"^it is not UTF-8$"):
+        read(body, b"")
+
+
+@pytest.mark.parametrize("where", ['{"a":%s}', '{"spans":[%s]}', '{"spans":[{"a":%s}]}'])
+def test_what_is_nested_too_deeply_is_unreadable(where: str) -> None:
+    """A hostile depth does not end the thread."""
+    with pytest.raises(UnreadableFlow, match=r"^it is nested too deeply$"):
+        read((where % ("[" * 200_000 + "]" * 200_000)).encode(), b"")
+
+
+# -- keys --------------------------------------------------------------------------------------------------
+
+
+def test_ids_are_compared_in_lower_case() -> None:
+    """Another writer may spell them in capitals; its bytes stay."""
+    found = span(spanContext={"traceId": "ABCDEF", "spanId": "0A"})
+    assert found.key == ("abcdef", "0a")
+    assert b"ABCDEF" in found.body
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        None,
+        5,
+        "x",
+        [],
+        {},
+        {"traceId": "a"},
+        {"spanId": "a"},
+        {"traceId": "", "spanId": "a"},
+        {"traceId": "a", "spanId": ""},
+        {"traceId": 1, "spanId": 2},
+        {"traceId": "0" * 32, "spanId": "a"},
+        {"traceId": "a", "spanId": "0" * 16},
+        {"spanId": "a", "traceId": None},
+    ],
+)
+def test_a_span_without_usable_ids_has_its_bytes_as_key(context: Any) -> None:
+    """Two such spans are two, and none is lost."""
+    stored = flow(json.dumps([{"spanContext": context, "n": 1}, {"spanContext": context, "n": 2}]))
+    assert [span.key[0] for span in stored.spans] == ["", ""]
+    assert len({span.key for span in stored.spans}) == 2
+    assert len(stored.spans[0].key[1]) == 32
+
+
+def test_equal_spans_without_ids_are_one() -> None:
+    """The same bytes are the same key, in every process."""
+    stored = flow('[{"n":1},{"n":1}]')
+    assert [span.key for span in stored.spans] == [("", digest_of(b'{"n":1}').hex())]
+
+
+def test_the_last_span_of_one_key_counts() -> None:
+    """A span stands in a flow once."""
+    ids = '"spanContext":{"traceId":"1","spanId":"2"}'
+    stored = flow("[{" + ids + ',"n":1},{"n":2},{' + ids + ',"n":3}]')
+    assert [loads(span.body)["n"] for span in stored.spans] == [3, 2]
+
+
+# -- roots -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_root"),
+    [
+        ({}, True),
+        ({"parentSpanContext": None}, True),
+        ({"parentSpanContext": {"traceId": "1"}}, True),
+        ({"parentSpanContext": {"spanId": ""}}, True),
+        ({"parentSpanContext": {"spanId": "0" * 16}}, True),
+        ({"parentSpanContext": {"spanId": "10"}}, False),
+        ({"parentSpanContenxt": {"spanId": "01"}}, False),
+        ({"parentSpanContext": None, "parentSpanContenxt": {"spanId": "a"}}, False),
+        ({"parentSpanContext": {"spanId": "a"}, "parentSpanContenxt": {"spanId": "0"}}, False),
+    ],
+)
+def test_a_span_without_a_parent_is_a_root(fields: dict[str, Any], is_root: bool) -> None:
+    """Under either spelling of the schema."""
+    assert span(**fields).is_root is is_root
+
+
+# -- times -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "nanoseconds"),
+    [
+        ("2000-01-01T00:00:00Z", MILLENNIUM),
+        ("2000-01-01T00:00:00.123456789Z", MILLENNIUM + 123_456_789),
+        ("2000-01-01T00:00:00.5Z", MILLENNIUM + 500_000_000),
+        ("2000-01-01T00:00:00.0000000019Z", MILLENNIUM + 1),
+        ("2000-01-01t01:02:03z", MILLENNIUM + 3_723_000_000_000),
+        ("2000-01-01 00:00:00Z", MILLENNIUM),
+        ("2000-01-01T02:30:00+02:30", MILLENNIUM),
+        ("1999-12-31T21:45:00.25-02:15", MILLENNIUM + 250_000_000),
+        ("2000-01-01T00:00:00+00:00", MILLENNIUM),
+        ("2000-02-29T00:00:00Z", MILLENNIUM + 59 * 86_400 * 1_000_000_000),
+        ("1970-01-01T00:00:00Z", 0),
+        ("1969-12-31T23:59:59.75Z", -250_000_000),
+        ("2000-13-01T00:00:00Z", 0),
+        ("2000-00-01T00:00:00Z", 0),
+        ("0000-01-01T00:00:00Z", 0),
+        ("2000-01-01T00:00:00", 0),
+        ("2000-01-01T00:00:00.Z", 0),
+        ("2000-01-01T00:00:00,5Z", 0),
+        ("2000-01-01T00:00:00Z ", 0),
+        (" 2000-01-01T00:00:00Z", 0),
+        ("2000-01-01T00:00Z", 0),
+        ("٢٠٠٠-01-01T00:00:00Z", 0),
+        ("yesterday", 0),
+        ("", 0),
+        (None, 0),
+        (946684800, 0),
+        (["2000-01-01T00:00:00Z"], 0),
+    ],
+)
+def test_times_are_read(value: Any, nanoseconds: int) -> None:
+    """Offsets, fractions of any length; what is no time is the beginning of time."""
+    found = span(startTime=value, endTime=value)
+    assert (found.start, found.end) == (nanoseconds, nanoseconds)
+
+
+def test_a_fraction_of_any_length_is_read() -> None:
+    """Digits beyond the ninth are cut, not converted."""
+    assert span(startTime="2000-01-01T00:00:00." + "1" * 5000 + "Z").start == MILLENNIUM + 111_111_111
+
+
+def test_start_and_end_are_not_mixed_up() -> None:
+    """Each has its own field."""
+    found = span(startTime=instant(NOW_NS), endTime=instant(NOW_NS + 7))
+    assert (found.start, found.end) == (NOW_NS, NOW_NS + 7)
+
+
+# -- writing -----------------------------------------------------------------------------------------------
+
+
+def test_a_body_is_joined() -> None:
+    """Head, spans, and commas between them."""
+    start = head("a", b'"d"', [])
+    assert start == b'{"name":"a","description":"d","spans":['
+    assert Body(start, []).join() == start + b"]}"
+    assert Body(start, [b"1"]).join() == start + b"1]}"
+    assert Body(start, [b"1", b"2", b"3"]).join() == start + b"1,2,3]}"
+
+
+@pytest.mark.parametrize("spans", [[], [b"1"], [b"1", b"22"], [b"1", b"22", b"333"]])
+def test_a_body_knows_its_size(spans: list[bytes]) -> None:
+    """Without being joined."""
+    body = Body(head("é", b'""', [b'"x": 1']), spans)
+    assert body.size == len(body.join())
+
+
+def test_members_stand_before_the_spans() -> None:
+    """As they were read."""
+    assert (
+        head("a", b'""', [b'"id" : 1', b'"x":[ ]'])
+        == b'{"name":"a","description":"","id" : 1,"x":[ ],"spans":['
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("plain", b'"plain"'),
+        ('q"b\\n\n', b'"q\\"b\\\\n\\n"'),
+        ("é€𝄞", '"é€𝄞"'.encode()),
+        ("a\ud800b", b'"a?b"'),
+        ("\x00", b'"\\u0000"'),
+    ],
+)
+def test_text_becomes_json(value: str, written: bytes) -> None:
+    """UTF-8, short, and valid whatever it holds."""
+    assert text(value) == written
+
+
+# -- anything ----------------------------------------------------------------------------------------------
+
+Anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),
+    max_leaves=8,
+)
+Blanks = st.text(" \t\r\n", max_size=2)
+
+
+@given(
+    spans=st.lists(Anything | st.fixed_dictionaries({"spanContext": Anything, "startTime": st.text()})),
+    members=st.dictionaries(st.text(), Anything, max_size=3),
+    description=Anything,
+    ascii_only=st.booleans(),
+    indent=st.sampled_from([None, 1, "\t"]),
+    blank=Blanks,
+)
+@example(spans=[], members={}, description="", ascii_only=True, indent=None, blank="")
+def test_what_is_read_goes_back_as_it_stood(
+    spans: list[Any], members: dict[str, Any], description: Any, ascii_only: bool, indent: Any, blank: str
+) -> None:
+    """Any flow, read and joined: every span and member has the same bytes and the same meaning."""
+
+    def dump(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=ascii_only, indent=indent)
+
+    members = {name: value for name, value in members.items() if name not in ("name", "description", "spans")}
+    texts = [dump(value) for value in spans]
+    fields = [f"{blank}{dump(name)}{blank}:{blank}{dump(value)}{blank}" for name, value in members.items()]
+    fields.insert(len(fields) // 2, '"spans":' + blank + "[" + blank + f"{blank},".join(texts) + blank + "]")
+    fields.append('"description":' + dump(description))
+    source = (blank + "{" + ",".join(fields) + "}" + blank).encode("utf-8", "replace")
+
+    stored = read(source, b"")
+    distinct = dict.fromkeys(part.encode("utf-8", "replace") for part in texts)
+    assert {span.body for span in stored.spans} <= set(distinct)
+    without_ids = {span.body for span in stored.spans if span.key[0] == ""}
+    assert len({span.key for span in stored.spans}) == len(stored.spans)
+    assert len(without_ids) == sum(span.key[0] == "" for span in stored.spans)
+    assert stored.description == (
+        dump(description).encode("utf-8", "replace") if isinstance(description, str) else None
+    )
+
+    body = Body(head("n", stored.description or b'""', stored.members), [s.body for s in stored.spans]).join()
+    again = read(body, b"")
+    assert (again.members, again.spans) == (stored.members, stored.spans)
+    meant = loads(body)
+    original = loads(source)
+    assert {name: meant[name] for name in original if name not in ("description", "spans")} == {
+        name: value for name, value in original.items() if name not in ("description", "spans")
+    }
+
+
+@given(st.binary() | st.text().map(str.encode) | Anything.map(lambda value: json.dumps(value).encode()))
+def test_anything_is_read_or_unreadable(body: bytes) -> None:
+    """Nothing but a flow or the one exception comes out."""
+    try:
+        stored = read(body, b"")
+    except UnreadableFlow:
+        return
+    assert isinstance(loads(body), dict)
+    loads(Body(head("n", b'""', stored.members), [span.body for span in stored.spans]).join())

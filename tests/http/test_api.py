@@ -1,0 +1,817 @@
+"""The endpoints against raw sockets: whatever is answered, one typed answer comes of it, and in time."""
+
+import contextlib
+import gc
+import gzip
+import json
+import re
+import socket
+import sys
+import threading
+import time
+import tracemalloc
+import zlib
+from collections.abc import Iterator
+from email.utils import formatdate
+from types import SimpleNamespace
+
+import pytest
+
+from opentelemetry.exporter.versori_flow.http.answers import (
+    Absent,
+    Conflict,
+    Denied,
+    Found,
+    Misconfigured,
+    Rejected,
+    Stored,
+    TooLarge,
+    Unavailable,
+    Unreadable,
+)
+from opentelemetry.exporter.versori_flow.http.api import FlowsApi
+from opentelemetry.exporter.versori_flow.http.error_document import shown
+from tests.http.raw_server import RawServer, Step, answer, cut, drip, hold, play, pour, reset
+
+KEY = "key-4f9a8c7e1b"
+ORGANISATION, PROJECT = "01ARZ3NDEKTSV4RRFFQ69G5FAV", "01BX5ZZKBKACTAV9WEVGEMMVRZ"
+SHORT = 0.4  # a deadline that is meant to pass
+LONG = 20.0  # a deadline that is not
+LATE = 3.0  # how late the answer to a passed deadline may be on a busy machine
+ODD_JSON = [
+    b"",
+    b"\xff\xfe\x00",
+    b"<html>Bad Gateway</html>",
+    b"[" * 60000,
+    b'{"message": ' + b"9" * 5000 + b"}",
+    b'{"message": 7, "code": [], "fields": 3}',
+    b'{"message": null, "fields": [3, null, {"field": 4}]}',
+    b'"text"',
+    b"null",
+    b'{"message": "' + b"a" * 70000 + b'"}',
+    json.dumps({"message": "\ud800"}).encode(),
+]
+
+
+class Key:
+    """Credentials without a file: a list of keys, the next one at each `reread`."""
+
+    def __init__(self, *keys: str) -> None:
+        self.keys = list(keys)
+
+    def authorization(self) -> str:
+        return f"Bearer {self.keys[0]}"
+
+    def reread(self, refused: str | None = None) -> bool:
+        if len(self.keys) > 1:
+            self.keys.pop(0)
+            return True
+        return False
+
+    def redact(self, text: str) -> str:
+        for key in self.keys:
+            text = text.replace(key, "***")
+        return text
+
+
+def client(server: RawServer | str, *keys: str, **settings: object) -> FlowsApi:
+    values = {
+        "base_url": f"{server if isinstance(server, str) else server.url}/api/v2",
+        "organisation_id": ORGANISATION,
+        "project_id": PROJECT,
+        "headers": {},
+        "compression": "none",
+        "certificate": None,
+        "client_certificate": None,
+        "client_key": None,
+        "max_bytes": 65536,
+    }
+    return FlowsApi(SimpleNamespace(**values | settings), Key(*keys or (KEY,)))
+
+
+def soon(seconds: float = LONG) -> float:
+    return time.monotonic() + seconds
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def black_hole() -> Iterator[tuple[str, int]]:
+    """An address that answers no attempt to connect: that of a listener whose queue is full."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        yield full.getsockname()
+
+
+def ask(step: Step, method: str = "get", seconds: float = LONG, **settings: object) -> object:
+    """The answer to one request, to which the server plays `step`."""
+    with RawServer(play(step)) as server:
+        api = client(server, **settings)
+        try:
+            return api.get("f", soon(seconds)) if method == "get" else api.put("f", b"{}", soon(seconds))
+        finally:
+            api.close()
+
+
+# What goes over the wire
+
+
+@pytest.mark.parametrize(
+    ("name", "segment"),
+    [
+        ("orders", "orders"),
+        (".", "%2E"),
+        ("..", "%2E%2E"),
+        ("...", "..."),
+        ("../x", "..%2Fx"),
+        ("a b/c?d#e%41", "a%20b%2Fc%3Fd%23e%2541"),
+        ("Größe;=&+:@~*'()", "Gr%C3%B6%C3%9Fe%3B%3D%26%2B%3A%40~%2A%27%28%29"),
+        ("\u6d41\U0001f600", "%E6%B5%81%F0%9F%98%80"),
+        ("lone\ud800!", "lone%EF%BF%BD%21"),
+        ("\r\nHost: evil", "%0D%0AHost%3A%20evil"),
+    ],
+)
+def test_flow_name_is_one_segment(name: str, segment: str) -> None:
+    """Any name is one percent-encoded segment of the path, which nothing on the way here normalises."""
+    with RawServer(play(answer())) as server:
+        assert isinstance(client(server).get(name, soon()), Found)
+        target = server.requests[0].target
+    assert target == f"/api/v2/o/{ORGANISATION}/projects/{PROJECT}/workflows/{segment}"
+
+
+def test_request_carries_what_it_needs_and_no_more() -> None:
+    """A PUT carries the parts as one body, the key, the user's headers, and says what it is."""
+    with RawServer(play(answer())) as server:
+        api = client(server, headers={"X-Team": "a=b", "user-agent": "mine"})
+        assert isinstance(api.put("f", [b'{"spans":[', b"]}"], soon()), Stored)
+        request = server.requests[0]
+    assert (request.method, request.body) == ("PUT", b'{"spans":[]}')
+    assert request.headers == {
+        "host": f"127.0.0.1:{server.port}",
+        "authorization": f"Bearer {KEY}",
+        "x-team": "a=b",
+        "user-agent": "mine",
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "content-type": "application/json",
+        "content-length": "12",
+    }
+
+
+def test_compression_is_of_puts_alone() -> None:
+    """With gzip a PUT is compressed and says so, and the next GET neither."""
+    with RawServer(play(answer(), answer())) as server:
+        api = client(server, compression="gzip")
+        api.put("f", [b"x" * 10000, b"y"], soon())
+        api.get("f", soon())
+        put, get = server.requests
+    assert put.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(put.body) == b"x" * 10000 + b"y"
+    assert len(put.body) < 200
+    assert "content-encoding" not in get.headers
+    assert "content-type" not in get.headers
+    assert get.body == b""
+
+
+# Success
+
+
+def test_get_gives_the_bytes_and_put_the_digest_of_the_same() -> None:
+    """What a PUT is answered with and what a GET reads have equal digests where their bytes are equal."""
+    flow = b'{"name": "f", "spans": [1e400]}' + b" " * 100_000
+    with RawServer(play(answer(201, flow), answer(200, flow), answer(200, flow + b" "))) as server:
+        api = client(server)
+        stored, found, other = api.put("f", b"{}", soon()), api.get("f", soon()), api.get("f", soon())
+    assert isinstance(stored, Stored)
+    assert isinstance(found, Found)
+    assert (stored.status, found.status, found.body) == (201, 200, flow)
+    assert stored.digest == found.digest != other.digest
+    assert server.connections == 1
+
+
+def test_interim_answers_are_passed_over() -> None:
+    """100 Continue and other 1xx before the answer are no answer."""
+    step = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer(200, b"[]")
+    assert isinstance(ask(step), Found)
+    assert isinstance(ask(step, "put"), Stored)
+
+
+def test_chunked_and_closed_bodies_are_whole() -> None:
+    """A body may come in chunks, or end with the connection."""
+    chunked = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{ \r\n1;x=y\r\n}\r\n0\r\nT: x\r\n\r\n"
+    )
+    assert ask(chunked).body == b"{ }"
+    assert ask(cut(b"HTTP/1.1 200 OK\r\n\r\n{}")).body == b"{}"
+
+
+@pytest.mark.parametrize("status", [204, 205, 206])
+def test_get_without_the_flow_is_unreadable(status: int) -> None:
+    """A 2xx without the whole flow is no flow, and no proof that there is none."""
+    step = f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode()
+    assert isinstance(ask(step), Unreadable)
+    assert ask(step, "put").status == status
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(b'{"a": 1}' * 5000)),
+        ("X-GZIP", gzip.compress(b'{"a": 1}' * 5000)),
+        ("deflate", zlib.compress(b'{"a": 1}' * 5000)),
+        ("deflate", zlib.compress(b'{"a": 1}' * 5000)[2:-4]),
+        ("identity", b'{"a": 1}' * 5000),
+    ],
+)
+def test_unasked_compression_is_undone(encoding: str, body: bytes) -> None:
+    """A platform, or something on the way, that compresses all the same is understood."""
+    assert ask(answer(200, body, content_encoding=encoding)).body == b'{"a": 1}' * 5000
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("br", b"xxx"),
+        ("gzip, gzip", gzip.compress(b"{}")),
+        ("gzip", b"{}"),
+        ("deflate", b"{}"),
+        ("gzip", gzip.compress(b"{}")[:-6]),
+        ("gzip", gzip.compress(b"{}") + b"more"),
+        ("gzip", b""),
+    ],
+)
+def test_a_lie_about_the_encoding_is_unreadable(encoding: str, body: bytes) -> None:
+    """A body that is not what its header says is unreadable when read, and no matter when written."""
+    step = answer(200, body, content_encoding=encoding)
+    assert isinstance(ask(step), Unreadable)
+    assert ask(step, "put") == Stored(200, None)
+
+
+# Bounds
+
+
+def test_body_up_to_the_bound_is_read() -> None:
+    """Four times the size of a flow, and a little, is read; one byte more is not."""
+    bound = 4 * 65536 + 65536
+    assert len(ask(answer(200, b"x" * bound)).body) == bound
+    assert isinstance(ask(answer(200, b"x" * (bound + 1))), Unreadable)
+
+
+ENDLESS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+
+
+def _gzip_without_end(piece: bytes, strategy: int) -> tuple[bytes, bytes]:
+    deflater = zlib.compressobj(9, wbits=31)
+    start = deflater.compress(b"{") + deflater.flush(zlib.Z_SYNC_FLUSH)
+    more = deflater.compress(piece) + deflater.flush(strategy)
+    return b"%x\r\n%s\r\n" % (len(start), start), b"%x\r\n%s\r\n" % (len(more), more)
+
+
+@pytest.mark.parametrize("case", ["plain", "single bytes", "gzip", "gzip of nothing"])
+def test_endless_body_ends_at_the_bound(case: str) -> None:
+    """A body without end costs no more memory than the bound, compressed or not, and is left there."""
+    head = ENDLESS if case in ("plain", "single bytes") else ENDLESS + b"Content-Encoding: gzip\r\n"
+    first, more = {
+        "plain": (b"", b"10000\r\n" + b"x" * 65536 + b"\r\n"),
+        "single bytes": (b"", b"1\r\nx\r\n" * 20000),
+        "gzip": _gzip_without_end(bytes(5_000_000), zlib.Z_FULL_FLUSH),
+        "gzip of nothing": (
+            _gzip_without_end(b"", zlib.Z_FULL_FLUSH)[0],
+            b"ffff\r\n" + bytes(65535) + b"\r\n",
+        ),
+    }[case]
+    if case == "gzip of nothing":
+        empty_block = b"\x00\x00\x00\xff\xff"
+        more = b"%x\r\n%s\r\n" % (len(empty_block) * 10000, empty_block * 10000)
+    with RawServer(play(pour(head + b"\r\n" + first, more))) as server:
+        api = client(server, max_bytes=1024)
+        api.open()
+        tracemalloc.start()
+        try:
+            assert isinstance(api.get("f", soon()), Unreadable)
+            assert tracemalloc.get_traced_memory()[1] < 8_000_000
+        finally:
+            tracemalloc.stop()
+
+
+def test_gzip_bomb_is_not_unpacked() -> None:
+    """A small answer that unpacks to far more than the bound is left at the bound."""
+    bomb = gzip.compress(bytes(64_000_000), 9)
+    tracemalloc.start()
+    try:
+        assert isinstance(ask(answer(200, bomb, content_encoding="gzip")), Unreadable)
+        assert tracemalloc.get_traced_memory()[1] < 16_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_put_stands_whatever_its_answer_holds() -> None:
+    """An endless answer to a PUT is left at a bound, and the PUT is a success all the same."""
+    step = pour(ENDLESS + b"\r\n", b"10000\r\n" + b"x" * 65536 + b"\r\n")
+    assert ask(step, "put") == Stored(200, None)
+
+
+def test_endless_error_is_left() -> None:
+    """Of an error 64 KiB are read; the status stands."""
+    step = pour(b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n", b"1000\r\n" + b"x" * 4096 + b"\r\n")
+    assert ask(step) == Unavailable("503", "503 Service Unavailable", None, True)
+
+
+def test_bodies_are_not_kept() -> None:
+    """After the answer nothing here refers to the body that was sent, or to the one that was received."""
+    sent, flow = b"x" * 200_000, b"y" * 200_000
+    gc.disable()
+    try:
+        with RawServer(
+            play(
+                answer(200, flow),
+                answer(200, flow),
+                answer(400),
+                reset(b"HTTP/1.1 2"),
+                cut(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"),
+                hold,
+            )
+        ) as server:
+            api = client(server)
+            before = sys.getrefcount(sent)
+            assert isinstance(api.put("f", sent, soon()), Stored)
+            found = api.get("f", soon())
+            received = sys.getrefcount(found.body)
+            for expected in (Rejected, Unavailable, Unavailable):
+                assert isinstance(api.put("f", sent, soon()), expected)
+            assert api.put("f", sent, soon(SHORT)).kind == "timeout"
+        assert api.put("f", sent, soon()).kind == "connect"
+        assert (sys.getrefcount(sent), received) == (before, 2)
+    finally:
+        gc.enable()
+
+
+# One deadline
+
+
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [
+        (b"", b"HTTP/1.1 200 " + b"O" * 1000),
+        (b"HTTP/1.1 200 OK\r\n", b"X-Header: drip\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    ],
+    ids=["status line", "headers", "interim", "body", "chunks"],
+)
+@pytest.mark.parametrize("method", ["get", "put"])
+def test_dripping_answer_ends_at_the_deadline(start: bytes, more: bytes, method: str) -> None:
+    """An answer that never stops arriving byte by byte is given up at the deadline, not a byte later."""
+    begun = time.monotonic()
+    result = ask(drip(start, more), method, SHORT)
+    assert isinstance(result, Unavailable)
+    assert (result.kind, result.answered) == ("timeout", b"\r\n\r\n" in start)
+    assert SHORT <= time.monotonic() - begun < SHORT + LATE
+
+
+def test_dripping_error_keeps_its_status() -> None:
+    """Where the status is here and only the error's text is late, the status counts."""
+    step = drip(b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 9999\r\n\r\n", b"x")
+    begun = time.monotonic()
+    assert ask(step, seconds=SHORT) == Unavailable("429", "429 Too Many Requests", 7.0, True)
+    assert time.monotonic() - begun < SHORT + LATE
+
+
+def test_no_answer_ends_at_the_deadline() -> None:
+    """A server that takes the request and says nothing is given up at the deadline."""
+    begun = time.monotonic()
+    assert ask(hold, seconds=SHORT) == Unavailable("timeout", "no answer in time", None, False)
+    assert SHORT <= time.monotonic() - begun < SHORT + LATE
+
+
+def test_request_that_is_taken_slowly_ends_at_the_deadline() -> None:
+    """A server that takes a byte now and then of a large body is given up at the deadline."""
+
+    def sip(server: RawServer, sock: socket.socket) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        while not server.released.wait(0.05):
+            sock.recv(1000)
+
+    with RawServer(sip) as server:
+        begun = time.monotonic()
+        result = client(server).put("f", bytes(20_000_000), soon(SHORT))
+        assert result.kind == "timeout"
+        assert SHORT <= time.monotonic() - begun < SHORT + LATE
+
+
+def test_connecting_ends_at_the_deadline(black_hole: tuple[str, int]) -> None:
+    """An address that swallows every attempt to connect is given up at the deadline."""
+    api = client("http://{}:{}".format(*black_hole))
+    api.open()
+    begun = time.monotonic()
+    assert api.get("f", soon(SHORT)).kind == "timeout"
+    assert SHORT <= time.monotonic() - begun < SHORT + LATE
+
+
+def test_passed_deadline_sends_nothing() -> None:
+    """With no time left there is no request."""
+    with RawServer(play(answer())) as server:
+        assert client(server).get("f", time.monotonic() - 1).kind == "timeout"
+    assert server.connections == 0
+
+
+def test_no_deadline_is_a_deadline_too() -> None:
+    """An infinite deadline is no special case for the sockets."""
+    assert isinstance(ask(answer(), seconds=float("inf")), Found)
+
+
+def test_next_address_gets_its_turn(monkeypatch: pytest.MonkeyPatch, black_hole: tuple[str, int]) -> None:
+    """A name whose first address swallows everything is reached at its second, within one deadline."""
+    with RawServer(play(answer())) as server:
+        found = [
+            (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address)
+            for address in (black_hole, ("127.0.0.1", server.port))
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: found)
+        assert isinstance(client("http://platform.test").get("f", soon(2.0)), Found)
+
+
+# Broken answers
+
+
+@pytest.mark.parametrize("method", ["get", "put"])
+@pytest.mark.parametrize(
+    ("step", "kind", "answered"),
+    [
+        (cut(b""), "read", False),
+        (cut(b"HTTP/1.1 20"), "read", False),
+        (cut(b"HTTP/1.1 200 OK\r\nContent-Le"), "read", False),
+        (cut(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"), "read", True),
+        (cut(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"), "read", True),
+        (cut(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{}"), "read", True),
+        (reset(b"HTTP/1.1 200 OK\r\n"), "read", False),
+        (reset(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"), "read", True),
+        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "protocol", False),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 40000 + b"\r\n", "protocol", False),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "protocol", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "protocol", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}", "protocol", False),
+    ],
+)
+def test_broken_answer_is_no_success(step: Step, kind: str, answered: bool, method: str) -> None:
+    """A cut, reset or garbled answer is to be tried again, a 200 with half a body above all."""
+    result = ask(step, method)
+    assert isinstance(result, Unavailable)
+    assert (result.kind, result.answered) == (kind, answered)
+    assert result.message
+
+
+def test_nobody_there() -> None:
+    """A refused connection says so."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    result = client(f"http://127.0.0.1:{port}").get("f", soon())
+    assert (result.kind, result.answered) == ("connect", False)
+    assert "refused" in result.message
+
+
+def test_unknown_host() -> None:
+    """A name that can't be looked up is a connect error."""
+    assert client("http://no-such-host.invalid").get("f", soon()).kind == "connect"
+
+
+@pytest.mark.parametrize("trail", [b"garbage", answer(200, b'{"name": "of another request"}')])
+def test_bytes_after_an_answer_are_not_the_next_answer(trail: bytes) -> None:
+    """What a server sends beyond Content-Length never becomes the answer to the next request."""
+    with RawServer(play(answer(200, b"{}") + trail, cut(b""), answer(200, b"[]"))) as server:
+        api = client(server)
+        assert api.get("f", soon()).body == b"{}"
+        assert api.get("g", soon()).body == b"[]"
+
+
+@pytest.mark.parametrize("method", ["get", "put"])
+def test_connection_closed_while_idle_costs_nothing(method: str) -> None:
+    """A kept-alive connection that turns out dead is replaced at once, within the same call."""
+
+    def first(server: RawServer, sock: socket.socket) -> None:
+        sock.sendall(answer())
+        server.read(sock)  # the next request does go out, to a connection that dies under it
+        reset(b"")(server, sock)
+
+    with RawServer(play(first, answer(200, b"[]"))) as server:
+        api = client(server)
+        assert isinstance(api.get("f", soon()), Found)
+        second = api.get("f", soon()) if method == "get" else api.put("f", b"[1]", soon())
+        assert isinstance(second, Found | Stored)
+    assert server.connections == 2
+    assert server.requests[1] == server.requests[2]
+
+
+def test_fresh_connection_that_dies_is_not_tried_again_here() -> None:
+    """A server that drops every request is asked once per call: trying again is the courier's affair."""
+    with RawServer(play(cut(b""), answer())) as server:
+        assert client(server).get("f", soon()).kind == "read"
+    assert len(server.requests) == 1
+
+
+def test_half_an_answer_on_an_old_connection_is_not_tried_again_here() -> None:
+    """Once a byte of the answer came, the request is not repeated behind the courier's back."""
+    with RawServer(play(answer(), cut(b"HTTP/1.1 2"), answer())) as server:
+        api = client(server)
+        api.get("f", soon())
+        assert api.get("f", soon()).kind == "read"
+    assert len(server.requests) == 2
+
+
+def test_refusal_before_the_body_is_taken() -> None:
+    """A 413 that comes while the body is still being sent, and no more of it is taken, is heard."""
+
+    def refuse(server: RawServer, sock: socket.socket) -> None:
+        sock.recv(1000)
+        sock.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
+        time.sleep(0.1)
+        sock.sendall(answer(413, b'{"code": "large", "message": "at most 1 MB"}'))
+        server.released.wait(30)
+
+    with RawServer(refuse) as server:
+        assert client(server).put("f", bytes(30_000_000), soon()) == TooLarge("at most 1 MB")
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (400, Rejected(400, "c", "m", ())),
+        (422, Rejected(422, "c", "m", ())),
+        (409, Conflict("m")),
+        (413, TooLarge("m")),
+        (401, Denied(401, "m", None)),
+        (403, Denied(403, "m", None)),
+        *(
+            (status, Unavailable(str(status), "m", None, True))
+            for status in (408, 425, 429, 500, 502, 503, 504)
+        ),
+        (402, Misconfigured(402, "m", None)),
+        (405, Misconfigured(405, "m", None)),
+        (501, Misconfigured(501, "m", None)),
+        (599, Misconfigured(599, "m", None)),
+    ],
+)
+def test_put_status(status: int, expected: object) -> None:
+    """Each status means one thing to a PUT; only 2xx is success."""
+    assert ask(answer(status, b'{"code": "c", "message": "m"}'), "put") == expected
+
+
+@pytest.mark.parametrize("status", [400, 409, 413, 422])
+def test_get_blames_no_body(status: int) -> None:
+    """A GET has no body that could be wrong, too large or in conflict: a person must look."""
+    assert ask(answer(status, b'{"code": "c", "message": "m"}')) == Misconfigured(status, "m", None)
+
+
+def test_not_found() -> None:
+    """A flow that is not there is absent; a place to put it that is not there is a wrong setting."""
+    assert ask(answer(404)) == Absent()
+    result = ask(answer(404, b'{"code": "c", "message": "no such project"}'), "put")
+    assert isinstance(result, Misconfigured)
+    assert "VERSORI_PROJECT_ID" in result.message
+    assert "no such project" in result.message
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+@pytest.mark.parametrize("method", ["get", "put"])
+def test_redirect_is_not_followed(status: int, method: str) -> None:
+    """A redirect is an error that says which host it points to; nothing goes there, least of all the key."""
+    with RawServer(play(answer())) as other:
+        location = f"http://user:{KEY}@127.0.0.1:{other.port}/secret?token={KEY}"
+        result = ask(answer(status, b"", location=location), method)
+        assert isinstance(result, Misconfigured)
+        assert result.status == status
+        assert f"http://127.0.0.1:{other.port}," in result.message
+        assert "secret" not in result.message
+    assert other.connections == 0
+
+
+@pytest.mark.parametrize("location", ["", "/elsewhere", "http://[", "http://x:99999/", "//h"])
+def test_odd_redirect(location: str) -> None:
+    """A redirect to nowhere in particular is still a plain error."""
+    assert isinstance(ask(answer(302, b"", location=location)), Misconfigured)
+
+
+def test_named_spans() -> None:
+    """The spans that an error names are given by index, each once; paths of any other form are none."""
+    fields = ["spans[3].name", "spans[0]", "spans[3].attributes.x[7]", "spans[12][1]"]
+    fields += ["spans", "spans[]", "spans[-1]", "spans[x]", "a.spans[4]", "spans[5", "spans[6]x"]
+    fields += ["spans[\u0663].name", "spans[99999999999999].name", "name", ""]
+    body = {"code": "invalid", "message": "no", "fields": [{"field": f, "message": "why"} for f in fields]}
+    result = ask(answer(422, json.dumps(body).encode()), "put")
+    assert result == Rejected(422, "invalid", "no (spans[3].name: why)", (3, 0, 12))
+
+
+@pytest.mark.parametrize("body", ODD_JSON)
+def test_unreadable_error_falls_back_to_its_status(body: bytes) -> None:
+    """An error's body that is no error document changes nothing, and the message says the status."""
+    result = ask(answer(400, body), "put")
+    assert isinstance(result, Rejected)
+    assert result.spans == ()
+    result.message.encode()
+    if body != ODD_JSON[-1]:
+        assert result.message.startswith("400 Bad Request")
+
+
+def test_compressed_error_is_read() -> None:
+    """An error may be compressed, and its bomb defused, like any answer."""
+    body = gzip.compress(b'{"code": "c", "message": "m"}')
+    assert ask(answer(503, body, content_encoding="gzip")).message == "m"
+    bomb = gzip.compress(bytes(5_000_000))
+    assert ask(answer(503, bomb, content_encoding="gzip")).message == "503 Service Unavailable"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        (" 5 ", 5.0),
+        ("999999999", 86400.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 86400.0),
+        ("-1", None),
+        ("1.5", None),
+        ("1e3", None),
+        ("9" * 400, None),
+        ("soon", None),
+        ("", None),
+        ("Wed, 99 Foo 2015 99:99:99 GMT", None),
+        ("\u00b2", None),
+    ],
+)
+def test_retry_after(value: str, expected: float | None) -> None:
+    """Retry-After is seconds or a date, never negative, at most a day, and nothing if it is garbled."""
+    assert ask(answer(503, b"", retry_after=value)).retry_after == expected
+    assert ask(answer(403, b"", retry_after=value)).retry_after == expected
+
+
+def test_retry_after_date_is_relative_to_now() -> None:
+    """A date half a minute ahead asks for about half a minute."""
+    result = ask(answer(429, b"", retry_after=formatdate(time.time() + 30, usegmt=True)))
+    assert 10 < result.retry_after <= 30
+
+
+# The key
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 404, 409, 413, 418, 503])
+def test_echoed_key_is_not_shown(status: int) -> None:
+    """A platform that puts the key into its error doesn't put it into ours, wherever the text is cut."""
+    for padding in (0, 285, 290, 295):
+        body = {
+            "code": KEY,
+            "message": "x" * padding + f" {KEY}\n",
+            "fields": [{"field": KEY, "message": KEY}],
+        }
+        result = ask(answer(status, json.dumps(body).encode()), "put")
+        assert "key-" not in repr(result)
+
+
+@pytest.mark.parametrize(
+    ("key", "echo"),
+    [("two words", "two\r\nwords"), ("odd\xa0space", "odd\xa0space"), ("x" * 40, "y" * 280 + "x" * 40)],
+)
+def test_key_is_found_before_and_after_the_text_is_made_printable(key: str, echo: str) -> None:
+    """Neither making a message printable nor cutting it lets a part of the key through."""
+    message = shown(f"no: {echo}", lambda text: text.replace(key, "***"))
+    assert not {"two", "odd", "xx"} & set(re.findall("two|odd|xx", message))
+
+
+def test_message_is_one_short_line() -> None:
+    """A message has no line breaks, escapes or bidirectional controls, and at most 300 characters."""
+    text = "a\r\nb\x1b[31m\u2028c\u202ed\x00\x85" + "\U0001f600" * 400
+    message = ask(answer(503, json.dumps({"message": text}).encode())).message
+    assert message.isprintable()
+    assert message.startswith("a b [31m c d")
+    assert len(message) == 300
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_key_is_read_again(status: int) -> None:
+    """Where the key is another one by now, the request is made once more with it."""
+    with RawServer(play(answer(status), answer(200, b"[]"))) as server:
+        assert client(server, "old-key", "new-key").get("f", soon()).body == b"[]"
+    assert [r.headers["authorization"] for r in server.requests] == ["Bearer old-key", "Bearer new-key"]
+
+
+def test_refused_key_is_tried_twice_at_most() -> None:
+    """A platform that refuses every key is asked twice, in one deadline."""
+    with RawServer(play(answer(401), answer(401), answer())) as server:
+        assert isinstance(client(server, "a-key", "b-key", "c-key").put("f", b"{}", soon()), Denied)
+    assert len(server.requests) == 2
+
+
+def test_unsendable_header_is_said_and_not_quoted() -> None:
+    """A key or header that HTTP can't carry is a wrong setting, whose value stays out of the message."""
+    with RawServer(play(answer())) as server:
+        result = client(server, "line\r\nbreak").get("f", soon())
+        assert isinstance(result, Misconfigured)
+        assert "break" not in result.message
+
+
+def test_nothing_is_raised() -> None:
+    """A surprise of any kind is an answer that names it."""
+
+    class Surprise(Key):
+        def authorization(self) -> str:
+            raise LookupError(KEY)
+
+    with RawServer(play(answer())) as server:
+        api = client(server)
+        api._credentials = Surprise(KEY)
+        assert api.get("f", soon()) == Unavailable("error", "LookupError", None, False)
+        assert isinstance(client(server).put("f", 7, soon()), Unavailable)
+
+
+# Many at once, and the end
+
+
+def test_many_flows_at_once() -> None:
+    """Sixty-four requests that are held back hold up no other."""
+    with RawServer(
+        lambda server, sock: (server.read(sock), hold(server, sock), sock.sendall(answer()))
+    ) as server:
+        api = client(server)
+        answers: list[object] = []
+        threads = [threading.Thread(target=lambda: answers.append(api.get("f", soon()))) for _ in range(64)]
+        for thread in threads:
+            thread.start()
+        for _ in threads:
+            assert server.arrived.acquire(timeout=LONG), f"{len(server.requests)} of 64 arrived"
+        server.released.set()
+        for thread in threads:
+            thread.join(LONG)
+        assert [type(a) for a in answers] == [Found] * 64
+
+
+def test_close_ends_what_is_under_way() -> None:
+    """close() returns at once, and so do requests that wait for an answer; later ones are refused."""
+    with RawServer(play(hold)) as server:
+        api = client(server)
+        answers: list[object] = []
+        thread = threading.Thread(target=lambda: answers.append(api.get("f", soon(60))))
+        thread.start()
+        assert server.arrived.acquire(timeout=LONG)
+        begun = time.monotonic()
+        api.close()
+        thread.join(LONG)
+        assert time.monotonic() - begun < LATE
+        assert answers == [Unavailable("closed", "the client is closed", None, False)]
+        assert api.get("f", soon()).kind == "closed"
+        api.close()
+
+
+def test_close_ends_a_connect(black_hole: tuple[str, int]) -> None:
+    """close() wakes a request that is still connecting."""
+    api = client("http://{}:{}".format(*black_hole))
+    api.open()
+    assert api._transport is not None
+    thread = threading.Thread(target=api.get, args=("f", soon(60)))
+    thread.start()
+    while not api._transport._backend._sockets:
+        time.sleep(0.01)
+    begun = time.monotonic()
+    api.close()
+    thread.join(LONG)
+    assert time.monotonic() - begun < LATE
+
+
+def test_close_before_open() -> None:
+    """A client that was never used closes, and stays closed."""
+    with RawServer(play(answer())) as server:
+        api = client(server)
+        api.close()
+        assert api.get("f", soon()).kind == "closed"
+    assert server.connections == 0
+
+
+def test_idle_connections_are_closed() -> None:
+    """close() leaves no socket behind."""
+    gone = threading.Event()
+
+    def handler(server: RawServer, sock: socket.socket) -> None:
+        server.read(sock)
+        sock.sendall(answer())
+        if not sock.recv(1):
+            gone.set()
+
+    with RawServer(handler) as server:
+        api = client(server)
+        api.get("f", soon())
+        api.close()
+        assert gone.wait(LONG)
+        assert api._transport is not None
+        assert not api._transport._backend._sockets

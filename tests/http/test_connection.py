@@ -1,0 +1,467 @@
+"""The way to the platform: trust, proxies, and silence about the exporter's own requests."""
+
+import base64
+import contextlib
+import datetime
+import ipaddress
+import logging
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from httpx._utils import URLPattern, get_environment_proxies
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled, is_instrumentation_enabled
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from opentelemetry import context
+from opentelemetry.exporter.versori_flow.http.answers import (
+    Found,
+    Misconfigured,
+    Stored,
+    TooLarge,
+    Unavailable,
+)
+from opentelemetry.exporter.versori_flow.http.proxies import proxy_for
+from tests.http.raw_server import RawServer, answer, cut, hold, play
+from tests.http.test_api import KEY, LATE, LONG, SHORT, Key, client, soon
+
+# Trust
+
+
+class Authority:
+    """A throwaway certificate authority, and what it certified, as PEM files in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "throwaway")])
+        self.file = self._write("ca.pem", self._certify(self._name, self._key, authority=True))
+
+    def issue(self, name: str, password: bytes | None = None) -> tuple[str, str]:
+        """Returns the files of a certificate for 127.0.0.1 and of its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        encryption = (
+            serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+        )
+        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+        certificate = self._certify(subject, key, authority=False)
+        return self._write(f"{name}.pem", certificate), self._write(f"{name}.key", pem)
+
+    def server(self, name: str = "server", *, mutual: bool = False) -> ssl.SSLContext:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(*self.issue(name))
+        if mutual:
+            tls.verify_mode = ssl.CERT_REQUIRED
+            tls.load_verify_locations(self.file)
+        return tls
+
+    def _certify(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, authority: bool) -> bytes:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(hours=1))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .add_extension(here, critical=False)
+            # Python 3.13 verifies strictly (RFC 5280): without these no chain is a chain.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
+        )
+        if authority:
+            may = dict.fromkeys(
+                (
+                    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
+                    "key_agreement", "encipher_only", "decipher_only",
+                ),
+                False,
+            )  # fmt: skip
+            builder = builder.add_extension(
+                x509.KeyUsage(key_cert_sign=True, crl_sign=True, **may), critical=True
+            )
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def _write(self, name: str, pem: bytes) -> str:
+        (self._folder / name).write_bytes(pem)
+        return str(self._folder / name)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+def test_own_authority(authority: Authority) -> None:
+    """With its authority given, a platform of one's own is reached over TLS, twice on one connection."""
+    with RawServer(play(answer(), answer(201)), authority.server()) as server:
+        api = client(server, certificate=authority.file)
+        assert isinstance(api.get("f", soon()), Found)
+        assert isinstance(api.put("f", [b"x" * 3_000_000], soon()), Stored)
+    assert server.connections == 1
+    assert len(server.requests[1].body) == 3_000_000
+
+
+def test_unknown_authority_is_not_trusted(authority: Authority) -> None:
+    """Without it nothing is sent, and the message says why."""
+    with RawServer(play(answer()), authority.server()) as server:
+        result = client(server).get("f", soon())
+    assert isinstance(result, Unavailable)
+    assert (result.kind, result.answered) == ("tls", False)
+    assert "certificate verify failed" in result.message
+    assert not server.requests
+
+
+def test_system_trust_is_what_the_environment_says(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_FILE is heard, as everywhere else."""
+    monkeypatch.setenv("SSL_CERT_FILE", authority.file)
+    with RawServer(play(answer()), authority.server()) as server:
+        assert isinstance(client(server).get("f", soon()), Found)
+
+
+@pytest.mark.parametrize("one_file", [True, False])
+def test_client_certificate(authority: Authority, tmp_path: Path, one_file: bool) -> None:
+    """The client certificate is shown, with its key in a file of its own or in the same one."""
+    certificate, key = authority.issue("client")
+    settings = {"client_certificate": certificate, "client_key": key}
+    if one_file:
+        both = tmp_path / "both.pem"
+        both.write_text(Path(key).read_text() + Path(certificate).read_text())
+        settings = {"client_certificate": str(both), "client_key": None}
+    with RawServer(play(answer()), authority.server(mutual=True)) as server:
+        assert isinstance(client(server, certificate=authority.file, **settings).get("f", soon()), Found)
+    with RawServer(play(answer()), authority.server(mutual=True)) as server:
+        assert isinstance(client(server, certificate=authority.file).get("f", soon()), Unavailable)
+
+
+@pytest.mark.parametrize("broken", ["missing", "garbled", "folder", "encrypted"])
+def test_unusable_file_is_named_until_it_is_mended(authority: Authority, tmp_path: Path, broken: str) -> None:
+    """An unusable PEM file is a wrong setting, named by its variable, and works once it is put right."""
+    good, key = authority.issue("client")
+    path = tmp_path / "file.pem"
+    if broken == "garbled":
+        path.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    elif broken == "folder":
+        path.mkdir()
+    elif broken == "encrypted":
+        key = authority.issue("locked", b"password")[1]
+        good = authority.issue("locked", b"password")[0]
+        path.write_text(Path(good).read_text() + Path(key).read_text())
+    with RawServer(play(answer()), authority.server()) as server:
+        if broken != "encrypted":
+            api = client(server, certificate=str(path))
+            api.open()
+            result = api.get("f", soon())
+            assert isinstance(result, Misconfigured)
+            assert result.status == 0
+            assert "VERSORI_FLOW_CERTIFICATE" in result.message
+        theirs = client(server, certificate=authority.file, client_certificate=str(path))
+        result = theirs.get("f", soon())
+        assert isinstance(result, Misconfigured)
+        assert "VERSORI_FLOW_CLIENT_CERTIFICATE" in result.message
+        if broken == "missing":
+            path.write_text(Path(good).read_text() + Path(key).read_text())
+            assert isinstance(theirs.get("f", soon()), Found)
+
+
+def test_handshake_ends_at_the_deadline(authority: Authority) -> None:
+    """A server that takes the connection and never speaks TLS is given up at the deadline."""
+    with RawServer(hold) as server:
+        api = client(f"https://127.0.0.1:{server.port}", certificate=authority.file)
+        api.open()
+        begun = time.monotonic()
+        assert api.get("f", soon(SHORT)).kind == "timeout"
+        assert SHORT <= time.monotonic() - begun < SHORT + LATE
+
+
+def test_early_refusal_and_slow_taker_over_tls(authority: Authority) -> None:
+    """A body that is not taken holds nothing up over TLS either: its refusal is heard, its time bounded."""
+
+    def refuse(server: RawServer, sock: socket.socket) -> None:
+        sock.recv(1000)
+        sock.sendall(answer(413, b'{"code": "large", "message": "at most 1 MB"}'))
+        server.released.wait(30)
+
+    for handler, expected in ((refuse, TooLarge("at most 1 MB")), (hold, None)):
+        with RawServer(handler, authority.server()) as server:
+            api = client(server, certificate=authority.file)
+            api.open()
+            result = api.put("f", bytes(20_000_000), soon(LONG if expected else SHORT))
+            assert result == expected if expected else result.kind == "timeout"
+
+
+def test_close_ends_a_tls_exchange(authority: Authority) -> None:
+    """close() wakes a request over TLS, too."""
+    with RawServer(play(hold), authority.server()) as server:
+        api = client(server, certificate=authority.file)
+        answers: list[object] = []
+        thread = threading.Thread(target=lambda: answers.append(api.get("f", soon(60))))
+        thread.start()
+        assert server.arrived.acquire(timeout=LONG)
+        begun = time.monotonic()
+        api.close()
+        thread.join(LONG)
+        assert time.monotonic() - begun < LATE
+        assert [a.kind for a in answers] == ["closed"]
+
+
+# Proxies
+
+
+def tunnel(server: RawServer, sock: socket.socket) -> None:
+    """Answers CONNECT, and joins the two sides."""
+    request = server.read(sock)
+    assert request is not None
+    host, _, port = request.target.rpartition(":")
+    with socket.create_connection((host, int(port))) as far:
+        sock.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+
+        def copy(source: socket.socket, sink: socket.socket) -> None:
+            with contextlib.suppress(OSError):
+                while data := source.recv(65536):
+                    sink.sendall(data)
+            with contextlib.suppress(OSError):  # the other direction may have ended it before
+                far.shutdown(socket.SHUT_RDWR)
+
+        back = threading.Thread(target=copy, args=(far, sock), daemon=True)
+        back.start()
+        copy(sock, far)
+        back.join(LONG)
+
+
+def test_http_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An http platform is asked for through HTTP_PROXY, with the proxy's own credentials."""
+    with RawServer(play(answer())) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://us%40er:p%3Ass@127.0.0.1:{proxy.port}")
+        assert isinstance(client("http://platform.test").get("..", soon()), Found)
+    request = proxy.requests[0]
+    assert request.target.startswith("http://platform.test/api/v2/o/")
+    assert request.target.endswith("/workflows/%2E%2E")
+    assert request.headers["host"] == "platform.test"
+    assert request.headers["proxy-authorization"] == "Basic " + base64.b64encode(b"us@er:p:ss").decode()
+
+
+@pytest.mark.parametrize("proxy_scheme", ["http", "https"])
+def test_https_through_a_proxy(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, proxy_scheme: str
+) -> None:
+    """An https platform is reached through a tunnel, which sees neither key nor flow."""
+    tls = authority.server("proxy") if proxy_scheme == "https" else None
+    step = play(answer(200, b"x" * 100_000), answer(201))
+    with RawServer(step, authority.server()) as server, RawServer(tunnel, tls) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        api = client(server, certificate=authority.file)
+        assert isinstance(api.get("f", soon()), Found)
+        assert isinstance(api.put("f", bytes(3_000_000), soon()), Stored)
+        api.close()
+    assert [len(r.body) for r in server.requests] == [0, 3_000_000]
+    assert [(r.method, r.target) for r in proxy.requests] == [("CONNECT", f"127.0.0.1:{server.port}")]
+    assert KEY not in str(proxy.requests)
+
+
+@pytest.mark.parametrize("proxy_scheme", ["http", "https"])
+def test_deadline_holds_in_a_tunnel(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, proxy_scheme: str
+) -> None:
+    """A platform that doesn't answer is given up at the deadline through any proxy."""
+    tls = authority.server("proxy") if proxy_scheme == "https" else None
+    with RawServer(play(hold), authority.server()) as server, RawServer(tunnel, tls) as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        api = client(server, certificate=authority.file)
+        api.open()
+        begun = time.monotonic()
+        assert api.get("f", soon(1.0)).kind == "timeout"
+        assert time.monotonic() - begun < 1.0 + LATE
+        api.close()
+
+
+def test_proxy_that_refuses(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that won't connect is said to be the proxy."""
+    with RawServer(play(answer(407))) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{proxy.port}")
+        result = client("https://platform.test", certificate=authority.file).get("f", soon())
+    assert isinstance(result, Unavailable)
+    assert result.kind == "proxy"
+    assert "407" in result.message
+
+
+@pytest.mark.parametrize("proxy", ["ftp://proxy:21", "http://proxy:port", "http://", "http://[::1"])
+def test_unusable_proxy(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """A proxy that is no URL is a wrong setting."""
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    result = client("http://platform.test").get("f", soon())
+    assert isinstance(result, Misconfigured)
+    assert "HTTP_PROXY" in result.message
+
+
+def test_socks_proxy_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SOCKS proxy needs a library, and the message says which."""
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    result = client("http://platform.test").get("f", soon())
+    assert isinstance(result, Misconfigured)
+    assert "httpx[socks]" in result.message
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"HTTP_PROXY": "http://p:1"},
+        {"http_proxy": "p:1"},
+        {"HTTPS_PROXY": "https://p:1"},
+        {"ALL_PROXY": "socks5://p:1"},
+        {"ALL_PROXY": "http://all:1", "HTTPS_PROXY": "http://p:2"},
+        {"HTTP_PROXY": "", "ALL_PROXY": "http://all:1"},
+    ],
+)
+@pytest.mark.parametrize(
+    "no_proxy",
+    [
+        "", "*", "a,*", "localhost", "LOCALHOST", "example.com", ".example.com", "*.example.com",
+        "*example.com", "ample.com", "api.example.com", "com", "other.com, example.com", "127.0.0.1",
+        "127.0.0.0/8", "10.0.0.0/8", "::1", "example.com:8901", "example.com:443", "127.0.0.1:8901", "https://example.com",
+        "http://example.com", "all://example.com", "https://", " ", ",", "EXAMPLE.com", "http://127.0.0.1:8901",
+    ],
+)  # fmt: skip
+def test_proxy_is_that_of_httpx(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], no_proxy: str
+) -> None:
+    """Which proxy is taken, and which host is exempt, is what httpx itself would decide."""
+    for name, value in {**environment, "NO_PROXY": no_proxy}.items():
+        monkeypatch.setenv(name, value)
+    hosts = [
+        "localhost",
+        "example.com",
+        "api.example.com",
+        "badexample.com",
+        "127.0.0.1",
+        "10.1.2.3",
+        "[::1]",
+    ]
+    for url in (
+        httpx.URL(f"{s}://{h}{p}/x") for s in ("http", "https") for h in hosts for p in ("", ":8901")
+    ):
+        mounts = sorted((URLPattern(key), proxy) for key, proxy in get_environment_proxies().items())
+        expected = next((proxy for pattern, proxy in mounts if pattern.matches(url)), None)
+        assert proxy_for(url.scheme, url.host, url.port) == expected, url
+
+
+# Silence
+
+
+def test_own_requests_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """httpx and httpcore log nothing of our requests, whatever their end, and all of the application's."""
+    caplog.set_level(logging.DEBUG)
+    with RawServer(play(answer(), answer(503), cut(b"HTTP/1.1"), answer(), answer())) as server:
+        api = client(server)
+        api.open()
+        caplog.clear()
+        for _ in range(3):
+            api.get("f", soon())
+        api.get("f", soon(-1))
+        assert [r.name for r in caplog.records if r.name.startswith("http")] == []
+
+        def application() -> None:
+            httpx.get(server.url, timeout=LONG)
+
+        application()
+        thread = threading.Thread(target=application)
+        thread.start()
+        thread.join(LONG)
+        theirs = [r for r in caplog.records if r.name.startswith("http")]
+        for ident in (threading.get_ident(), thread.ident):
+            names = {r.name for r in theirs if r.thread == ident}
+            assert names == {"httpx", "httpcore.connection", "httpcore.http11"}
+        caplog.clear()
+        api.close()
+        assert [r.name for r in caplog.records if r.name.startswith("http")] == []
+
+
+def test_application_is_logged_while_ours_waits(caplog: pytest.LogCaptureFixture) -> None:
+    """The application's request on another thread is logged in full while one of ours is under way."""
+    with RawServer(play(hold)) as ours, RawServer(play(answer(), answer())) as theirs:
+        api = client(ours)
+        thread = threading.Thread(target=api.get, args=("f", soon(60)))
+        thread.start()
+        assert ours.arrived.acquire(timeout=LONG)
+        caplog.set_level(logging.DEBUG)
+        httpx.get(theirs.url, timeout=LONG)
+        during = [r.getMessage().split(" ")[0] for r in caplog.records if r.name.startswith("http")]
+        api.close()
+        thread.join(LONG)
+        caplog.clear()
+        httpx.get(theirs.url, timeout=LONG)
+        after = [r.getMessage().split(" ")[0] for r in caplog.records if r.name.startswith("http")]
+    assert during == after
+    assert "HTTP" in during
+
+
+def test_own_requests_are_not_traced() -> None:
+    """With httpx instrumented the application's requests are traced; ours are not, nor what is under them."""
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    HTTPXClientInstrumentor().instrument(tracer_provider=provider)
+    seen: list[bool] = []
+
+    class Watching(Key):
+        def redact(self, text: str) -> str:
+            seen.extend([is_instrumentation_enabled(), is_http_instrumentation_enabled()])
+            return text
+
+    try:
+        with RawServer(play(answer(503), answer())) as server:
+            api = client(server)
+            api._credentials = Watching(KEY)
+            before = context.get_current()
+            api.get("f", soon())
+            assert context.get_current() == before
+            assert seen
+            assert not any(seen)
+            assert not spans.get_finished_spans()
+            httpx.get(server.url, timeout=LONG)
+            assert len(spans.get_finished_spans()) == 1
+    finally:
+        HTTPXClientInstrumentor().uninstrument()
+
+
+# Weight
+
+
+def test_nothing_heavy_is_imported_before_the_first_request() -> None:
+    """Making a FlowsApi imports neither httpx nor httpcore; opening it does."""
+    program = (
+        "import sys, types\n"
+        "from opentelemetry.exporter.versori_flow.http.api import FlowsApi\n"
+        "settings = types.SimpleNamespace(base_url='http://127.0.0.1:1', organisation_id='o', project_id='p',"
+        " headers={}, compression='none', max_bytes=1024)\n"
+        "api = FlowsApi(settings, None)\n"
+        "heavy = {'httpx', 'httpcore'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+        "api.open()\n"
+        "print('httpcore' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\nTrue\n"

@@ -1,0 +1,307 @@
+"""The key in use: from its file, by its scheme, and out of every text."""
+
+import base64
+import html
+import json
+import os
+import threading
+import time
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opentelemetry.exporter.versori_flow.http.credentials import Credentials
+from opentelemetry.exporter.versori_flow.settings.load import ConfigurationError, load_settings
+
+ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2ln_-bmF0dXJl"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(("VERSORI_", "OTEL_")):
+            monkeypatch.delenv(name)
+
+
+def credentials(**keywords: object) -> Credentials:
+    return Credentials(load_settings(organisation_id=ULID, project_id=ULID, **keywords))
+
+
+@pytest.mark.parametrize(
+    ("key", "scheme"),
+    [
+        (JWT, "JWT"),
+        ("plain-key", "Bearer"),
+        ("eyJhbGciOiJSUzI1NiJ9", "Bearer"),
+        ("eyJh.eyJz.", "Bearer"),
+        ("eyJh..c2ln", "Bearer"),
+        ("eyJh.eyJz.c2ln.more", "Bearer"),
+        ("eyJh.eyJz.c2/n", "Bearer"),
+        ("abc.def.ghi", "Bearer"),
+    ],
+)
+def test_the_scheme_by_the_keys_form(key, scheme):
+    """A key in three parts of base64url that begins as JSON does is a JWT; any other is a bearer token."""
+    assert credentials(api_key=key).authorization() == f"{scheme} {key}"
+
+
+def test_the_scheme_that_was_set():
+    """A scheme that is set holds, whatever the key looks like."""
+    assert credentials(api_key=JWT, auth_scheme="bearer").authorization() == f"Bearer {JWT}"
+    assert credentials(api_key="k", auth_scheme="ApiKey").authorization() == "ApiKey k"
+
+
+def test_a_file_that_changes(tmp_path):
+    """A key file is read again when it changes, and the scheme follows the new key."""
+    file = tmp_path / "key"
+    file.write_text("\ufefffirst\r\n", encoding="utf-8")
+    current = credentials(api_key_file=file)
+    assert current.authorization() == "Bearer first"
+    file.write_text(JWT)
+    assert current.authorization() == f"JWT {JWT}"
+    assert current.problem is None
+
+
+def test_a_file_that_is_exchanged(tmp_path):
+    """A file put in the old one's place is a change, even with its size and time (Kubernetes does so)."""
+    file, other = tmp_path / "key", tmp_path / "other"
+    file.write_text("first")
+    status = file.stat()
+    current = credentials(api_key_file=file)
+    other.write_text("secnd")
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.replace(file)
+    assert current.authorization() == "Bearer secnd"
+
+
+def test_a_file_that_does_not_change_is_not_read(tmp_path, monkeypatch):
+    """Between changes each request costs one look at the file, not its reading."""
+    file = tmp_path / "key"
+    file.write_text("first")
+    current = credentials(api_key_file=file)
+
+    def reading(*_: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr("opentelemetry.exporter.versori_flow.http.credentials.read_key_file", reading)
+    assert current.authorization() == "Bearer first"
+
+
+def test_reread_ignores_the_stamp(tmp_path):
+    """After a refusal the file is read even if it looks unchanged; the answer says whether that helped."""
+    file = tmp_path / "key"
+    file.write_text("first")
+    current = credentials(api_key_file=file)
+    assert current.reread() is False
+    status = file.stat()
+    file.write_text("secnd")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert current.authorization() == "Bearer first"
+    assert current.reread() is True
+    assert current.authorization() == "Bearer secnd"
+    assert current.reread() is False
+
+
+def test_reread_by_the_second_that_was_refused(tmp_path):
+    """Two flows are refused with the old key; the second learns of the new one that the first found."""
+    file = tmp_path / "key"
+    file.write_text("first")
+    current = credentials(api_key_file=file)
+    refused = current.authorization()
+    file.write_text("a second")
+    assert current.reread(refused) is True
+    assert current.reread(refused) is True
+    assert current.reread(current.authorization()) is False
+
+
+def test_reread_without_a_file():
+    """A key from a variable stays what it is."""
+    assert credentials(api_key="k").reread() is False
+
+
+@pytest.mark.parametrize("fault", ["missing", "empty", "two lines", "directory", "binary"])
+def test_a_file_that_became_unusable(tmp_path, fault):
+    """The last good key stays in use and the problem is told, without the key, until the file is good."""
+    file = tmp_path / "key"
+    file.write_text("first-key")
+    current = credentials(api_key_file=file)
+    file.unlink()
+    if fault == "empty":
+        file.touch()
+    elif fault == "two lines":
+        file.write_text("half-a-key\nmore")
+    elif fault == "directory":
+        file.mkdir()
+    elif fault == "binary":
+        file.write_bytes(b"\xff\xff")
+    assert current.authorization() == "Bearer first-key"
+    assert current.problem is not None
+    assert current.problem.startswith("VERSORI_API_KEY_FILE (keyword api_key_file) ")
+    assert "last good key" in current.problem
+    assert "first-key" not in current.problem
+    assert "half-a-key" not in current.problem
+    assert current.reread() is False
+
+    if fault == "directory":
+        file.rmdir()
+    file.write_text("next-key")
+    assert current.authorization() == "Bearer next-key"
+    assert current.problem is None
+
+
+def test_the_old_file_comes_back(tmp_path):
+    """A file that was away for a moment and comes back as it was is no problem any more."""
+    file, away = tmp_path / "key", tmp_path / "away"
+    file.write_text("first")
+    current = credentials(api_key_file=file)
+    file.rename(away)
+    current.authorization()
+    assert current.problem is not None
+    away.rename(file)
+    assert current.authorization() == "Bearer first"
+    assert current.problem is None
+
+
+def test_a_file_that_vanishes_before_the_first_read(tmp_path):
+    """Without any good key there is nothing to go on with."""
+    file = tmp_path / "key"
+    file.write_text("first")
+    loaded = load_settings(organisation_id=ULID, project_id=ULID, api_key_file=file)
+    file.unlink()
+    with pytest.raises(ConfigurationError, match="VERSORI_API_KEY_FILE"):
+        Credentials(loaded)
+
+
+def test_threads_see_whole_keys(tmp_path):
+    """While the file changes, every thread gets a key that was in it once, and all end with the last."""
+    file, next_file = tmp_path / "key", tmp_path / "next"
+    file.write_text("key-0")
+    current = credentials(api_key_file=file)
+    seen: set[str] = set()
+    failures: list[BaseException] = []
+    over = threading.Event()
+
+    def use() -> None:
+        try:
+            while not over.is_set():
+                header = current.authorization()
+                seen.add(header)
+                assert header not in current.redact(header)
+                current.reread(header)
+                time.sleep(0)
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 30):
+        next_file.write_text(f"key-{number}")
+        next_file.replace(file)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert seen <= {f"Bearer key-{number}" for number in range(30)}
+    assert current.authorization() == "Bearer key-29"
+
+
+def spellings(secret: str) -> list[str]:
+    raw = secret.encode()
+    return [
+        secret,
+        quote(secret, safe=""),
+        quote(secret),
+        quote_plus(secret),
+        quote(secret, safe="").lower() if secret.islower() else quote(secret),
+        quote(quote(secret, safe=""), safe=""),
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        json.dumps(json.dumps(secret))[3:-3],
+        json.dumps(secret)[1:-1].replace("/", "\\/"),
+        repr(secret)[1:-1],
+        html.escape(secret),
+        base64.b64encode(raw).decode(),
+        base64.urlsafe_b64encode(raw).decode().rstrip("="),
+        base64.b64encode(secret.encode("latin-1")).decode(),
+        base64.b64encode(b"u:" + raw).decode()[3:],
+        base64.b64encode(b"me:" + raw).decode()[4:],
+    ]
+
+
+def test_redact_every_spelling():
+    """A key is taken out of a text as it is and as URLs, JSON, Python, HTML and base64 spell it."""
+    for secret in ("a/b+c d\"e\\f&g<h'i~é", "sk_live-0123.456", "x/y+z=="):
+        current = credentials(api_key=secret)
+        for spelt in spellings(secret):
+            redacted = current.redact(f"before {spelt} after")
+            assert redacted == "before *** after", (spelt, redacted)
+
+
+def test_redact_a_key_of_backslashes():
+    """Escapes of a key that is full of them are found, and a text full of them is soon done with."""
+    key = "a\\\\b" + "\\" * 30 + "c"
+    current = credentials(api_key=key)
+    for spelt in (key, json.dumps(key)[1:-1], json.dumps(json.dumps(key))[3:-3], quote(key)):
+        assert current.redact(f"before {spelt} after") == "before *** after"
+    assert current.redact("a\\b" + "\\" * 5_000) == "a\\b" + "\\" * 5_000
+
+
+def test_redact_leaves_the_rest():
+    """What is no secret stays."""
+    current = credentials(api_key="sk-0123456789", headers="x-a=yes,x-b=long-value")
+    text = "HTTP 422 yes: spans[3].name is wrong {\"sk\": 1, 'long': 2}"
+    assert current.redact(text) == text
+
+
+def test_redact_headers_and_former_keys(tmp_path):
+    """Header values and the keys before this one are as secret; short header values are mere words."""
+    file = tmp_path / "key"
+    file.write_text("first-key")
+    current = credentials(api_key_file=file, headers={"x-token": "header secret", "x-one": "yes"})
+    file.write_text("first-key-and-more")
+    current.authorization()
+    text = "first-key first-key-and-more header%20secret header+secret yes"
+    assert current.redact(text) == "*** *** *** *** yes"
+
+
+def test_former_keys_have_a_bound(tmp_path):
+    """Keys that are rotated for ever do not fill memory, and the one in use is always known."""
+    file = tmp_path / "key"
+    file.write_text("key-start")
+    current = credentials(api_key_file=file)
+    for number in range(100, 140):
+        file.write_text(f"key-{number}{'x' * (number % 7)}")
+        current.reread()
+    assert current.redact("key-139xxxxxx") == "***"
+    assert current.redact("key-start") == "key-start"
+    assert len(current._seen) <= 16
+
+
+LATIN_1 = st.text(
+    st.characters(min_codepoint=0x21, max_codepoint=0xFF, categories=["L", "N", "P", "S"]), min_size=4
+)
+
+
+@given(LATIN_1.filter(lambda key: key.strip()), st.text(), st.text())
+def test_redact_any_key_anywhere(key, before, after):
+    """Whatever the key and whatever stands around it, the key is gone from the text."""
+    current = credentials(api_key=key)
+    for spelt in (key, quote(key, safe=""), json.dumps(key)):
+        assert key == "***" or key not in current.redact(before + spelt + after).replace("***", "\n")
+
+
+def test_no_secret_in_a_repr(tmp_path):
+    """Showing the object shows neither key nor header values."""
+    file = tmp_path / "key"
+    file.write_text("first-key")
+    for current in (
+        credentials(api_key="first-key", headers={"x": "header-secret"}),
+        credentials(api_key_file=file, headers={"x": "header-secret"}),
+    ):
+        for shown in (repr(current), str(current), f"{current}"):
+            assert "first-key" not in shown
+            assert "header-secret" not in shown

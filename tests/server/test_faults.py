@@ -1,0 +1,422 @@
+"""The local platform spoils answers as ordered, over real connections."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+import zlib
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opentelemetry.exporter.versori_flow.server import Fault, FaultError, LocalPlatform, parse_fault
+from tests.server.platform_client import Project, make_flow, make_span, read_all
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[LocalPlatform]:
+    with LocalPlatform() as running:
+        yield running
+
+
+@pytest.fixture
+def project(shared: LocalPlatform) -> Iterator[Project]:
+    shared.clear_faults()
+    shared.forget()
+    shared.put("shop", make_flow())
+    shared.clear_requests()
+    with Project(shared) as made:
+        yield made
+
+
+def statuses(project: Project, count: int) -> list[int]:
+    return [project.get("shop").status_code for _ in range(count)]
+
+
+def test_status_answers_an_error(shared: LocalPlatform, project: Project) -> None:
+    """A status fault answers its status, Retry-After, message, code and fields; then all is well again."""
+    text = (
+        'status=503,retry-after="Wed, 21 Oct 2026 07:28:00 GMT",message=closed,code=busy,fields=a;spans[1].b'
+    )
+    with shared.fault(text):
+        answer = project.put("shop", make_flow(make_span()))
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "Wed, 21 Oct 2026 07:28:00 GMT"
+    assert answer.json() == {
+        "code": "busy",
+        "message": "closed",
+        "fields": [{"field": "a", "message": "closed"}, {"field": "spans[1].b", "message": "closed"}],
+    }
+    assert shared.spans("shop") == []
+    assert project.put("shop", make_flow(make_span())).status_code == 200
+
+
+def test_status_with_another_body(shared: LocalPlatform, project: Project) -> None:
+    """Any status can carry any text, and a redirect its location."""
+    shared.fault("status=200,body=<html>,times=1")
+    shared.fault("status", status=307, location="http://127.0.0.1:9/", times=1)
+    assert project.get("shop").text == "<html>"
+    redirect = project.get("shop")
+    assert (redirect.status_code, redirect.headers["location"]) == (307, "http://127.0.0.1:9/")
+
+
+def test_times(shared: LocalPlatform, project: Project) -> None:
+    """A fault with `times` strikes as often and no more."""
+    handle = shared.fault("status=500", times=2)
+    assert statuses(project, 3) == [500, 500, 200]
+    assert (handle.struck, handle.over) == (2, True)
+
+
+def test_share_is_spread_evenly(shared: LocalPlatform, project: Project) -> None:
+    """A share strikes that part of the requests, evenly, the same way each time."""
+    shared.fault("status=500,share=0.25")
+    assert statuses(project, 8) == [200, 200, 200, 500] * 2
+    shared.clear_faults()
+    shared.fault("status=500,share=0.1")
+    assert statuses(project, 100).count(500) == 10
+
+
+def test_share_by_chance_is_repeatable(shared: LocalPlatform, project: Project) -> None:
+    """With a seed chance decides, and the same seed decides the same."""
+    rounds = []
+    for seed in (1, 1, 2):
+        with shared.fault("status=500,share=0.5", seed=seed):
+            rounds.append(statuses(project, 20))
+    assert rounds[0] == rounds[1] != rounds[2]
+    assert 0 < rounds[0].count(500) < 20
+
+
+def test_method_and_flow(shared: LocalPlatform, project: Project) -> None:
+    """A fault of one method and one flow strikes nothing else."""
+    shared.fault("status=500,method=put,flow=a/b")
+    assert project.put("a/b", make_flow()).status_code == 500
+    assert project.put("shop", make_flow()).status_code == 200
+    assert project.get("a/b").status_code == 404
+    assert project.list().status_code == 200
+
+
+def test_first_that_strikes(shared: LocalPlatform, project: Project) -> None:
+    """Of several faults the first one that can strike does; each can be taken back alone."""
+    first = shared.fault("status=500")
+    shared.fault("status=503")
+    assert project.get("shop").status_code == 500
+    assert first.clear()
+    assert not first.clear()
+    assert project.get("shop").status_code == 503
+
+
+def test_faults_from_the_start() -> None:
+    """Faults that the platform is made with stand from the first request on; they come before the key."""
+    with (
+        LocalPlatform(key="k", faults=["status=500,times=1", parse_fault("status=502")]) as platform,
+        Project(platform) as project,
+    ):
+        assert statuses(project, 2) == [500, 502]
+
+
+@pytest.mark.parametrize("text", ["status=500", "slow=60", "reset", "blackhole", "flood"])
+@pytest.mark.parametrize("apply", [True, False])
+def test_apply(shared: LocalPlatform, project: Project, text: str, apply: bool) -> None:
+    """With `apply` the flow is stored although the client is not told; without it is not."""
+    shared.fault(text, apply=apply)
+    with (
+        contextlib.suppress(httpx.TransportError),
+        project.http.stream("PUT", project.at("new"), json=make_flow(), timeout=0.2) as answer,
+    ):
+        assert answer.headers.get("content-type") == "application/json"
+    assert (shared.flow("new") is not None) is apply
+
+
+@pytest.mark.parametrize("text", ["slow=0.01", "drip=0", "cut", "reset,part=body"])
+def test_what_needs_the_true_answer_is_applied(shared: LocalPlatform, project: Project, text: str) -> None:
+    """Where the client gets the true answer, or a part of it, the request was carried out."""
+    shared.fault(text)
+    with contextlib.suppress(httpx.TransportError):
+        project.put("new", make_flow())
+    assert shared.flow("new") is not None
+
+
+def test_slow_waits_then_answers_truly(shared: LocalPlatform, project: Project) -> None:
+    """A slow answer comes after its delay and is the true one."""
+    shared.fault("slow=0.2")
+    start = time.monotonic()
+    assert project.get("shop").content == shared.raw("shop")
+    assert time.monotonic() - start >= 0.2
+
+
+def test_slow_is_not_applied_for_a_client_that_left(shared: LocalPlatform, project: Project) -> None:
+    """A PUT whose client goes away within the delay is not stored, or was stored before with `apply`."""
+    for name, apply in (("without", False), ("with", True)):
+        with shared.fault("slow=60", apply=apply), pytest.raises(httpx.ReadTimeout):
+            project.put(name, make_flow(), timeout=0.1)
+        shared.wait_for(lambda platform: platform.requests[-1].seconds is not None)
+        assert shared.requests[-1].status is None
+    assert shared.names() == ["shop", "with"]
+
+
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_drip(shared: LocalPlatform, project: Project, part: str) -> None:
+    """A drip gives the true answer in single bytes, from its first one or from that of its body."""
+    shared.fault("drip=0.002", part=part)
+    connection = project.connect("GET " + project.at("shop"))
+    pieces = []
+    with connection:
+        while piece := connection.recv(65536):
+            pieces.append(piece)
+    head, _, body = b"".join(pieces).partition(b"\r\n\r\n")
+    assert body == shared.raw("shop")
+    assert f"content-length: {len(body)}".encode() in head.lower()
+    # Two bytes may arrive together, but not all of them.
+    assert len(pieces) > len(body) // 2
+    assert (len(pieces[0]) < 20) is (part == "headers")
+
+
+def test_reset_before_any_answer(shared: LocalPlatform, project: Project) -> None:
+    """A reset ends the connection with RST before a byte of the answer."""
+    shared.fault("reset")
+    with pytest.raises(ConnectionResetError):
+        read_all(project.connect("GET " + project.at("shop")))
+    assert shared.requests[-1].status is None
+
+
+def read_until_reset(connection: socket.socket) -> bytes:
+    received = b""
+    try:
+        while piece := connection.recv(65536):
+            received += piece
+    except ConnectionResetError:
+        return received
+    pytest.fail(f"the connection ended in order after {received!r}")
+
+
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_reset_in_the_answer(shared: LocalPlatform, project: Project, part: str) -> None:
+    """A reset with a part comes after the head, or in the middle of the body, of the true answer."""
+    shared.fault("reset", part=part)
+    connection = project.connect("GET " + project.at("shop"))
+    with connection:
+        received = read_until_reset(connection)
+    head, separator, body = received.partition(b"\r\n\r\n")
+    whole = shared.raw("shop") or b""
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert separator
+    assert body == (whole[: len(whole) // 2] if part == "body" else b"")
+
+
+def test_blackhole(shared: LocalPlatform, project: Project) -> None:
+    """A black hole keeps the connection and says nothing; other requests are answered meanwhile."""
+    shared.fault("blackhole,flow=stuck")
+    with project.connect("GET " + project.at("stuck")) as stuck:
+        shared.wait_for(lambda platform: platform.requests and platform.requests[-1].fault)
+        assert project.get("shop").status_code == 200
+        stuck.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            stuck.recv(1)
+        assert shared.requests[0].seconds is None
+    shared.wait_for(lambda platform: platform.requests[0].seconds is not None)
+    assert shared.counts()["GET", None] == 1
+
+
+def test_cut(shared: LocalPlatform, project: Project) -> None:
+    """A cut answer promises its whole length and ends in the middle."""
+    shared.fault("cut")
+    received = read_all(project.connect("GET " + project.at("shop")))
+    head, _, body = received.partition(b"\r\n\r\n")
+    whole = shared.raw("shop") or b""
+    assert f"content-length: {len(whole)}".encode() in head.lower()
+    assert body == whole[: len(whole) // 2]
+
+
+def test_flood(shared: LocalPlatform, project: Project) -> None:
+    """A flood is 200 and more bytes than anybody wants; it ends with the client."""
+    shared.fault("flood")
+    with project.http.stream("GET", project.at("shop")) as answer:
+        assert answer.status_code == 200
+        assert (
+            sum(len(part) for part, _ in zip(answer.iter_bytes(1 << 16), range(200), strict=False))
+            > 10_000_000
+        )
+    shared.wait_for(lambda platform: platform.requests[-1].seconds is not None)
+
+
+def test_compressed_flood(shared: LocalPlatform, project: Project) -> None:
+    """A compressed flood is valid gzip that unpacks to very much more than it weighs."""
+    shared.fault("flood,gzip=yes")
+    unpacker = zlib.decompressobj(31)
+    packed = unpacked = 0
+    with project.http.stream("GET", project.at("shop")) as answer:
+        assert answer.headers["content-encoding"] == "gzip"
+        for part in answer.iter_raw():
+            packed += len(part)
+            unpacked += len(unpacker.decompress(part))
+            if unpacked > 10_000_000:
+                break
+    assert unpacked > 100 * packed
+
+
+def test_max_body(shared: LocalPlatform, project: Project) -> None:
+    """Bodies above the limit are 413, those at it are stored."""
+    body = json.dumps(make_flow()).encode()
+    shared.fault("max-body", limit=len(body))
+    assert project.put("shop", body).status_code == 200
+    assert project.put("shop", body + b" ").status_code == 413
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_poison(shared: LocalPlatform, project: Project, named: bool) -> None:
+    """A body with a poisoned span is 422, which names it if so ordered; other bodies are stored."""
+    shared.fault("poison", match="arsenic", named=named)
+    spans = [make_span(), make_span("an arsenic pill"), make_span(attributes={"what": "arsenic"})]
+    answer = project.put("shop", make_flow(*spans))
+    assert answer.status_code == 422
+    fields = [field["field"] for field in answer.json().get("fields", [])]
+    assert fields == (["spans[1]", "spans[2]"] if named else [])
+    assert project.put("shop", make_flow(spans[0])).status_code == 200
+    assert project.put("shop", b"no flow").status_code == 400
+
+
+def test_an_outage_frees_what_a_fault_holds() -> None:
+    """Stopping ends black holes, drips and slow answers at once."""
+    with (
+        LocalPlatform(
+            faults=["blackhole,times=1", "drip=60,times=1", "slow=60,times=1", "flood"]
+        ) as platform,
+        Project(platform) as other,
+    ):
+        held = [other.connect("GET " + other.path) for _ in range(4)]
+        platform.wait_for(lambda running: sum(bool(seen.fault) for seen in running.requests) == 4)
+        platform.stop()
+        for connection in held:
+            with contextlib.suppress(ConnectionResetError):
+                read_all(connection)
+
+
+# Orders over HTTP.
+
+
+def test_control_endpoint(shared: LocalPlatform, project: Project) -> None:
+    """Faults are ordered, listed and taken back over HTTP too."""
+    ordered = project.http.post("/_faults", json={"fault": "status=500,times=1"})
+    assert ordered.status_code == 201
+    assert ordered.json() == {
+        "id": ordered.json()["id"],
+        "fault": "status=500,times=1",
+        "struck": 0,
+        "over": False,
+    }
+    project.http.post("/_faults", json={"fault": "status=503"})
+    assert statuses(project, 2) == [500, 503]
+    listed = project.http.get("/_faults").json()["faults"]
+    assert [(fault["fault"], fault["struck"], fault["over"]) for fault in listed] == [
+        ("status=500,times=1", 1, True),
+        ("status=503", 1, False),
+    ]
+    assert project.http.delete(f"/_faults/{listed[1]['id']}").status_code == 204
+    assert project.http.delete(f"/_faults/{listed[1]['id']}").status_code == 404
+    assert statuses(project, 1) == [200]
+    assert project.http.delete("/_faults").status_code == 204
+    assert project.http.get("/_faults").json() == {"faults": []}
+
+
+def test_control_endpoint_says_what_is_wrong(project: Project) -> None:
+    """An order that can't be understood is refused with the parser's words, and nothing is ordered."""
+    wrong = project.http.post("/_faults", json={"fault": "reset,tims=1"})
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid_fault")
+    assert "did you mean 'times'?" in wrong.json()["message"]
+    for body in ({"fault": 1}, ["reset"], {}):
+        assert project.http.post("/_faults", json=body).status_code == 422
+    assert (
+        project.http.post("/_faults", content=b"{", headers={"content-type": "application/json"}).status_code
+        == 400
+    )
+    assert project.http.get("/_faults").json() == {"faults": []}
+
+
+def test_other_sites_can_not_order_faults(project: Project) -> None:
+    """What a page of another site could make a browser send is refused: other hosts' names, other types."""
+    order = json.dumps({"fault": "reset"})
+    plain = project.http.post("/_faults", content=order, headers={"content-type": "text/plain"})
+    assert plain.status_code == 415
+    for host in ("evil.example", "evil.example:8901", "localhost.evil.example", ""):
+        assert (
+            project.http.post("/_faults", json={"fault": "reset"}, headers={"host": host}).status_code == 403
+        )
+    for host in ("localhost:1", "127.0.0.1", "[::1]:8901", "app.localhost"):
+        assert project.http.get("/_faults", headers={"host": host}).status_code == 200
+
+
+# The words of an order.
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "needs a kind"),
+        (" , ", "needs a kind"),
+        ("stat=500", "did you mean 'status'"),
+        ("status", "needs a value"),
+        ("status=99", "from 200 to 599"),
+        ("status=x", "from 200 to 599"),
+        ("status=500 share=0.3", "from 200 to 599"),
+        ("slow", "needs a value"),
+        ("slow=-1", "seconds"),
+        ("slow=inf", "seconds"),
+        ("slow=nan", "seconds"),
+        ("reset=1", "takes no value"),
+        ("reset,times", "option=value"),
+        ("reset,times=0", "1 or more"),
+        ("reset,times=1.5", "1 or more"),
+        ("reset,share=2", "from 0 to 1"),
+        ("reset,interval=2", "no option 'interval'"),
+        ("reset,apply=perhaps", "yes or no"),
+        ("reset,part=middle", "headers or body"),
+        ("reset,flow=", "a text"),
+        ("drip,apply=yes", "no option 'apply'"),
+        ("cut,delay=soon", "seconds"),
+        ('status=500,message="open', "quotation mark"),
+    ],
+)
+def test_a_wrong_order_is_told(text: str, message: str) -> None:
+    """An order that can't be carried out is an error that names it and what should be there."""
+    with pytest.raises(FaultError, match=message):
+        parse_fault(text)
+
+
+def test_orders_mean_what_they_say() -> None:
+    """The three examples of the documentation, and options as keywords."""
+    assert parse_fault("status=503,retry-after=2,share=0.3,method=PUT") == Fault(
+        "status",
+        "status=503,retry-after=2,share=0.3,method=PUT",
+        status=503,
+        retry_after="2",
+        share=0.3,
+        method="PUT",
+    )
+    assert parse_fault("reset", times=5) == Fault("reset", "reset,times=5", times=5)
+    drip = parse_fault("drip,interval=1,part=headers,flow=shop")
+    assert (drip.interval, drip.part, drip.flow) == (1.0, "headers", "shop")
+    assert parse_fault("max_body=10") == parse_fault("max-body", limit=10)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "message": st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1),
+            "retry_after": st.sampled_from(["2", "Wed, 21 Oct 2026 07:28:00 GMT"]),
+            "times": st.integers(1, 9),
+            "flow": st.sampled_from(["it's", 'a"b', "a\\b", "a,b", "a b"]),
+            "apply": st.booleans(),
+            "fields": st.lists(st.sampled_from(["spans[0]", "name"]), min_size=1),
+        },
+    )
+)
+def test_the_words_of_a_fault_order_the_same_again(options: dict[str, object]) -> None:
+    """A fault shows itself in words that order the same fault, whatever is in its options."""
+    fault = parse_fault("status=500", **options)
+    assert parse_fault(fault.text) == fault

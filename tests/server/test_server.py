@@ -1,0 +1,520 @@
+"""The local platform speaks the API of flows, over real HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft4Validator  # type: ignore[import-untyped]
+from ulid import ULID
+
+from opentelemetry.exporter.versori_flow import server
+from opentelemetry.exporter.versori_flow.server import LocalPlatform
+from tests.server.platform_client import CONTEXT, Project, make_flow, make_span, read_all
+
+SPEC = Path(server.__file__).with_name("versori-flows.openapi.yaml")
+COMPONENTS = yaml.safe_load(SPEC.read_text())["components"]
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[LocalPlatform]:
+    with LocalPlatform() as running:
+        yield running
+
+
+@pytest.fixture
+def project(shared: LocalPlatform) -> Iterator[Project]:
+    shared.forget()
+    shared.clear_requests()
+    with Project(shared) as made:
+        yield made
+
+
+def is_error(response: httpx.Response) -> dict[str, Any]:
+    """The body, after a check that it is an `Error` of the API."""
+    document: dict[str, Any] = response.json()
+    schema = {"$ref": "#/components/schemas/Error", "components": COMPONENTS}
+    Draft4Validator(schema).validate(document)
+    assert response.headers["content-type"] == "application/json"
+    return document
+
+
+def test_put_creates_and_get_answers_the_same_bytes(project: Project) -> None:
+    """PUT answers the flow as stored, which is what the following GET answers, byte for byte."""
+    put = project.put("shop", make_flow(make_span()))
+    assert put.status_code == 200
+    assert project.get("shop").content == put.content
+    assert put.json()["spans"] == [make_span()]
+
+
+def test_put_keeps_every_byte_but_the_id(project: Project) -> None:
+    """White space, the order of members, escapes, long numbers and unknown members stay as sent."""
+    sent = (
+        '\n { "x-more" : [1.10, 1E400, ' + "9" * 5000 + '],\t"spans":[ ], "name":"\\u0041\\/é" ,'
+        '"description":"" } \n'
+    ).encode()
+    stored = project.put("shop", sent).content
+    id_ = json.loads(stored, parse_int=str)["id"]
+    assert stored == sent.replace(b'"x-more"', b'"id":"%s","x-more"' % id_.encode(), 1)
+
+
+def test_put_replaces_the_whole_flow(project: Project) -> None:
+    """Spans, description and members that a PUT leaves out are gone."""
+    project.put("shop", make_flow(make_span("old"), description="by hand", more=1))
+    project.put("shop", make_flow(make_span("new")))
+    stored = project.get("shop").json()
+    del stored["id"]
+    assert stored == make_flow(make_span("new"))
+
+
+def test_id_is_the_platforms(project: Project) -> None:
+    """A flow gets a ULID when it is created and keeps it; an id in a body is ignored."""
+    first = project.put("shop", make_flow(id="mine")).json()["id"]
+    assert str(ULID.from_str(first)) == first
+    assert project.put("shop", make_flow(id="other")).json()["id"] == first
+    project.delete("shop")
+    assert project.put("shop", make_flow()).json()["id"] != first
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        (
+            '{"id":"x","name":"","description":"","spans":[]}',
+            '{"id":ID,"name":"","description":"","spans":[]}',
+        ),
+        (
+            '{"name":"","description":"","spans":[],"id":"x"}',
+            '{"id":ID,"name":"","description":"","spans":[]}',
+        ),
+        (
+            '{ "name":"" , "id" : "x" ,\n"description":"","id":"y","spans":[] , "\\u0069d":"z" }',
+            '{ "id":ID,"name":"" , "description":"","spans":[] }',
+        ),
+    ],
+)
+def test_id_is_cut_out_wherever_it_stands(project: Project, sent: str, stored: str) -> None:
+    """Exactly one id is stored, in front, and nothing else is touched, however the body carried its own."""
+    answer = project.put("shop", sent.encode()).text
+    assert answer == stored.replace("ID", json.dumps(json.loads(answer)["id"]))
+
+
+def test_a_flow_put_as_it_was_read_stays_the_same(project: Project) -> None:
+    """Putting what GET answered changes no byte."""
+    read = project.put("shop", make_flow(make_span(), more={"id": "inner"})).content
+    assert project.put("shop", read).content == read
+
+
+def test_delete(project: Project) -> None:
+    """DELETE answers 204 without a body; after it the flow is 404, for GET and for DELETE."""
+    project.put("shop", make_flow())
+    deleted = project.delete("shop")
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    for answer in (project.get("shop"), project.delete("shop")):
+        assert answer.status_code == 404
+        assert is_error(answer)["code"] == "not_found"
+
+
+def test_list_has_the_flows_of_its_project_only(project: Project, shared: LocalPlatform) -> None:
+    """The list holds each flow of the project as stored, and none of another project."""
+    assert project.list().json() == {"flows": []}
+    shared.put("elsewhere", make_flow(), project_id=str(ULID()))
+    stored = [project.put(name, make_flow(make_span(name))).content for name in ("b", "a")]
+    assert project.list().content == b'{"flows":[' + b",".join(stored) + b"]}"
+
+
+def test_api_is_served_with_and_without_its_prefix(project: Project, shared: LocalPlatform) -> None:
+    """A base URL with `/api/v2` and one without lead to the same flows."""
+    with Project(shared, prefix="/api/v2") as prefixed:
+        stored = prefixed.put("shop", make_flow()).content
+        assert project.get("shop").content == stored
+        assert prefixed.list().json() == project.list().json()
+        assert prefixed.delete("shop").status_code == 204
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
+def test_any_name_is_one_flow(project: Project, shared: LocalPlatform, name: str) -> None:
+    """A percent-encoded name of any characters comes back by itself and nowhere else."""
+    assert project.put(name, make_flow(name=name)).status_code == 200
+    assert project.get(name).json()["name"] == name
+    assert shared.names() == [name]
+    assert project.delete(name).status_code == 204
+
+
+@pytest.mark.parametrize("name", ["a/b", "a%2Fb", "..", ".", "a?b#c", "a b+c", "Überweisung €", "a//", "%"])
+def test_names_that_look_like_paths(project: Project, shared: LocalPlatform, name: str) -> None:
+    """A name with the signs of a path or of percent-encoding in it is one segment."""
+    project.put(name, make_flow())
+    assert shared.names() == [name]
+    assert shared.requests[-1].flow == name
+    assert project.get(name).status_code == 200
+
+
+def test_names_that_differ_by_encoding_only_are_one(project: Project) -> None:
+    """`a%62` names the flow `ab`."""
+    project.put("ab", make_flow())
+    assert project.http.get(f"{project.path}/a%62").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/workflows/a/b", "/nothing"])
+def test_other_paths_are_404_errors(project: Project, path: str) -> None:
+    """What is no path of the API is an `Error` of status 404; nothing is redirected."""
+    answer = project.http.get(project.path + path)
+    assert answer.status_code == 404
+    is_error(answer)
+
+
+def test_other_methods_are_405_errors(project: Project) -> None:
+    """A method that a path does not have is an `Error` of status 405."""
+    for answer in (project.http.post(project.path), project.http.patch(project.at("a"))):
+        assert answer.status_code == 405
+        assert is_error(answer)["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize("wrong", ["x", "0" * 27, "81HV0000000000000000000000", "01HV000000000000000000000U"])
+def test_ids_are_ulids(project: Project, shared: LocalPlatform, wrong: str) -> None:
+    """An organisation or project that is no ULID is refused with 400, and the message says which."""
+    for path, name in (
+        (project.path.replace(shared.organisation_id, wrong), "organisation_id"),
+        (project.path.replace(shared.project_id, wrong), "project_id"),
+    ):
+        answer = project.http.get(path)
+        assert answer.status_code == 400
+        assert is_error(answer)["message"].startswith(name)
+
+
+def test_ids_in_lower_case_are_the_same_ids(project: Project) -> None:
+    """ULIDs are compared without regard to case."""
+    project.put("shop", make_flow())
+    assert project.http.get(project.at("shop").replace("H0", "h0").replace("R/", "r/")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"{} x",
+        b"[1,]",
+        b'{"a" 1}',
+        b'{"a":1,}',
+        b"{a:1}",
+        b'{"a":NaN}',
+        b'{"a":-Infinity}',
+        b"\xff\xfe",
+        b'{"a":"\xc3"}',
+        b"\xef\xbb\xbf{}",
+        b"[" * 200_000,
+        b'{"a":' * 200_000,
+    ],
+)
+def test_what_is_not_json_is_400(project: Project, body: bytes) -> None:
+    """A body that is not UTF-8 or not JSON is refused with 400, and nothing is stored."""
+    answer = project.put("shop", body)
+    assert answer.status_code == 400
+    is_error(answer)
+    assert project.get("shop").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ([], [""]),
+        ("text", [""]),
+        ({}, ["name", "description", "spans"]),
+        (make_flow(name=1), ["name"]),
+        (make_flow() | {"spans": None}, ["spans"]),
+        (make_flow(1), ["spans[0]"]),
+        (make_flow(make_span(), make_span(name=None)), ["spans[1].name"]),
+        (make_flow(make_span(startTime="yesterday")), ["spans[0].startTime"]),
+        (make_flow(make_span(endTime="2026-02-30T00:00:00Z")), ["spans[0].endTime"]),
+        (make_flow(make_span(duration=True)), ["spans[0].duration"]),
+        (make_flow(make_span(attributes={"a.b": None})), ["spans[0].attributes.a.b"]),
+        (make_flow(make_span(attributes={"ok": "x", "a": [1]})), ["spans[0].attributes.a"]),
+        (make_flow(make_span(status={"code": 2})), ["spans[0].status.code"]),
+        (make_flow(make_span(status={})), ["spans[0].status.code"]),
+        (make_flow(make_span(ended="yes")), ["spans[0].ended"]),
+        (make_flow(make_span(events=[{"name": "e", "timestamp": "x"}])), ["spans[0].events[0].timestamp"]),
+        (
+            make_flow(make_span(parentSpanContenxt={**CONTEXT, "traceFlags": 0.5})),
+            ["spans[0].parentSpanContenxt.traceFlags"],
+        ),
+    ],
+)
+def test_what_breaks_the_schema_is_422(project: Project, body: Any, fields: list[str]) -> None:
+    """A body that the API description forbids is refused with 422 and the paths of what is wrong in it."""
+    answer = project.put("shop", body)
+    assert answer.status_code == 422
+    assert {field["field"] for field in is_error(answer)["fields"]} == set(fields)
+    assert project.get("shop").status_code == 404
+
+
+def test_the_verdict_does_not_depend_on_what_was_seen_before(project: Project) -> None:
+    """A span that was valid once stays valid, and one that equals it but for a type is still refused."""
+    good = make_span(attributes={"a": 1, "b": "x", "c": True}, status={"code": 0})
+    for _ in range(2):
+        assert project.put("shop", make_flow(good)).status_code == 200
+        for worse in (
+            {"status": {"code": False}},
+            {"ended": 1},
+            {"attributes": {"a": 1, "b": "x", "c": None}},
+        ):
+            assert project.put("shop", make_flow(good, {**good, **worse})).status_code == 422
+
+
+def test_fields_of_an_error_are_few_and_short(project: Project) -> None:
+    """However much is wrong, an `Error` names 20 fields at most and repeats no long value."""
+    many = project.put("shop", make_flow(*[make_span(attributes={"a": ["x" * 10_000]})] * 50))
+    assert len(is_error(many)["fields"]) == 20
+    assert len(many.content) < 10_000
+
+
+def test_gzip_is_undone(project: Project) -> None:
+    """A gzip body is stored as what it holds; a broken one is 400, and another encoding 415."""
+    body = json.dumps(make_flow(make_span())).encode()
+    headers = {"Content-Encoding": "gzip"}
+    assert project.put("shop", gzip.compress(body), headers=headers).json()["spans"] == [make_span()]
+    for broken in (body, gzip.compress(body)[:-9]):
+        assert project.put("shop", broken, headers=headers).status_code == 400
+    assert project.put("shop", body, headers={"Content-Encoding": "br"}).status_code == 415
+
+
+def test_a_body_that_unpacks_without_end_is_413(project: Project) -> None:
+    """A small gzip body that unpacks to more than 64 MiB is refused."""
+    bomb = gzip.compress(bytes(65 * 1024 * 1024), 1)
+    answer = project.put("shop", bomb, headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 413
+    is_error(answer)
+
+
+def test_a_window_of_spans_is_taken(project: Project) -> None:
+    """A body of a thousand spans is stored, and the next one that shares most of them too."""
+    spans = [make_span(f"span {number}", attributes={"text": "x" * 500}) for number in range(1000)]
+    assert project.put("shop", make_flow(*spans)).status_code == 200
+    answer = project.put("shop", make_flow(*spans[1:], make_span("newest")))
+    assert [span["name"] for span in answer.json()["spans"]][-2:] == ["span 999", "newest"]
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "JWT"])
+def test_a_key_is_taken_under_both_schemes(scheme: str) -> None:
+    """With a key set, it lets in as `Bearer` and as `JWT`."""
+    with LocalPlatform(key="secret-key") as platform, Project(platform) as project:
+        project.http.headers["Authorization"] = f"{scheme} secret-key"
+        assert project.put("shop", make_flow()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer wrong", "Basic secret-key", "secret-key", "Bearer é"]
+)
+def test_without_the_key_all_is_401(header: str | None) -> None:
+    """Without the key every endpoint answers 401; neither the answer nor the record tells the key."""
+    with LocalPlatform(key="secret-key") as platform, Project(platform) as project:
+        platform.put("shop", make_flow())
+        if header is not None:
+            project.http.headers["Authorization"] = header
+        for answer in (project.list(), project.get("shop"), project.put("shop", {}), project.delete("shop")):
+            assert answer.status_code == 401
+            assert is_error(answer)["code"] == "unauthorized"
+            assert "secret-key" not in answer.text
+        assert platform.raw("shop") is not None
+        assert "secret-key" not in repr(platform.requests)
+
+
+def test_record_of_requests(shared: LocalPlatform, project: Project) -> None:
+    """A request is on record with its size and status as soon as it is answered, without its credential."""
+    project.http.headers["Authorization"] = "Bearer abc"
+    sent = json.dumps(make_flow()).encode()
+    project.put("a/b", sent)
+    project.get("none")
+    project.list()
+    seen = [(request.method, request.flow, request.size, request.status) for request in shared.requests]
+    assert seen == [("PUT", "a/b", len(sent), 200), ("GET", "none", 0, 404), ("GET", None, 0, 200)]
+    assert shared.counts() == {("PUT", 200): 1, ("GET", 404): 1, ("GET", 200): 1}
+    assert [request.at for request in shared.requests] == sorted(request.at for request in shared.requests)
+    assert {request.headers["authorization"] for request in shared.requests} == {"Bearer ***"}
+
+
+def test_in_process_face(shared: LocalPlatform, project: Project) -> None:
+    """What was sent is at hand parsed and raw, and what is put in by hand is served."""
+    stored = project.put("shop", make_flow(make_span("a"))).content
+    assert shared.raw("shop") == stored
+    assert shared.flow("shop") == json.loads(stored)
+    assert shared.spans("shop") == [make_span("a")]
+    assert shared.flows() == [json.loads(stored)]
+    assert shared.flow("shop", project_id=str(ULID())) is None
+    assert shared.spans("none") == []
+    shared.put("shop", make_flow(make_span("b")))
+    assert [span["name"] for span in project.get("shop").json()["spans"]] == ["b"]
+    assert project.get("shop").json()["id"] == json.loads(stored)["id"]
+    shared.put("broken", b"{ no flow")
+    assert project.get("broken").content == b"{ no flow"
+    assert shared.flow("broken") is None
+    assert shared.delete("shop")
+    assert not shared.delete("shop")
+
+
+def test_wait_for_tells_what_did_come_in(shared: LocalPlatform, project: Project) -> None:
+    """Waiting returns what the condition found; in vain, the error lists the requests that came."""
+    threading.Timer(0.05, project.put, ("late", make_flow())).start()
+    assert shared.wait_for(lambda platform: platform.flow("late")) == shared.flow("late")
+    with pytest.raises(TimeoutError, match="PUT late -> 200"):
+        shared.wait_for(lambda platform: platform.flow("never"), timeout=0.01)
+
+
+def test_an_outage_refuses_connections_and_keeps_flows() -> None:
+    """Between stop and start connections are refused; then the same port answers with the same flows."""
+    with LocalPlatform() as platform, Project(platform) as project:
+        stored = project.put("shop", make_flow()).content
+        for _ in range(2):
+            platform.stop()
+            platform.stop()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", platform.port))
+            platform.start()
+            assert project.get("shop").content == stored
+        platform.forget()
+        assert project.get("shop").status_code == 404
+
+
+def test_stop_does_not_wait_for_clients() -> None:
+    """Stopping ends idle connections and half-sent requests; the client sees the end."""
+    with LocalPlatform() as platform, Project(platform) as project:
+        idle = project.connect("GET " + project.path)
+        assert idle.recv(8) == b"HTTP/1.1"
+        half = socket.create_connection(project.address, timeout=10)
+        half.sendall(b"PUT / HTTP/1.1\r\nContent-Le")
+        platform.stop()
+        for connection in (idle, half):
+            with contextlib.suppress(ConnectionResetError):
+                read_all(connection)
+
+
+def test_validate_off_takes_any_object() -> None:
+    """With validation off any JSON object is stored, and what is not JSON is refused still."""
+    with LocalPlatform(validate="off") as platform, Project(platform) as project:
+        assert project.put("shop", {"spans": [1]}).status_code == 200
+        assert project.put("shop", []).status_code == 422
+        assert project.put("shop", b"x").status_code == 400
+    with pytest.raises(ValueError, match="'full' or 'off'"):
+        LocalPlatform(validate="no")  # type: ignore[arg-type]
+
+
+NAMES = ["a/b", "..", "A", "a", "con", "ü" * 200, "x" * 300, "x" * 300 + "y", " ", "%41"]
+
+
+def test_a_folder_keeps_flows_over_restarts(tmp_path: Path) -> None:
+    """With a folder, flows of any name come back with their bytes, ids and order; deleted ones don't."""
+    with LocalPlatform(data=tmp_path) as platform, Project(platform) as project:
+        stored = {name: project.put(name, make_flow(name=name)).content for name in NAMES}
+        project.put("gone", make_flow())
+        project.delete("gone")
+    with LocalPlatform(data=tmp_path) as platform, Project(platform) as project:
+        assert {name: platform.raw(name) for name in platform.names()} == stored
+        assert platform.names() == NAMES
+        again = project.put("a", make_flow()).json()
+        assert again["id"] == json.loads(stored["a"])["id"]
+    assert {path.parent for path in tmp_path.rglob("*")} == {tmp_path}
+
+
+def test_a_broken_file_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that holds no flow is named in a warning, kept, and keeps nothing else from loading."""
+    with LocalPlatform(data=tmp_path) as platform:
+        platform.put("shop", make_flow())
+    (tmp_path / "broken.flow").write_bytes(b"{}")
+    with LocalPlatform(data=tmp_path) as platform:
+        assert platform.names() == ["shop"]
+    assert "broken.flow" in caplog.text
+    assert (tmp_path / "broken.flow").exists()
+
+
+def test_it_logs_nothing_by_itself(caplog: pytest.LogCaptureFixture) -> None:
+    """Start, requests good and bad, disconnects and stop leave no line in the log at INFO."""
+    caplog.set_level("INFO")
+    with LocalPlatform() as platform:
+        address = ("127.0.0.1", platform.port)
+        for sent in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"):
+            with socket.create_connection(address, timeout=10) as connection:
+                connection.sendall(sent)
+                assert connection.recv(8) == b"HTTP/1.1"
+        socket.create_connection(address).close()
+    ours = [record for record in caplog.records if record.levelname != "WARNING"]
+    assert [record.name for record in ours if not record.name.startswith("asyncio")] == []
+
+
+def test_a_taken_port_is_told_at_once() -> None:
+    """A port that somebody listens on is an OSError of the constructor."""
+    with LocalPlatform() as platform, pytest.raises(OSError, match="in use"):
+        LocalPlatform(port=platform.port)
+
+
+SERVE = "import sys; from opentelemetry.exporter.versori_flow.server import serve; serve(**eval(sys.argv[1]))"
+
+
+def start_serving(**keywords: Any) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-c", SERVE, repr(keywords)]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_runs_until_told_to_end(number: signal.Signals) -> None:
+    """`serve` prints where the page is, answers there, and ends well by Ctrl-C or SIGTERM, clients or not."""
+    process = start_serving(port=0, faults=["blackhole,flow=stuck"])
+    try:
+        assert process.stdout is not None
+        line, order, how = (process.stdout.readline() for _ in range(3))
+        assert "blackhole,flow=stuck" in order
+        assert "Ctrl-C" in how
+        url = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))
+        assert "Flows" in httpx.get(url, trust_env=False).text
+        host, port = url.removeprefix("http://").split(":")
+        stuck = socket.create_connection((host, int(port)), timeout=10)
+        organisation, project = LocalPlatform().organisation_id, LocalPlatform().project_id
+        path = f"/o/{organisation}/projects/{project}/workflows/stuck"
+        stuck.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+        assert (process.returncode, errors) == (0, "")
+        stuck.close()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_serve_says_that_its_port_is_taken() -> None:
+    """A taken port is one line on standard error and exit status 1."""
+    with LocalPlatform() as platform:
+        process = start_serving(port=platform.port)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert errors.count("\n") == 1
+    assert str(platform.port) in errors
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_serve_warns_where_others_can_reach_it() -> None:
+    """Listening on more than loopback is warned of, the more so without a key."""
+    process = start_serving(host="0.0.0.0", port=0)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.terminate()
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "0.0.0.0 is not a loopback address" in errors
+    assert "no key is set" in errors

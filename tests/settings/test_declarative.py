@@ -1,0 +1,229 @@
+"""OpenTelemetry's declarative configuration makes the exporter, and says what a file without quotes means."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from opentelemetry.exporter.versori_flow import ConfigurationError, VersoriFlowSpanExporter
+from opentelemetry.exporter.versori_flow.server import LocalPlatform
+from opentelemetry.exporter.versori_flow.settings.table import SETTINGS
+from tests.conftest import KEY
+
+configuration = pytest.importorskip("opentelemetry.configuration")
+
+DATA = Path(__file__).parent / "data"
+GOOD = DATA / "declarative.yaml"
+UNQUOTED = DATA / "declarative_unquoted.yaml"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "declarative.yaml"
+ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+
+PROGRAM = """
+from opentelemetry import trace
+with trace.get_tracer("program").start_as_current_span("root"):
+    with trace.get_tracer("program").start_as_current_span("child"):
+        pass
+"""
+IN_CODE = """
+import os
+from opentelemetry.configuration import configure_sdk, load_config_file
+configure_sdk(load_config_file(os.environ["OTEL_CONFIG_FILE"]))
+"""
+
+
+def section(path: Path) -> dict[str, Any]:
+    """The keywords that a file has for the exporter."""
+    ((_, processor),) = yaml.safe_load(path.read_text())["tracer_provider"]["processors"][0].items()
+    return dict(processor["exporter"]["versori_flow"])
+
+
+def run(
+    platform: LocalPlatform, file: Path, *command: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "VERSORI_"))}
+    given = {
+        "OTEL_CONFIG_FILE": str(file),
+        "PLATFORM_KEY": KEY,
+        "PLATFORM_URL": platform.url,
+        "PLATFORM_ORGANISATION": platform.organisation_id,
+        "PLATFORM_PROJECT": platform.project_id,
+    }
+    return subprocess.run(
+        command,
+        env={**clean, **given, **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def keywords_of(folder: Path, **settings: str) -> dict[str, Any]:
+    """What the exporter is given for a file; the settings' texts stand in it as they are, without quotes."""
+    settings = {"api_key": "key", "organisation_id": ULID, "project_id": ULID, **settings}
+    lines = [
+        'file_format: "1.0"',
+        "tracer_provider:",
+        "  processors:",
+        "    - simple:",
+        "        exporter:",
+        "          versori_flow:",
+        *(f"            {keyword}: {text}" for keyword, text in settings.items()),
+    ]
+    file = folder / "otel.yaml"
+    file.write_text("\n".join(lines))
+    (processor,) = configuration.load_config_file(file).tracer_provider.processors
+    return dict(processor.simple.exporter.additional_properties["versori_flow"])
+
+
+@pytest.fixture(params=["OTEL_CONFIG_FILE", "in code"])
+def command(request: pytest.FixtureRequest) -> list[str]:
+    """How a program takes the file: by the variable under auto-instrumentation, or by a call of its own."""
+    if request.param == "in code":
+        return [sys.executable, "-c", IN_CODE + PROGRAM]
+    instrument = Path(sys.executable).with_name("opentelemetry-instrument")
+    return [str(instrument), sys.executable, "-c", PROGRAM]
+
+
+def test_spans_arrive(platform, command):
+    """The settings of the file hold, those in the environment are its defaults, and the trace is whole."""
+    done = run(platform, GOOD, *command, VERSORI_FLOW_MAX_FLOWS="3")
+    assert done.returncode == 0, done.stderr
+    # The SDK says of its own launcher that the file is what counts.
+    assert [line for line in done.stderr.splitlines() if "ignoring configurator kwargs" not in line] == []
+    flow = platform.flow("declared by YAML")
+    assert flow["description"] == "2026-01-01: what is written in quotes is text"
+    assert {span["name"] for span in flow["spans"]} == {"root", "child"}
+    assert {span["attributes"]["service.version"] for span in flow["spans"]} == {"7"}
+    assert {request.method for request in platform.requests} == {"PUT"}
+    headers = platform.requests[0].headers
+    assert (headers["x-team"], headers["x-stage"]) == ("0042", "test one")
+
+
+def test_the_example_is_a_file_that_loads(monkeypatch):
+    """The file in `examples/` has settings as keys, and makes the exporter."""
+    for name in ("VERSORI_ORGANISATION_ID", "VERSORI_PROJECT_ID"):
+        monkeypatch.setenv(name, ULID)
+    monkeypatch.setenv("VERSORI_API_KEY", "key")
+    loaded = configuration.load_config_file(EXAMPLE)
+    (processor,) = loaded.tracer_provider.processors
+    keywords = processor.batch.exporter.additional_properties["versori_flow"]
+    assert keywords["organisation_id"] == ULID
+    VersoriFlowSpanExporter(**keywords).shutdown()
+
+
+def test_without_quotes(platform, command):
+    """Every value that YAML made something else of is named, with what to do; none of them is shown."""
+    done = run(platform, UNQUOTED, *command)
+    assert "the Versori flow exporter is not configured" in done.stderr
+    for setting in SETTINGS:
+        if setting.keyword in {"api_key", "organisation_id", "project_id", "flow_name", "flow_description"}:
+            assert f"{setting.variable} (keyword {setting.keyword}) must be text, not " in done.stderr
+    assert "keyword 'max_span' is not a setting: write max_spans" in done.stderr
+    assert "1234567890" not in done.stderr
+    assert platform.requests == []
+
+
+def problems(keywords: dict[str, Any]) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as caught:
+        VersoriFlowSpanExporter(**keywords)
+    return caught.value.problems
+
+
+def test_every_problem_of_a_file_is_said_at_once():
+    """One error lists all of them: what is meant, what YAML made of it, what to write."""
+    assert problems(section(UNQUOTED)) == (
+        "VERSORI_API_KEY (keyword api_key) must be text, not a number: quote it",
+        "VERSORI_AUTH_SCHEME (keyword auth_scheme) must be text, not true or false: quote it",
+        "VERSORI_ORGANISATION_ID (keyword organisation_id) must be text, not a number: quote it",
+        "VERSORI_PROJECT_ID (keyword project_id) must be text, not a number: quote it",
+        "VERSORI_FLOW_NAME (keyword flow_name) must be text, not a mapping: quote it",
+        "VERSORI_FLOW_DESCRIPTION (keyword flow_description) must be text, not a value of type date: quote it",
+        "VERSORI_FLOW_WRITE_MODE (keyword write_mode) must be text, not a list: quote it",
+        "VERSORI_FLOW_TIMEOUT (keyword timeout) is no number: write one",
+        "VERSORI_FLOW_HEADERS (keyword headers) must be k=v,k=v or a mapping, not a number: write name=value",
+        "VERSORI_FLOW_RESOURCE_ATTRIBUTES (keyword resource_attributes) must be a list of names, not a number: "
+        "write a,b or [a, b]",
+        "keyword 'max_span' is not a setting: write max_spans",
+    )
+
+
+@pytest.mark.parametrize(
+    ("keyword", "text"),
+    [
+        ("api_key", "12345"),
+        ("api_key", "0x1f"),
+        ("api_key", "1.5e+3"),
+        ("api_key", "true"),
+        ("organisation_id", "01234567012345670123456701"),
+        ("organisation_id", "12345678901234567890123456"),
+        ("project_id", "[01ARZ3NDEKTSV4RRFFQ69G5FAV]"),
+        ("flow_name", "{service.name}"),
+        ("flow_name", "2026"),
+        ("flow_name", "2026-01-01"),
+        ("flow_name", "off"),
+        ("flow_description", "3.0"),
+        ("store", "{memory: }"),
+        ("base_url", "8080"),
+        ("headers", "{x-team: 42}"),
+        ("headers", "[{name: x-team, value: 0042}]"),
+        ("resource_attributes", "[service.name, 7]"),
+        ("resource_attributes", "[no, service.name]"),
+    ],
+)
+def test_text_that_needs_quotes(tmp_path, keyword, text):
+    """Where text is meant, a value that YAML reads as something else is refused, and never shown."""
+    told = problems(keywords_of(tmp_path, **{keyword: text}))
+    assert told
+    assert all(f"(keyword {keyword})" in problem and "quote it" in problem for problem in told)
+    assert text == "true" or not any(text in problem for problem in told)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "text"),
+    [
+        ("headers", "{x-team: a, x-stage: b}"),
+        ("headers", "[{name: x-team, value: a}, {name: x-stage, value: b}]"),
+        ("headers", "[x-team=a, x-stage=b]"),
+        ("headers", "x-team=a,x-stage=b"),
+        ("resource_attributes", "[service.name, host.name]"),
+        ("resource_attributes", "service.name,host.name"),
+        ("resource_attributes", "{service.name: , host.name: }"),
+    ],
+)
+def test_lists_and_mappings(tmp_path, keyword, text):
+    """Items may be a list, a mapping, or the text that the variable has."""
+    exporter = VersoriFlowSpanExporter(**keywords_of(tmp_path, **{keyword: text}))
+    exporter.shutdown()
+    wanted = {
+        "headers": {"x-team": "a", "x-stage": "b"},
+        "resource_attributes": ("service.name", "host.name"),
+    }
+    assert getattr(exporter._settings, keyword) == wanted[keyword]
+
+
+def test_a_variable_is_a_default_of_the_file(tmp_path, monkeypatch):
+    """A key that the file leaves out, or leaves empty, is read from its variable."""
+    monkeypatch.setenv("VERSORI_API_KEY", "from the environment")
+    monkeypatch.setenv("VERSORI_ORGANISATION_ID", ULID)
+    monkeypatch.setenv("VERSORI_PROJECT_ID", ULID)
+    file = tmp_path / "otel.yaml"
+    file.write_text(
+        'file_format: "1.0"\n'
+        "tracer_provider:\n"
+        "  processors:\n"
+        '    - simple: {exporter: {versori_flow: {api_key: , project_id: "${NOT_SET}"}}}\n'
+        "    - simple: {exporter: {versori_flow: }}\n"
+    )
+    for processor in configuration.load_config_file(file).tracer_provider.processors:
+        keywords = processor.simple.exporter.additional_properties["versori_flow"]
+        exporter = VersoriFlowSpanExporter(**(keywords or {}))
+        exporter.shutdown()
+        assert exporter._settings.project_id == ULID

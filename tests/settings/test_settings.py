@@ -1,0 +1,757 @@
+"""What may be written as a setting, from where it is taken, and how a mistake is told."""
+
+import copy
+import datetime
+import os
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from opentelemetry.metrics import NoOpMeterProvider
+
+from opentelemetry.exporter.versori_flow.settings import load as load_module
+from opentelemetry.exporter.versori_flow.settings.flow_name import flow_name_template
+from opentelemetry.exporter.versori_flow.settings.key import Secret
+from opentelemetry.exporter.versori_flow.settings.load import (
+    ConfigurationError,
+    Settings,
+    load_settings,
+    unknown_variables,
+)
+from opentelemetry.exporter.versori_flow.settings.table import SETTINGS
+
+ULID = "01J9ZQ3V5T7XKM2C8WBYH4RDNE"
+KEY = 'the-Key/with"marks+0123456789'
+REQUIRED = {"api_key": KEY, "organisation_id": ULID, "project_id": ULID}
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(("VERSORI_", "OTEL_")):
+            monkeypatch.delenv(name)
+
+
+def load(**keywords: object) -> Settings:
+    return load_settings(**{**REQUIRED, **keywords})
+
+
+def problems(**keywords: object) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as caught:
+        load(**keywords)
+    return caught.value.problems
+
+
+def problem(**keywords: object) -> str:
+    (only,) = problems(**keywords)
+    return only
+
+
+def test_defaults():
+    """With the three required settings alone, everything else has its documented value."""
+    loaded = load()
+    assert loaded.api_key == Secret(KEY)
+    assert loaded.api_key_file is None
+    assert loaded.auth_scheme is None
+    assert (loaded.organisation_id, loaded.project_id) == (ULID, ULID)
+    assert loaded.base_url == "https://platform.versori.com/api/v2"
+    assert loaded.flow_name == "{service.name}"
+    assert loaded.flow_description is None
+    assert (loaded.write_mode, loaded.store, loaded.compression) == ("merge", "memory:", "none")
+    assert (loaded.max_spans, loaded.max_bytes, loaded.max_flows) == (1000, 4_194_304, 100)
+    assert (loaded.min_interval, loaded.timeout, loaded.export_wait) == (1.0, 10.0, 1.0)
+    assert loaded.headers == {}
+    assert (loaded.certificate, loaded.client_certificate, loaded.client_key) == (None, None, None)
+    assert loaded.resource_attributes == (
+        "service.name",
+        "service.version",
+        "service.instance.id",
+        "deployment.environment.name",
+    )
+    assert loaded.allow_insecure is False
+    assert loaded.meter_provider is None
+
+
+def test_every_row_is_a_field_and_every_field_a_row():
+    """The table is complete: it and the settings that come out of it have the same names, once each."""
+    assert {row.keyword for row in SETTINGS} == set(Settings._fields)
+    assert len({row.keyword for row in SETTINGS}) == len(SETTINGS)
+    variables = [row.variable for row in SETTINGS if row.variable]
+    assert len(set(variables)) == len(variables)
+    assert all(variable.startswith("VERSORI_") for variable in variables)
+
+
+def test_variables_are_read_at_construction(monkeypatch, tmp_path):
+    """Every setting with a variable can be set by it, whenever that was before construction."""
+    pem = tmp_path / "some.pem"
+    pem.write_text("-----BEGIN CERTIFICATE-----\n")
+    written = {
+        "VERSORI_API_KEY": f"  {KEY}\n",
+        "VERSORI_AUTH_SCHEME": "jwt",
+        "VERSORI_ORGANISATION_ID": ULID.lower(),
+        "VERSORI_PROJECT_ID": ULID,
+        "VERSORI_API_BASE_URL": "http://flows.example:8901/",
+        "VERSORI_ALLOW_INSECURE": "TRUE",
+        "VERSORI_FLOW_NAME": "a-{service.name}",
+        "VERSORI_FLOW_DESCRIPTION": "what it does",
+        "VERSORI_FLOW_WRITE_MODE": "Replace",
+        "VERSORI_FLOW_STORE": "memory:",
+        "VERSORI_FLOW_MAX_SPANS": "7",
+        "VERSORI_FLOW_MAX_BYTES": "2048",
+        "VERSORI_FLOW_MAX_FLOWS": "3",
+        "VERSORI_FLOW_MIN_INTERVAL": "0",
+        "VERSORI_FLOW_TIMEOUT": "2.5",
+        "VERSORI_FLOW_EXPORT_WAIT": "0",
+        "VERSORI_FLOW_HEADERS": "x-team=flows%2Ctraces, x-more=a=b",
+        "VERSORI_FLOW_COMPRESSION": "GZIP",
+        "VERSORI_FLOW_CERTIFICATE": str(pem),
+        "VERSORI_FLOW_CLIENT_CERTIFICATE": str(pem),
+        "VERSORI_FLOW_CLIENT_KEY": str(pem),
+        "VERSORI_FLOW_RESOURCE_ATTRIBUTES": "host.name, service.name,host.name",
+    }
+    for name, text in written.items():
+        monkeypatch.setenv(name, text)
+    assert {row.variable for row in SETTINGS if row.variable} - written.keys() == {"VERSORI_API_KEY_FILE"}
+
+    loaded = load_settings()
+
+    assert loaded == Settings(
+        api_key=Secret(KEY),
+        api_key_file=None,
+        auth_scheme="JWT",
+        organisation_id=ULID.lower(),
+        project_id=ULID,
+        base_url="http://flows.example:8901",
+        allow_insecure=True,
+        flow_name="a-{service.name}",
+        flow_description="what it does",
+        write_mode="replace",
+        store="memory:",
+        max_spans=7,
+        max_bytes=2048,
+        max_flows=3,
+        min_interval=0.0,
+        timeout=2.5,
+        export_wait=0.0,
+        headers={"x-team": "flows,traces", "x-more": "a=b"},
+        compression="gzip",
+        certificate=str(pem),
+        client_certificate=str(pem),
+        client_key=str(pem),
+        resource_attributes=("host.name", "service.name"),
+        meter_provider=None,
+    )
+    assert unknown_variables() == {}
+
+
+def test_a_keyword_wins_over_its_variable(monkeypatch):
+    """A keyword wins, 0 and false too; None and blank text leave the word to the variable."""
+    monkeypatch.setenv("VERSORI_FLOW_MIN_INTERVAL", "5")
+    monkeypatch.setenv("VERSORI_FLOW_EXPORT_WAIT", "not looked at")
+    monkeypatch.setenv("VERSORI_ALLOW_INSECURE", "true")
+    loaded = load(min_interval=0, export_wait=3, allow_insecure=False)
+    assert (loaded.min_interval, loaded.export_wait, loaded.allow_insecure) == (0.0, 3.0, False)
+    assert load(min_interval=None, export_wait=3).min_interval == 5.0
+    assert load(min_interval=" ", export_wait=3).min_interval == 5.0
+
+
+def test_an_empty_variable_is_not_set(monkeypatch):
+    """An empty variable is unset, as OpenTelemetry has it: defaults hold, and what is required is missing."""
+    for row in SETTINGS:
+        if row.variable:
+            monkeypatch.setenv(row.variable, "")
+    assert load() is not None
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert len(caught.value.problems) == 3
+
+
+def test_every_problem_is_told_at_once(monkeypatch):
+    """One error lists all that is wrong, each with its variable and its keyword."""
+    monkeypatch.setenv("VERSORI_PROJECT_ID", "short")
+    monkeypatch.setenv("VERSORI_FLOW_TIMEOUT", "0")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(headers="x-fine=1,no-equals,Host=h", max_spans="many", stroe="memory:")
+    told = caught.value.problems
+    for names in (
+        "VERSORI_API_KEY (keyword api_key)",
+        "VERSORI_API_KEY_FILE (keyword api_key_file)",
+        "VERSORI_ORGANISATION_ID (keyword organisation_id)",
+        "VERSORI_PROJECT_ID (keyword project_id)",
+        "VERSORI_FLOW_MAX_SPANS (keyword max_spans)",
+        "VERSORI_FLOW_TIMEOUT (keyword timeout)",
+        "VERSORI_FLOW_HEADERS (keyword headers) item 2",
+        "VERSORI_FLOW_HEADERS (keyword headers) item 3 is Host",
+        "keyword 'stroe' is not a setting: write store",
+    ):
+        assert sum(names in text for text in told) == 1, (names, told)
+    assert len(told) == 8
+    assert all(text in str(caught.value) for text in told)
+    assert isinstance(caught.value, ValueError)
+    assert pickle.loads(pickle.dumps(caught.value)).problems == told
+
+
+def test_a_misspelt_variable_is_named_where_its_setting_is_missing(monkeypatch):
+    """The American spelling of an organisation is the likeliest reason for a missing one: it is said."""
+    monkeypatch.setenv("VERSORI_ORGANIZATION_ID", ULID)
+    assert "VERSORI_ORGANIZATION_ID is set" in problem(organisation_id=None)
+
+
+def test_unknown_variables(monkeypatch):
+    """Variables that look like settings and are none are found, with what was probably meant."""
+    monkeypatch.setenv("VERSORI_FLOW_TIMOUT", "3")
+    monkeypatch.setenv("VERSORI_FLOW_XYZZY_PLUGH", "3")
+    monkeypatch.setenv("VERSORI_ORGANIZATION_ID", ULID)
+    monkeypatch.setenv("VERSORI_REGION", "eu")
+    monkeypatch.setenv("VERSORI_FLOW_STORE", "memory:")
+    found = unknown_variables()
+    assert found["VERSORI_FLOW_TIMOUT"] == "VERSORI_FLOW_TIMEOUT"
+    assert found["VERSORI_ORGANIZATION_ID"] == "VERSORI_ORGANISATION_ID"
+    assert found.keys() == {"VERSORI_FLOW_TIMOUT", "VERSORI_FLOW_XYZZY_PLUGH", "VERSORI_ORGANIZATION_ID"}
+
+
+@pytest.mark.parametrize("text", [ULID, ULID.lower(), "7" * 26, f" {ULID}\n"])
+def test_a_ulid(text):
+    """A ULID is taken in either case and kept as it was written, without the space around it."""
+    assert load(project_id=text).project_id == text.strip()
+
+
+@pytest.mark.parametrize(
+    "text", [ULID[:-1], ULID + "A", "8" + ULID[1:], ULID[:-1] + "U", ULID[:-1] + "\u212a", "the-Key/secret"]
+)
+def test_what_is_no_ulid(text):
+    """Anything else is refused, and not quoted: it may be the key, pasted into the wrong variable."""
+    told = problem(project_id=text)
+    assert "VERSORI_PROJECT_ID" in told
+    assert "ULID" in told
+    assert text not in told
+
+
+def test_the_key_from_one_place(monkeypatch, tmp_path):
+    """The key comes from one source: keywords before variables, and never a guess between two of a kind."""
+    file = tmp_path / "key"
+    file.write_text("from-file\n")
+    monkeypatch.setenv("VERSORI_API_KEY_FILE", str(file))
+    assert load(api_key=None).api_key is None
+    assert load(api_key=None).api_key_file == str(file)
+    assert load().api_key_file is None
+    assert load().api_key == Secret(KEY)
+
+    monkeypatch.setenv("VERSORI_API_KEY", "from-variable")
+    assert load(api_key=None, api_key_file=file).api_key is None
+    assert "both set" in problem(api_key=None)
+    assert "both set" in problem(api_key_file=file)
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("two\nlines", "line break"),
+        ("a\x00b", "can't carry"),
+        ("k\u20acy", "can't carry"),
+        ("Bearer abc", "without"),
+        (12345678, "quote it"),
+        (b"bytes", "bytes"),
+    ],
+)
+def test_a_key_that_no_header_can_carry(key, says, tmp_path):
+    """A key is refused at once where it could never be sent, from code and from a file, and is not shown."""
+    told = problem(api_key=key)
+    assert says in told or says == "without"
+    assert str(key) not in told
+    if isinstance(key, str):
+        file = tmp_path / "key"
+        file.write_text(key, encoding="utf-8", newline="")
+        told = problem(api_key=None, api_key_file=file)
+        assert told.startswith("VERSORI_API_KEY_FILE")
+        assert key not in told
+
+
+def test_a_key_file_without_a_key(tmp_path):
+    """The file must be there, be a file, be text and hold a key; its path is not shown, it may be the key."""
+    empty, binary, long = tmp_path / "empty", tmp_path / "binary", tmp_path / "long"
+    empty.write_text(" \n")
+    binary.write_bytes(b"\xff\xfe\x00")
+    long.write_text("k" * 70_000)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (tmp_path / "missing", tmp_path, empty, binary, long, pipe, "nul\0", "/dev/zero"):
+        told = problem(api_key=None, api_key_file=path)
+        assert told.startswith("VERSORI_API_KEY_FILE (keyword api_key_file) ")
+        assert str(path) not in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://h.example/api/v2",
+        "HTTPS://h:8443",
+        "http://localhost:8901",
+        "http://127.9.9.9/x/y",
+        "http://[::1]:80",
+        "https://[2001:db8::1]/",
+        "https://xn--bcher-kva.example/%7Eme//",
+    ],
+)
+def test_a_base_url(url):
+    """An https URL of any host and an http URL of this one are taken, without a slash at the end."""
+    assert load(base_url=url).base_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "h.example",
+        "ftp://h.example",
+        "https:///",
+        "https:///path",
+        "https://user@h.example",
+        "https://user:secret@h.example",
+        "https://h.example?x=1",
+        "https://h.example?",
+        "https://h.example#x",
+        "https://h.example:99999",
+        "https://h.example:0",
+        "https://h.example:x",
+        "https://[::1",
+        "https://[zz::1]",
+        "https://[v1.x]",
+        "https://300.1.1.1",
+        "https://a..b",
+        f"https://{'a' * 64}.example",
+        "https://h.exam\nple",
+        "https://h ost",
+        "https://bücher.example",
+        "https://h.example\\@evil.example",
+        "http://localhost\\.evil.example",
+    ],
+)
+def test_what_is_no_base_url(url):
+    """What is no URL, or hides something in one, is refused and not quoted."""
+    told = problem(base_url=url, allow_insecure=True)
+    assert told.startswith("VERSORI_API_BASE_URL (keyword base_url) ")
+    assert url not in told
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://platform.versori.com",
+        "http://localhost.evil.example",
+        "http://128.0.0.1",
+        "http://0.0.0.0",
+        "HTTP://[::2]",
+        "http://127.0.0.1.example",
+    ],
+)
+def test_the_key_does_not_travel_in_the_clear(url):
+    """http to another host takes a word of its own."""
+    assert "VERSORI_ALLOW_INSECURE" in problem(base_url=url)
+    assert load(base_url=url, allow_insecure=True).base_url == url
+    assert load(base_url=url, allow_insecure="True").allow_insecure is True
+    assert "ALLOW_INSECURE (keyword" in problem(base_url=url, allow_insecure="ture")
+
+
+def test_the_url_is_one_that_the_client_takes():
+    """httpx makes the same of a checked URL: the same host, and a request's URL below it."""
+    import httpx
+
+    for url in (
+        "https://h.example/api/v2",
+        "http://[::1]:8901",
+        "https://a_b.example/~x/%7E",
+        "https://h.example.",
+    ):
+        checked = load(base_url=url).base_url
+        assert str(httpx.URL(checked + "/o/x")).startswith(checked)
+
+
+NUMBERS = {
+    "max_spans": 1,
+    "max_bytes": 1024,
+    "max_flows": 1,
+    "min_interval": 0,
+    "timeout": 0.001,
+    "export_wait": 0,
+}
+
+
+@pytest.mark.parametrize(("keyword", "smallest"), NUMBERS.items())
+def test_numbers(keyword, smallest):
+    """A number is taken as one or as text, from its bound on."""
+    assert getattr(load(**{keyword: smallest}), keyword) == smallest
+    assert getattr(load(**{keyword: f" {smallest} "}), keyword) == smallest
+    assert getattr(load(**{keyword: 2000.0}), keyword) == 2000
+    assert type(getattr(load(**{keyword: 2000.0}), keyword)) is type(getattr(load(), keyword))
+
+
+@pytest.mark.parametrize("keyword", NUMBERS)
+@pytest.mark.parametrize(
+    "value", [-1, "-0.5", True, "nan", float("nan"), "inf", 10**400, "9" * 5000, "ten", [1], {"a": 1}, b"1"]
+)
+def test_what_is_no_number(keyword, value):
+    """Booleans, NaN, infinities, other things and numbers below the bound are refused."""
+    row = next(row for row in SETTINGS if row.keyword == keyword)
+    assert problem(**{keyword: value}).startswith(f"{row.variable} (keyword {keyword}) ")
+
+
+@pytest.mark.parametrize(("keyword", "value"), [("timeout", 0), ("max_spans", 0), ("max_spans", 1.5)])
+def test_a_number_out_of_bounds(keyword, value):
+    """Each bound is its own: a timeout of nothing delivers nothing."""
+    assert "write" in problem(**{keyword: value})
+
+
+@pytest.mark.parametrize("keyword", ["timeout", "min_interval", "export_wait"])
+def test_longer_than_any_wait(keyword):
+    """Seconds beyond a day are a mistaken unit, and would overflow the waits built on them."""
+    assert "seconds" in problem(**{keyword: 1e12})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x-team=a%2Cb,X-Other=c=d",
+        " x-team = a%2Cb ,, X-Other=c=d ,",
+        {"x-team": "a,b", "X-Other": "c=d"},
+        [{"name": "x-team", "value": "a,b"}, {"value": "c=d", "name": "X-Other"}],
+        ["x-team=a%2Cb", "X-Other=c=d"],
+        [("x-team", "a,b"), ("X-Other", "c=d")],
+    ],
+)
+def test_headers(value):
+    """Headers are taken as OTEL_EXPORTER_OTLP_HEADERS writes them, as a mapping and as YAML's lists."""
+    assert load(headers=value).headers == {"x-team": "a,b", "X-Other": "c=d"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "hidden",
+        "=hidden",
+        "x y=hidden",
+        "x=hidden%0Ainjected",
+        "x=hidden%E2%82%AC",
+        "x=hidden,X=hidden",
+        "X=hidden,x=hidden",
+        {"x": 1},
+        {"x": None},
+        {1: "hidden"},
+        {"x": "hidden\r\ninjected: 1"},
+        [{"name": "x"}],
+        [{"name": "x", "value": "hidden", "more": ""}],
+        [("x", "hidden", "more")],
+        [["x", "hidden"]],
+        ["hidden"],
+        [7],
+        7,
+        "\udcff=hidden",
+    ],
+)
+def test_a_malformed_header_does_not_vanish(value):
+    """Each malformed item is a problem, and what may be secret in it is not shown."""
+    told = problem(headers=value)
+    assert told.startswith("VERSORI_FLOW_HEADERS (keyword headers) ")
+    assert "hidden" not in told
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "authorization",
+        "Content-Type",
+        "CONTENT-LENGTH",
+        "host",
+        "Transfer-Encoding",
+        "Content-Encoding",
+        "Accept-Encoding",
+    ],
+)
+def test_headers_that_are_ours(name):
+    """What the exporter sets itself is not set twice."""
+    assert "leave it out" in problem(headers={name: "x"})
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("a, b ,a", ("a", "b")),
+        (",", ()),
+        (["a", "b", "a"], ("a", "b")),
+        (("a",), ("a",)),
+        ([], ()),
+        ({"a": None, "b": None}, ("a", "b")),
+    ],
+)
+def test_resource_attributes(value, names):
+    """Names come from text or a list, once each and in order; an empty list means none."""
+    assert load(resource_attributes=value).resource_attributes == names
+
+
+@pytest.mark.parametrize("value", [[1], ["a", ""], [None], {"a": "b"}, 5, {"a", "b"}])
+def test_what_are_no_resource_attributes(value):
+    """Anything else in their place is a problem."""
+    assert problem(resource_attributes=value).startswith("VERSORI_FLOW_RESOURCE_ATTRIBUTES")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("write_mode", "append"),
+        ("compression", "zstd"),
+        ("store", "redis://:password@host"),
+        ("auth_scheme", "Bearer token"),
+        ("auth_scheme", "Bearer\n"),
+        ("allow_insecure", "yes"),
+        ("allow_insecure", 1),
+        ("meter_provider", "global"),
+        ("flow_description", "\ud800"),
+    ],
+)
+def test_words_that_are_not_known(keyword, value):
+    """A word that means nothing is refused with the words that do."""
+    if value == "Bearer\n":
+        assert load(auth_scheme=value).auth_scheme == "Bearer"
+        return
+    told = problem(**{keyword: value})
+    assert f"keyword {keyword}" in told
+    assert "password" not in told
+
+
+def test_words_in_any_case():
+    """Case makes no difference, and schemes that are not documented stay as they were written."""
+    loaded = load(write_mode="REPLACE", compression="Gzip", auth_scheme="bEARER", allow_insecure="False")
+    assert (loaded.write_mode, loaded.compression, loaded.auth_scheme) == ("replace", "gzip", "Bearer")
+    assert load(auth_scheme="JWT").auth_scheme == "JWT"
+    assert load(auth_scheme="ApiKey").auth_scheme == "ApiKey"
+
+
+def test_certificates(tmp_path):
+    """Files must be there and hold PEM, and a key without its certificate is half a setting."""
+    pem, other = tmp_path / "client.pem", tmp_path / "other"
+    pem.write_text("a comment\n-----BEGIN CERTIFICATE-----\n")
+    other.write_bytes(b"\x30\x82")
+    loaded = load(certificate=pem, client_certificate=str(pem), client_key=pem)
+    assert (loaded.certificate, loaded.client_certificate, loaded.client_key) == (str(pem),) * 3
+    assert "PEM" in problem(certificate=other)
+    assert "can't be read" in problem(client_certificate=tmp_path / "missing")
+    assert "VERSORI_FLOW_CLIENT_CERTIFICATE" in problem(client_key=pem)
+
+
+def test_a_meter_provider():
+    """A meter provider is taken in code."""
+    provider = NoOpMeterProvider()
+    assert load(meter_provider=provider).meter_provider is provider
+
+
+@pytest.mark.parametrize(
+    "value", [5, 1.5, True, ["x"], {"service.name": None}, datetime.date(2026, 1, 1), b"x"]
+)
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        row.keyword
+        for row in SETTINGS
+        if row.keyword in {"api_key", "auth_scheme", "organisation_id", "flow_name"}
+    ]
+    + ["flow_description", "write_mode", "store", "base_url", "certificate", "api_key_file"],
+)
+def test_yaml_made_something_else_of_it(keyword, value):
+    """Where text is meant, what YAML makes of unquoted text is refused with the advice to quote it."""
+    told = problems(**{keyword: value})
+    assert any(f"keyword {keyword}" in text and "quote it" in text for text in told)
+
+
+def test_a_document_of_yaml():
+    """The keywords of a declarative configuration work as they come out of YAML."""
+    document = f"""
+        api_key: "0123456789"
+        organisation_id: "{ULID}"
+        project_id: {ULID}
+        flow_name: "{{service.name}}-flow"
+        flow_description:
+        max_spans: 500
+        min_interval: 0.5
+        allow_insecure: false
+        headers:
+          - name: x-team
+            value: "7"
+        resource_attributes: [service.name, host.name]
+    """
+    loaded = load_settings(**yaml.safe_load(document))
+    assert loaded.flow_name == "{service.name}-flow"
+    assert loaded.flow_description is None
+    assert (loaded.max_spans, loaded.min_interval, loaded.allow_insecure) == (500, 0.5, False)
+    assert loaded.headers == {"x-team": "7"}
+    assert loaded.resource_attributes == ("service.name", "host.name")
+
+    wrong = yaml.safe_load(
+        "{api_key: 0123456701, project_id: 01234567012345670123456701, flow_name: {service.name}}"
+    )
+    assert all("quote it" in told for told in problems(**wrong))
+    assert len(problems(**wrong)) == 3
+
+
+def test_a_callable_flow_name():
+    """In code the flow's name may come from a function."""
+
+    def name(span):
+        return "x"
+
+    assert load(flow_name=name).flow_name is name
+
+
+@pytest.mark.parametrize(
+    ("template", "rendered"),
+    [
+        ("{service.name}", "shop"),
+        ("a {service.name}/{ host.name } b", "a shop/h1,h2 b"),
+        ("{{service.name}}", "{service.name}"),
+        ("{{{service.name}}}", "{shop}"),
+        ("{missing}-{none}", "unknown-unknown"),
+        ("{yes} {count} {bytes}", "true 3 raw"),
+        ("  {blank} ", "unknown"),
+        ("{service.name!r:>10}", "unknown"),
+    ],
+)
+def test_flow_name_template(template, rendered):
+    """Placeholders are resource attributes, and the name that comes out is never empty."""
+    attributes = {
+        "service.name": "shop",
+        "host.name": ("h1", "h2"),
+        "none": None,
+        "yes": True,
+        "count": 3,
+        "bytes": b"raw",
+        "blank": " ",
+    }
+    assert flow_name_template(template)(attributes) == rendered
+    assert load(flow_name=template).flow_name == template.strip()
+
+
+@pytest.mark.parametrize("template", ["{", "}", "{a", "a}", "{}", "{ }", "{a}}", "{{a}", "{a{b}}", "{a}{"])
+def test_a_template_that_is_wrong(template):
+    """A brace without its partner and a placeholder without a name are told at construction."""
+    assert "VERSORI_FLOW_NAME" in problem(flow_name=template)
+    with pytest.raises(ValueError, match=r"placeholder|partner"):
+        flow_name_template(template)
+
+
+ATTRIBUTE = st.text(st.characters(exclude_characters="{}"), min_size=1).filter(lambda text: text.strip())
+
+
+@given(
+    st.lists(st.text() | ATTRIBUTE.map(lambda name: (name,))),
+    st.dictionaries(ATTRIBUTE.map(str.strip), st.text() | st.integers() | st.lists(st.text())),
+)
+def test_a_template_renders_its_parts_in_order(parts, attributes):
+    """Literal text stays as it is, escaped braces included, and each placeholder gives its attribute."""
+
+    def value(name):
+        found = attributes.get(name.strip(), "unknown")
+        return ",".join(found) if isinstance(found, list) else str(found)
+
+    template = "".join(
+        "{" + part[0] + "}" if isinstance(part, tuple) else part.replace("{", "{{").replace("}", "}}")
+        for part in parts
+    )
+    expected = "".join(value(part[0]) if isinstance(part, tuple) else part for part in parts)
+    assert flow_name_template(template)(attributes) == (expected.strip() or "unknown")
+
+
+@given(
+    st.text(st.sampled_from("{}a. \n")), st.dictionaries(st.text(), st.none() | st.binary() | st.booleans())
+)
+def test_a_template_is_refused_or_renders(template, attributes):
+    """Whatever is written either is refused as a value or renders for any resource."""
+    try:
+        render = flow_name_template(template)
+    except ValueError:
+        return
+    rendered = render(attributes)
+    assert rendered
+    assert rendered == rendered.strip()
+
+
+YAML_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.text(st.sampled_from("a=,:{}/%0h. \n[]@"))
+    | st.binary()
+    | st.dates()
+    | st.sampled_from([ULID, KEY, "memory:", "true", "1", f"x={KEY}", f"https://{KEY}@h", "/dev/null", "."]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(max_size=5) | st.just("name") | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([row.keyword for row in SETTINGS]) | st.text(max_size=8), YAML_VALUES, max_size=6
+    ),
+    st.booleans(),
+)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_input_gives_settings_or_the_one_error(keywords, complete):
+    """Whatever is given, settings or a ConfigurationError come out, and the key is in neither's text."""
+    told: ConfigurationError | Settings
+    try:
+        told = load_settings(**{**(REQUIRED if complete else {}), **keywords})
+    except ConfigurationError as error:
+        told = error
+    # Where the key is text like any other, such as a flow's name, it is shown like any other.
+    open_text = {keyword: keywords.get(keyword) for keyword in ("flow_name", "flow_description")}
+    open_text["resource_attributes"] = keywords.get("resource_attributes")
+    if isinstance(told, ConfigurationError) or KEY not in repr(open_text):
+        assert KEY not in repr(told)
+        assert KEY not in str(told)
+    assert isinstance(told, Settings) or told.problems
+
+
+def test_secrets_are_in_no_text():
+    """Neither key nor header values are in a repr, a str or an f-string, and no pickle is made of a key."""
+    loaded = load(headers={"x-token": "header-secret"})
+    for shown in (
+        repr(loaded),
+        str(loaded),
+        f"{loaded.api_key}",
+        f"{loaded.api_key!r}",
+        str(loaded.api_key),
+    ):
+        assert KEY not in shown
+        assert "header-secret" not in shown
+    assert loaded.api_key is not None
+    assert loaded.api_key.reveal() == KEY
+    assert loaded.api_key == Secret(KEY)
+    assert loaded.api_key != Secret("another")
+    assert loaded.api_key != KEY
+    with pytest.raises(TypeError):
+        pickle.dumps(loaded.api_key)
+    with pytest.raises(TypeError):
+        copy.copy(loaded.api_key)
+    with pytest.raises(TypeError):
+        loaded.headers["x-token"] = "changed"  # type: ignore[index]
+
+
+def test_only_settings_reads_the_environment():
+    """No other module of the package looks at the environment."""
+    package = Path(load_module.__file__).parents[1]
+    readers = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if re.search(r"\bos\.environ\b|\bgetenv\b", path.read_text())
+    }
+    # The command passes the environment on to the program that it starts.
+    assert {path for path in readers if not path.startswith(("command/", "server/"))} == {"settings/load.py"}

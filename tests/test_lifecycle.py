@@ -1,0 +1,56 @@
+"""A fork in the middle of an import; what becomes of children at their end is shown by `processes/`."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from opentelemetry.exporter.versori_flow import lifecycle as children
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+
+
+def test_a_fork_waits_for_imports() -> None:
+    """While a thread imports for the exporter, a fork waits; the child may import at once itself."""
+    begun, done = threading.Event(), threading.Event()
+
+    def imports() -> None:
+        with children.forks_wait():
+            begun.set()
+            time.sleep(0.1)
+            done.set()
+
+    thread = threading.Thread(target=imports)
+    thread.start()
+    begun.wait(10)
+    pid = os.fork()
+    if pid == 0:
+        with children.forks_wait():
+            os._exit(0 if done.is_set() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    thread.join(10)
+
+
+def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An import that does not end holds up no fork, and not the child's own imports."""
+    monkeypatch.setattr(children, "_LONGEST_IMPORT", 0.05)
+    begun, over = threading.Event(), threading.Event()
+
+    def imports() -> None:
+        with children.forks_wait():
+            begun.set()
+            over.wait(10)
+
+    thread = threading.Thread(target=imports)
+    thread.start()
+    begun.wait(10)
+    pid = os.fork()
+    if pid == 0:
+        with children.forks_wait():
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    over.set()
+    thread.join(10)
