@@ -14,7 +14,17 @@ PACKAGE = package.__name__
 
 ORDER = [
     *("__main__", "command", "server", "processor", "exporter", "lifecycle"),
-    *("delivery", "own_metrics", "encoding", "routing", "flow", "http", "settings", "encoded_span", "version"),
+    *(
+        "delivery",
+        "own_metrics",
+        "encoding",
+        "routing",
+        "flow",
+        "http",
+        "settings",
+        "encoded_span",
+        "version",
+    ),
 ]
 """Each room imports later ones only; `flow` and what is above it know of `http` its answers alone."""
 

@@ -19,14 +19,25 @@ class Found(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """PUT, 2xx. `digest` is that of the answer, as a GET would give it; None where it could not be had."""
+    """PUT, 2xx. `digest` is that of the answer, as a GET would give it; None where it could not be had.
+
+    `believed` is False where the answer is neither empty nor a flow: somebody's page, an error document.
+    Then only a read can tell whether the flow was taken.
+    """
 
     status: int
     digest: bytes | None
+    believed: bool = True
 
 
 class Absent(NamedTuple):
-    """GET, 404: the platform has no flow of that name."""
+    """GET, 404: the platform has no flow of that name.
+
+    `own_form`: the answer is the API's own error document. A proxy's page may be a stray one.
+    """
+
+    own_form: bool = True
+    message: str = ""
 
 
 class Rejected(NamedTuple):

@@ -73,12 +73,13 @@ class FlowsApi:
         with contextlib.suppress(Exception):
             self._open()
 
-    def get(self, flow_name: str, deadline: float) -> Answer:
+    def get(self, flow_name: str, deadline: float, *, own_connection: bool = False) -> Answer:
         """Reads one flow.
 
         Args:
             flow_name: Its name, as people read it.
             deadline: The `time.monotonic()` by which the answer is there, whatever the platform does.
+            own_connection: A new connection is made for it, and closed after it.
         """
         return self._request("GET", flow_name, None, deadline, self._read)
 
