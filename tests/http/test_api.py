@@ -31,6 +31,7 @@ from opentelemetry.exporter.versori_flow.http.answers import (
 )
 from opentelemetry.exporter.versori_flow.http.api import FlowsApi
 from opentelemetry.exporter.versori_flow.http.error_document import shown
+from opentelemetry.exporter.versori_flow.settings.key import Secret
 from tests.http.raw_server import RawServer, Step, answer, cut, drip, hold, play, pour, reset
 
 KEY = "key-4f9a8c7e1b"
@@ -59,10 +60,10 @@ class Key:
     def __init__(self, *keys: str) -> None:
         self.keys = list(keys)
 
-    def authorization(self) -> str:
-        return f"Bearer {self.keys[0]}"
+    def authorization(self) -> Secret:
+        return Secret(f"Bearer {self.keys[0]}")
 
-    def reread(self, refused: str | None = None) -> bool:
+    def reread(self, refused: Secret | None = None) -> bool:
         if len(self.keys) > 1:
             self.keys.pop(0)
             return True
@@ -152,7 +153,7 @@ def test_request_carries_what_it_needs_and_no_more() -> None:
     """A PUT carries the parts as one body, the key, the user's headers, and says what it is."""
     with RawServer(play(answer())) as server:
         api = client(server, headers={"X-Team": "a=b", "user-agent": "mine"})
-        assert isinstance(api.put("f", [b'{"spans":[', b"]}"], soon()), Stored)
+        assert isinstance(api.put("f", b"".join([b'{"spans":[', b"]}"]), soon()), Stored)
         request = server.requests[0]
     assert (request.method, request.body) == ("PUT", b'{"spans":[]}')
     assert request.headers == {
@@ -171,7 +172,7 @@ def test_compression_is_of_puts_alone() -> None:
     """With gzip a PUT is compressed and says so, and the next GET neither."""
     with RawServer(play(answer(), answer())) as server:
         api = client(server, compression="gzip")
-        api.put("f", [b"x" * 10000, b"y"], soon())
+        api.put("f", b"".join([b"x" * 10000, b"y"]), soon())
         api.get("f", soon())
         put, get = server.requests
     assert put.headers["content-encoding"] == "gzip"

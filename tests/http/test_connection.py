@@ -19,7 +19,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from httpx._utils import URLPattern, get_environment_proxies
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled, is_instrumentation_enabled
 from opentelemetry.sdk.trace import TracerProvider
@@ -34,7 +33,6 @@ from opentelemetry.exporter.versori_flow.http.answers import (
     TooLarge,
     Unavailable,
 )
-from opentelemetry.exporter.versori_flow.http.proxies import proxy_for
 from tests.http.raw_server import RawServer, answer, cut, hold, play
 from tests.http.test_api import KEY, LATE, LONG, SHORT, Key, client, soon
 
@@ -116,7 +114,7 @@ def test_own_authority(authority: Authority) -> None:
     with RawServer(play(answer(), answer(201)), authority.server()) as server:
         api = client(server, certificate=authority.file)
         assert isinstance(api.get("f", soon()), Found)
-        assert isinstance(api.put("f", [b"x" * 3_000_000], soon()), Stored)
+        assert isinstance(api.put("f", b"x" * 3_000_000, soon()), Stored)
     assert server.connections == 1
     assert len(server.requests[1].body) == 3_000_000
 
@@ -323,49 +321,6 @@ def test_socks_proxy_without_its_library(monkeypatch: pytest.MonkeyPatch) -> Non
     assert isinstance(result, Misconfigured)
     assert "httpx[socks]" in result.message
 
-
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {},
-        {"HTTP_PROXY": "http://p:1"},
-        {"http_proxy": "p:1"},
-        {"HTTPS_PROXY": "https://p:1"},
-        {"ALL_PROXY": "socks5://p:1"},
-        {"ALL_PROXY": "http://all:1", "HTTPS_PROXY": "http://p:2"},
-        {"HTTP_PROXY": "", "ALL_PROXY": "http://all:1"},
-    ],
-)
-@pytest.mark.parametrize(
-    "no_proxy",
-    [
-        "", "*", "a,*", "localhost", "LOCALHOST", "example.com", ".example.com", "*.example.com",
-        "*example.com", "ample.com", "api.example.com", "com", "other.com, example.com", "127.0.0.1",
-        "127.0.0.0/8", "10.0.0.0/8", "::1", "example.com:8901", "example.com:443", "127.0.0.1:8901", "https://example.com",
-        "http://example.com", "all://example.com", "https://", " ", ",", "EXAMPLE.com", "http://127.0.0.1:8901",
-    ],
-)  # fmt: skip
-def test_proxy_is_that_of_httpx(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], no_proxy: str
-) -> None:
-    """Which proxy is taken, and which host is exempt, is what httpx itself would decide."""
-    for name, value in {**environment, "NO_PROXY": no_proxy}.items():
-        monkeypatch.setenv(name, value)
-    hosts = [
-        "localhost",
-        "example.com",
-        "api.example.com",
-        "badexample.com",
-        "127.0.0.1",
-        "10.1.2.3",
-        "[::1]",
-    ]
-    for url in (
-        httpx.URL(f"{s}://{h}{p}/x") for s in ("http", "https") for h in hosts for p in ("", ":8901")
-    ):
-        mounts = sorted((URLPattern(key), proxy) for key, proxy in get_environment_proxies().items())
-        expected = next((proxy for pattern, proxy in mounts if pattern.matches(url)), None)
-        assert proxy_for(url.scheme, url.host, url.port) == expected, url
 
 
 # Silence

@@ -45,13 +45,13 @@ def credentials(**keywords: object) -> Credentials:
 )
 def test_the_scheme_by_the_keys_form(key, scheme):
     """A key in three parts of base64url that begins as JSON does is a JWT; any other is a bearer token."""
-    assert credentials(api_key=key).authorization() == f"{scheme} {key}"
+    assert credentials(api_key=key).authorization().reveal() == f"{scheme} {key}"
 
 
 def test_the_scheme_that_was_set():
     """A scheme that is set holds, whatever the key looks like."""
-    assert credentials(api_key=JWT, auth_scheme="bearer").authorization() == f"Bearer {JWT}"
-    assert credentials(api_key="k", auth_scheme="ApiKey").authorization() == "ApiKey k"
+    assert credentials(api_key=JWT, auth_scheme="bearer").authorization().reveal() == f"Bearer {JWT}"
+    assert credentials(api_key="k", auth_scheme="ApiKey").authorization().reveal() == "ApiKey k"
 
 
 def test_a_file_that_changes(tmp_path):
@@ -59,9 +59,9 @@ def test_a_file_that_changes(tmp_path):
     file = tmp_path / "key"
     file.write_text("\ufefffirst\r\n", encoding="utf-8")
     current = credentials(api_key_file=file)
-    assert current.authorization() == "Bearer first"
+    assert current.authorization().reveal() == "Bearer first"
     file.write_text(JWT)
-    assert current.authorization() == f"JWT {JWT}"
+    assert current.authorization().reveal() == f"JWT {JWT}"
     assert current.problem is None
 
 
@@ -74,7 +74,7 @@ def test_a_file_that_is_exchanged(tmp_path):
     other.write_text("secnd")
     os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
     other.replace(file)
-    assert current.authorization() == "Bearer secnd"
+    assert current.authorization().reveal() == "Bearer secnd"
 
 
 def test_a_file_that_does_not_change_is_not_read(tmp_path, monkeypatch):
@@ -87,7 +87,7 @@ def test_a_file_that_does_not_change_is_not_read(tmp_path, monkeypatch):
         raise AssertionError("read again")
 
     monkeypatch.setattr("opentelemetry.exporter.versori_flow.http.credentials.read_key_file", reading)
-    assert current.authorization() == "Bearer first"
+    assert current.authorization().reveal() == "Bearer first"
 
 
 def test_reread_ignores_the_stamp(tmp_path):
@@ -99,9 +99,9 @@ def test_reread_ignores_the_stamp(tmp_path):
     status = file.stat()
     file.write_text("secnd")
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert current.authorization() == "Bearer first"
+    assert current.authorization().reveal() == "Bearer first"
     assert current.reread() is True
-    assert current.authorization() == "Bearer secnd"
+    assert current.authorization().reveal() == "Bearer secnd"
     assert current.reread() is False
 
 
@@ -137,7 +137,7 @@ def test_a_file_that_became_unusable(tmp_path, fault):
         file.mkdir()
     elif fault == "binary":
         file.write_bytes(b"\xff\xff")
-    assert current.authorization() == "Bearer first-key"
+    assert current.authorization().reveal() == "Bearer first-key"
     assert current.problem is not None
     assert current.problem.startswith("VERSORI_API_KEY_FILE (keyword api_key_file) ")
     assert "last good key" in current.problem
@@ -148,7 +148,7 @@ def test_a_file_that_became_unusable(tmp_path, fault):
     if fault == "directory":
         file.rmdir()
     file.write_text("next-key")
-    assert current.authorization() == "Bearer next-key"
+    assert current.authorization().reveal() == "Bearer next-key"
     assert current.problem is None
 
 
@@ -161,7 +161,7 @@ def test_the_old_file_comes_back(tmp_path):
     current.authorization()
     assert current.problem is not None
     away.rename(file)
-    assert current.authorization() == "Bearer first"
+    assert current.authorization().reveal() == "Bearer first"
     assert current.problem is None
 
 
@@ -206,7 +206,7 @@ def test_threads_see_whole_keys(tmp_path):
         thread.join()
     assert failures == []
     assert seen <= {f"Bearer key-{number}" for number in range(30)}
-    assert current.authorization() == "Bearer key-29"
+    assert current.authorization().reveal() == "Bearer key-29"
 
 
 def spellings(secret: str) -> list[str]:
