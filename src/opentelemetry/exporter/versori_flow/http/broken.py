@@ -37,16 +37,18 @@ class Origin(NamedTuple):
         return f"the proxy that {variables[0] if variables else 'the system'} names ({peer[0]}:{peer[1]})"
 
 
-def named(error: Exception, origin: Origin, peer: tuple[str, int] | None, tls_host: str) -> tuple[str, str]:
+def named(
+    error: Exception, origin: Origin, peer: tuple[str, int] | None, tls: tuple[str, bool] | None
+) -> tuple[str, str]:
     """Returns what failed, and in which words; the error's frames are let go.
 
     Args:
         error: What httpx raised.
         origin: Where the platform is.
         peer: To which host and port the connection went, as far as that is known.
-        tls_host: With which host TLS was begun last; may be empty.
+        tls: With which host TLS was begun last, and whether that is `peer`: a proxy then, if that is one.
     """
-    tls = _let_go(error)
+    failed = _let_go(error)
     proxy = origin.proxy(peer)
     place = proxy or f"{origin.host}:{origin.port}"
     if isinstance(error, httpx.ConnectTimeout):
@@ -57,8 +59,9 @@ def named(error: Exception, origin: Origin, peer: tuple[str, int] | None, tls_ho
         return "request", ""  # its text would quote the header that is wrong, and that may be the key's
     if isinstance(error, httpx.ProxyError):
         return "proxy", f"{proxy or 'the proxy'} refuses: {error}"
-    if tls is not None and (isinstance(error, httpx.ConnectError) or "ALERT" in (tls.reason or "")):
-        return "tls", _tls_trouble(tls, tls_host or origin.host, place, origin)
+    if failed is not None and (isinstance(error, httpx.ConnectError) or "ALERT" in (failed.reason or "")):
+        host, with_peer = tls or (origin.host, False)
+        return "tls", _tls_trouble(failed, host, place, own=not (proxy and with_peer))
     if isinstance(error, httpx.ConnectError):
         return "proxy" if proxy else "connect", f"no connection to {place}: {error}"
     way = f" (by way of {proxy})" if proxy else ""
@@ -69,12 +72,11 @@ def named(error: Exception, origin: Origin, peer: tuple[str, int] | None, tls_ho
     return "error", type(error).__name__
 
 
-def _tls_trouble(tls: ssl.SSLError, host: str, place: str, origin: Origin) -> str:
-    own = host == origin.host
+def _tls_trouble(tls: ssl.SSLError, host: str, place: str, *, own: bool) -> str:
     if isinstance(tls, ssl.SSLCertVerificationError):
         setting = "VERSORI_FLOW_CERTIFICATE" if own else "SSL_CERT_FILE"
         return (
-            f"certificate verify failed: {host} is not trusted ({tls.verify_message});"
+            f"certificate verify failed: {host if own else place} is not trusted ({tls.verify_message});"
             f" if it should be, set {setting} to the PEM file of its authority"
         )
     reason = tls.reason or type(tls).__name__

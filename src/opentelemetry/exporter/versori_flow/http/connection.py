@@ -161,7 +161,7 @@ class Connections:
 
     def _broken(self, error: httpx.HTTPError, request: Request) -> Exception:
         line = request.line
-        kind, message = named(error, self._origin, line.peer, request.tls_host)
+        kind, message = named(error, self._origin, line.peer, request.tls)
         if self._closed:
             kind, message = "closed", "the client is closed"
         elif request.cut_off and kind != "timeout":

@@ -49,7 +49,9 @@ class Request:
         self.cut_off = False
         self.connected = False  # a connection was made for it
         self.answered = False
-        self.tls_host = ""
+        self.tls: tuple[str, bool] | None = (
+            None  # with whom it was begun; whether with whom it is connected to
+        )
         self.line = line
         self._copy: Any = None
 
@@ -97,7 +99,7 @@ class Request:
         elif event.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._hold(info["return_value"].get_extra_info("socket"))
         elif event.endswith("start_tls.started"):
-            self.tls_host = info.get("server_hostname") or ""
+            self.tls = (info.get("server_hostname") or "", event.startswith("connection."))
             with contextlib.suppress(
                 NotImplementedError
             ):  # TLS inside of TLS leaves the outer socket as it is
