@@ -367,8 +367,9 @@ def test_bodies_are_not_kept() -> None:
         (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
     ],
-    ids=["status line", "headers", "interim", "body", "chunks"],
+    ids=["status line", "headers", "interim", "body", "chunks", "body until the end"],
 )
 @pytest.mark.parametrize("method", ["get", "put"])
 def test_dripping_answer_ends_at_the_deadline(start: bytes, more: bytes, method: str) -> None:

@@ -16,6 +16,8 @@ from opentelemetry.exporter.versori_flow.http.credentials import Credentials
 from opentelemetry.exporter.versori_flow.settings.load import ConfigurationError, load_settings
 
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+MISSING = "names a file that can't be read (No such file or directory): write the path of a readable one"
+FILE = "VERSORI_API_KEY_FILE (keyword api_key_file) "
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2ln_-bmF0dXJl"
 
 
@@ -152,17 +154,31 @@ def test_a_file_that_became_unusable(tmp_path, fault):
     assert current.problem is None
 
 
-def test_the_old_file_comes_back(tmp_path):
-    """A file that was away for a moment and comes back as it was is no problem any more."""
+def test_a_problem_is_told_once(tmp_path):
+    """Each trouble with the file is told once, until it is another or over; the same file again is none."""
     file, away = tmp_path / "key", tmp_path / "away"
     file.write_text("first")
     current = credentials(api_key_file=file)
-    file.rename(away)
-    current.authorization()
-    assert current.problem is not None
-    away.rename(file)
-    assert current.authorization().reveal() == "Bearer first"
-    assert current.problem is None
+    told = []
+    for change in (
+        lambda: None,
+        lambda: file.rename(away),
+        lambda: None,
+        file.touch,
+        lambda: away.rename(file),
+        lambda: file.rename(away),
+    ):
+        change()
+        assert current.authorization().reveal() == "Bearer first"
+        told.append(current.take_problem())
+    assert [problem and problem.split(";")[0].removeprefix(FILE) for problem in told] == [
+        None,
+        MISSING,
+        None,
+        "names a file whose content is empty: write the key",
+        None,
+        MISSING,
+    ]
 
 
 def test_a_file_that_vanishes_before_the_first_read(tmp_path):
@@ -188,8 +204,8 @@ def test_threads_see_whole_keys(tmp_path):
         try:
             while not over.is_set():
                 header = current.authorization()
-                seen.add(header)
-                assert header not in current.redact(header)
+                seen.add(header.reveal())
+                assert header.reveal() not in current.redact(header.reveal())
                 current.reread(header)
                 time.sleep(0)
         except BaseException as failure:
@@ -255,6 +271,24 @@ def test_redact_leaves_the_rest():
     current = credentials(api_key="sk-0123456789", headers="x-a=yes,x-b=long-value")
     text = "HTTP 422 yes: spans[3].name is wrong {\"sk\": 1, 'long': 2}"
     assert current.redact(text) == text
+
+
+@pytest.mark.parametrize(
+    ("key", "header", "text", "shown"),
+    [
+        ("api", "platform", "no connection to api.platform.test:443", None),
+        ("form", "test", "certificate verify failed: API.platform.TEST is not trusted", None),
+        ("key-1", "platform", "at x.api.platform.test: platform key-1", "at x.api.platform.test: *** ***"),
+        ("api.platform.test", "long", "api.platform.test", None),
+        ("api.platform.test/key", "long", "see api.platform.test/key", "see ***"),
+        ("x-api.platform.test", "long", "see x-api.platform.test", "see ***"),
+        ("platform", "long", "platform.test api.platform.tes", "***.test api.***.tes"),
+    ],
+)  # fmt: skip
+def test_redact_leaves_the_host(key, header, text, shown):
+    """No word that is a secret tears a hole into the platform's host; a secret that holds the host goes whole."""
+    current = credentials(api_key=key, headers={"x": header}, base_url="https://api.platform.test/v2")
+    assert current.redact(text) == (shown or text)
 
 
 def test_redact_headers_and_former_keys(tmp_path):
