@@ -58,10 +58,9 @@ def drained(chunks: Iterable[bytes], encoding: str, bound: int) -> tuple[bytes |
         Its digest as `taken` gives it; None when it goes on beyond `bound` bytes, or is encoded. And whether
         it is empty or begins as a flow does.
     """
-    encoding, digest, size, start = encoding.lower(), _new_digest(), 0, b""
+    encoding, digest, size, start = encoding.lower(), _new_digest(), 0, bytearray()
     for chunk in chunks:
-        if size < _START:
-            start += chunk
+        start += chunk[: _START - len(start)]
         size += len(chunk)
         if size > bound:
             return None, _believed(start, encoding)
@@ -69,19 +68,15 @@ def drained(chunks: Iterable[bytes], encoding: str, bound: int) -> tuple[bytes |
     return digest.digest() if encoding in _PLAIN else None, _believed(start, encoding)
 
 
-def _believed(start: bytes, encoding: str) -> bool:
-    if encoding in _COMPRESSED and start:
-        pieces = _inflated([start], len(start))
-        try:
-            start = next(pieces, b"")
-        except BodyError:
-            return False
-    elif encoding not in _PLAIN:
+def _believed(start: bytes | bytearray, encoding: str) -> bool:
+    try:
+        text = next(_inflated([bytes(start)], _START)) if start and encoding in _COMPRESSED else bytes(start)
+    except BodyError:
         return False
-    return not start.strip() or begins_a_flow(start[:_START])
+    return encoding in (*_COMPRESSED, *_PLAIN) and (not text.strip() or _begins_a_flow(text))
 
 
-def begins_a_flow(start: bytes) -> bool:
+def _begins_a_flow(start: bytes) -> bool:
     """Tells whether this is the start of a JSON object with `spans`, and a name, if it stands before them."""
     text, position, decoder = start.decode("utf-8", "replace"), 0, json.JSONDecoder()
     members: set[str] = set()
