@@ -282,20 +282,18 @@ BOMB = answer(200, gzip.compress(bytes(64_000_000), 9), content_encoding="gzip")
     ("start", "more"),
     [
         PLAIN,
-        (PLAIN[0], b"1\r\nx\r\n" * 20000),
+        (PLAIN[0], b"40\r\n" + b"x" * 64 + b"\r\n"),
         (ZIPPED + ZEROS[0], ZEROS[1]),
         (ZIPPED + _gzip_without_end(b"", zlib.Z_FULL_FLUSH)[0], b"%x\r\n%s\r\n" % (len(NOTHING), NOTHING)),
         (BOMB, b""),
         (answer(200, b"x" * 50_000_000), b""),
     ],
-    ids=["plain", "single bytes", "gzip", "gzip of nothing", "bomb", "large"],
+    ids=["plain", "small chunks", "gzip", "gzip of nothing", "bomb", "large"],
 )
 def test_an_answer_costs_no_more_than_the_bound(
     start: bytes, more: bytes, method: str, status: bytes
 ) -> None:
     """An answer without end, or that unpacks to more, is left at the bound in memory and bytes; its status stands."""
-    if method == "put" and more.startswith(b"1\r\n"):
-        pytest.skip("a million chunks, for a megabyte, take until the deadline")
     with RawServer(play(pour(start.replace(b"200 OK", status).replace(b"200 Some", status), more))) as server:
         api = client(server, max_bytes=1024)
         api.open()

@@ -20,7 +20,7 @@ _LIMITS = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive
 _LONGEST_WAIT = 3600.0
 _LONGEST_CONNECT = 10.0
 # Of a body: between two pieces the deadline is looked at, and what is left of one is copied at each send.
-_PIECE = 1 << 17
+_PIECE = 1 << 18
 
 
 class Line:
