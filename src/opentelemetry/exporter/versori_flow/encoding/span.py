@@ -113,7 +113,7 @@ class SpanEncoder:
             end, ended = start, "false"
 
         # The usual types first, without a call.
-        kept = span._attributes
+        kept: Any = span._attributes
         attributes, lost_attributes = (
             (kept._dict, kept.dropped) if type(kept) is BoundedAttributes else _entries(kept)
         )
