@@ -6,13 +6,15 @@ import gc
 import sys
 import threading
 import weakref
+from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, SamplingResult
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
@@ -20,7 +22,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Unencodable
 from opentelemetry.exporter.versori_flow.encoding import span as encoding
 from opentelemetry.exporter.versori_flow.encoding.span import FLOW_NAME_ATTRIBUTE, SpanEncoder
-from tests.encoding.reference import reference
+from tests.encoding.reference import RESOURCE_ATTRIBUTES, reference
 from tests.encoding.spans import (
     END,
     PARENT,
@@ -81,10 +83,63 @@ def test_a_whole_span_byte_for_byte():
 
 def test_the_result_is_of_the_promised_types():
     """What is handed on is a plain EncodedSpan, whichever way it was read."""
-    for span in (make(), duck(make())):
-        encoded = encode(span)
-        assert type(encoded) is EncodedSpan
-        assert [type(part) for part in encoded] == [str, str, type(None), bool, int, int, bytes, type(None)]
+    for one in new_encoder().encode([make(), duck(make())]):
+        assert type(one) is EncodedSpan
+        assert [type(part) for part in one] == [str, str, type(None), bool, int, int, bytes, type(None)]
+
+
+def recorded(sampler: Sampler, attributes: dict[str, Any]) -> ReadableSpan:
+    """A span as a processor gets it at its end."""
+
+    class Keeps(SpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:
+            found.append(span)
+
+    found: list[ReadableSpan] = []
+    provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+    provider.add_span_processor(Keeps())
+    provider.get_tracer("shop").start_span("s", attributes=attributes).end()
+    return found[0]
+
+
+def test_values_that_newer_sdks_keep():
+    """None, bytes, maps, nested and mixed lists reach the span in newer SDKs, and are JSON text there."""
+    given = {
+        "none": None,
+        "bytes": b"\x00\xff",
+        "map": {"a": {"b": [1, None]}},
+        "nested": [[1], ["a", {"k": 2.5}]],
+        "mixed": [1, "a", None],
+    }
+    span = recorded(ALWAYS_ON, given)
+    assert meaning(encode(span)) == reference(span)
+    if span.attributes is not None and span.attributes.keys() >= given.keys():
+        found = attributes(span)
+        assert {name: found[name] for name in given} == {
+            "none": "",
+            "bytes": "AP8=",
+            "map": '{"a":{"b":[1,null]}}',
+            "nested": '[[1],["a",{"k":2.5}]]',
+            "mixed": '[1,"a",null]',
+        }
+    else:
+        assert tuple(map(int, version("opentelemetry-sdk").split(".")[:2])) < (1, 40)
+
+
+class RecordOnly(Sampler):
+    def should_sample(self, *_: Any, **__: Any) -> SamplingResult:
+        return SamplingResult(Decision.RECORD_ONLY)
+
+    def get_description(self) -> str:
+        return "records what it does not sample"
+
+
+def test_a_recorded_span_that_was_sampled_out():
+    """It reaches `on_end`; whoever hands it on all the same gets it with the flag that says so."""
+    span = recorded(RecordOnly(), {"a": 1})
+    assert span.context is not None
+    assert not span.context.trace_flags.sampled
+    assert body(span)["spanContext"]["traceFlags"] % 2 == 0
 
 
 def test_spans_of_the_sdk_mean_what_the_reference_says():
@@ -153,58 +208,34 @@ def test_duration_is_milliseconds_as_a_float(nanos, text):
     )
 
 
-def test_both_spellings_of_the_parent():
-    """The parent is written twice, and not at all without one."""
-    parent = {"traceId": f"{TRACE_ID:032x}", "spanId": "00000000000000ab", "traceFlags": 1}
-    found = body(make(parent=PARENT))
-    assert (found["parentSpanContext"], found["parentSpanContenxt"]) == (parent, parent)
-    assert found["spanContext"] == {
-        "traceId": f"{TRACE_ID:032x}",
-        "spanId": "00f067aa0ba902b7",
-        "traceFlags": 1,
-    }
-    assert not {"parentSpanContext", "parentSpanContenxt"} & body(make()).keys()
-
-
-def test_who_is_a_root():
-    """No parent or a remote one makes a root; the remote one is still the parent."""
-    remote = SpanContext(TRACE_ID, 0xAB, is_remote=True)
-    assert (encode(make()).is_root, encode(make()).parent_span_id) == (True, None)
-    for span in (make(parent=PARENT), by_properties(make(parent=PARENT))):
-        assert (encode(span).is_root, encode(span).parent_span_id) == (False, "00000000000000ab")
-    for span in (make(parent=remote), by_properties(make(parent=remote))):
-        assert (encode(span).is_root, encode(span).parent_span_id) == (True, "00000000000000ab")
-
-
 @pytest.mark.parametrize(
-    "parent", [SpanContext(0, 1, False), SpanContext(1, 0, False), SpanContext(2**128, 1, False)]
+    ("parent", "trace", "root"),
+    [
+        (PARENT, f"{TRACE_ID:032x}", False),
+        (SpanContext(TRACE_ID, 0xAB, is_remote=True, trace_flags=TraceFlags(1)), f"{TRACE_ID:032x}", True),
+        (SpanContext(0xF00D, 0xAB, False, TraceFlags(1)), f"{0xF00D:032x}", False),
+        (None, None, True),
+        (SpanContext(0, 1, False), None, True),
+        (SpanContext(1, 0, False), None, True),
+        (SpanContext(2**128, 1, False), None, True),
+    ],
 )
-def test_an_invalid_parent_is_none(parent):
-    """OpenTelemetry's rule: an invalid span context is no parent."""
-    found = encode(make(parent=parent))
-    assert (found.parent_span_id, found.is_root) == (None, True)
-    assert "parentSpanContext" not in body(make(parent=parent))
-
-
-def test_a_parent_of_another_trace_keeps_its_trace():
-    """What the application said is not corrected."""
-    other = SpanContext(0xF00D, 0xAB, False, TraceFlags(0))
-    expected = {"traceId": "0000000000000000000000000000f00d", "spanId": "00000000000000ab", "traceFlags": 0}
-    assert body(make(parent=other))["parentSpanContext"] == expected
+def test_parents(parent, trace, root):
+    """Written in both spellings, as they were said; an invalid one is none; a remote one makes a root."""
+    found, encoded = body(make(parent=parent)), encode(make(parent=parent))
+    written = trace and {"traceId": trace, "spanId": "00000000000000ab", "traceFlags": 1}
+    assert (found.get("parentSpanContext"), found.get("parentSpanContenxt")) == (written, written)
+    assert encoded.parent_span_id == (trace and "00000000000000ab")
+    assert encoded.is_root is encode(by_properties(make(parent=parent))).is_root is root
 
 
 @pytest.mark.parametrize("flags", [0, 1, 3, 255])
-def test_flags_are_numbers(flags):
-    """`traceFlags` is the byte of W3C Trace Context."""
-    assert (
-        body(make(context=SpanContext(1, 2, False, TraceFlags(flags))))["spanContext"]["traceFlags"] == flags
-    )
-
-
-def test_large_ids_are_whole():
-    """All 128 and 64 bits are there."""
-    encoded = encode(make(context=SpanContext(2**128 - 1, 2**64 - 1, False)))
-    assert (encoded.trace_id, encoded.span_id) == ("f" * 32, "f" * 16)
+def test_the_context_is_whole(flags):
+    """All 128 and 64 bits of the ids, and the byte of W3C Trace Context as a number; not sampled is 0."""
+    context = SpanContext(2**128 - 1, 2**64 - 1, False, TraceFlags(flags))
+    expected = {"traceId": "f" * 32, "spanId": "f" * 16, "traceFlags": flags}
+    assert body(make(context=context))["spanContext"] == expected
+    assert encode(make(context=context))[:2] == ("f" * 32, "f" * 16)
 
 
 @pytest.mark.parametrize(
@@ -252,10 +283,11 @@ def test_status(status, code, more):
     assert {name: value for name, value in found["attributes"].items() if "status" in name} == more
 
 
-@pytest.mark.parametrize("kind", list(SpanKind))
+@pytest.mark.parametrize("kind", [*SpanKind, None, "server", StatusCode.OK])
 def test_kind(kind):
-    """`span.kind` is the kind in lower case."""
-    assert attributes(make(kind=kind))["span.kind"] == kind.name.lower()
+    """`span.kind` is the kind in lower case; whatever else stands there is `internal`."""
+    expected = kind.name.lower() if isinstance(kind, SpanKind) else "internal"
+    assert attributes(make(kind=kind))["span.kind"] == expected
 
 
 @pytest.mark.parametrize(
@@ -358,39 +390,31 @@ def test_a_users_own_attribute_wins():
         assert found.keys() - {name} == set(names) - {name}
 
 
-def test_resource_attributes():
-    """The four that are asked for by default are copied, where the resource has them, and no other."""
-    full = Resource(
-        {
-            "service.name": "orders",
-            "service.version": "1",
-            "service.instance.id": "i",
-            "deployment.environment.name": "prod",
-            "host.name": "h",
-        }
-    )
-    expected = {name: full.attributes[name] for name in full.attributes if name != "host.name"}
-    assert attributes(make(resource=full)) == {"span.kind": "internal", **expected}
-    assert attributes(make(resource=None)) == {"span.kind": "internal"}
-    assert attributes(make(resource=object())) == {"span.kind": "internal"}
-
-
-def test_resource_attributes_that_are_asked_for():
-    """Any name, any value, none at all; a value is written by the rules for attributes."""
-    resource = Resource({"process.command_args": ["a", "b"], "host.name": "h\ud800"})
-    asked = ("process.command_args", "host.name", "absent", "host.name")
-    expected = {"process.command_args": '["a","b"]', "host.name": "h\ufffd"}
-    assert attributes(make(resource=resource), resource_attributes=asked) == {
-        "span.kind": "internal",
-        **expected,
-    }
-    assert attributes(make(resource=resource), resource_attributes=()) == {"span.kind": "internal"}
-    odd = Resource({})
-    odd._attributes = {"a\udfff": {1: None}}
-    assert attributes(make(resource=odd), resource_attributes=["a\udfff"]) == {
-        "span.kind": "internal",
-        "a\ufffd": '{"1":null}',
-    }
+@pytest.mark.parametrize(
+    ("resource", "asked", "shown"),
+    [
+        ({"service.name": "o", "host.name": "h"}, RESOURCE_ATTRIBUTES, {"service.name": "o"}),
+        (
+            dict.fromkeys(RESOURCE_ATTRIBUTES, "x"),
+            RESOURCE_ATTRIBUTES,
+            dict.fromkeys(RESOURCE_ATTRIBUTES, "x"),
+        ),
+        (
+            {"args": ["a", "b"], "h": "h\ud800"},
+            ("args", "h", "absent", "h"),
+            {"args": '["a","b"]', "h": "h\ufffd"},
+        ),
+        ({"service.name": "o"}, (), {}),
+        ({"a\udfff": {1: None}}, ["a\udfff"], {"a\ufffd": '{"1":null}'}),
+        (None, RESOURCE_ATTRIBUTES, {}),
+    ],
+)
+def test_resource_attributes(resource, asked, shown):
+    """Those that are asked for are copied, where the resource has them, by the rules for attributes."""
+    of = Resource({})
+    of._attributes = resource
+    for one in (of, None if resource is None else of, object() if resource is None else of):
+        assert attributes(make(resource=one), resource_attributes=asked) == {"span.kind": "internal", **shown}
 
 
 def test_resources_are_told_apart():

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import Link, SpanContext, StatusCode
+from opentelemetry.trace import Link, SpanContext
 
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Unencodable
 from opentelemetry.exporter.versori_flow.encoding import span as encoding
@@ -64,32 +64,21 @@ def test_times_out_of_range_are_clamped(given, nanos):
 
 
 @pytest.mark.parametrize("nothing", [None, "soon", float("nan"), float("inf"), object()])
-def test_a_missing_start_is_the_end(nothing):
-    """A span without a usable start began when it ended; one without either, in 1970."""
+def test_a_missing_time(nothing):
+    """A span without a usable start began when it ended, without either in 1970; an event, with its span."""
     assert encode(make(start_time=nothing))[4:6] == (END, END)
     neither = encode(make(start_time=nothing, end_time=nothing))
     assert neither[4:6] == (0, 0)
     assert loads(neither.body)["ended"] is False
-
-
-def test_an_event_without_a_time_happened_at_the_start():
-    """`timestamp` is required: an event with none gets its span's start."""
     event = Event("e")
-    for nothing in (None, "x"):
-        event._timestamp = nothing
-        assert body(make(events=(event,)))["events"][0]["timestamp"] == "2023-11-14T22:13:20.000000001Z"
+    event._timestamp = nothing
+    assert body(make(events=(event,)))["events"][0]["timestamp"] == "2023-11-14T22:13:20.000000001Z"
 
 
 @pytest.mark.parametrize("flags", [-1, 256, 10**5000, "1"], ids=type_name)
 def test_impossible_flags_are_none(flags):
     """What is no byte is 0."""
     assert body(make(context=SpanContext(1, 2, False, flags)))["spanContext"]["traceFlags"] == 0
-
-
-def test_an_unknown_kind_is_internal():
-    """Whatever stands where the kind should."""
-    for kind in (None, "server", StatusCode.OK):
-        assert attributes(make(kind=kind))["span.kind"] == "internal"
 
 
 @pytest.mark.parametrize(
