@@ -34,23 +34,8 @@ PARENT = SpanContext(TRACE_ID, 0x00000000000000AB, is_remote=False, trace_flags=
 START = 1_700_000_000_000_000_001
 END = START + 1_500_000
 RESOURCE = Resource({"service.name": "orders", "service.version": "1.2", "host.name": "here"})
-PROPERTIES = (
-    "name",
-    "context",
-    "parent",
-    "resource",
-    "attributes",
-    "events",
-    "links",
-    "kind",
-    "status",
-    "start_time",
-    "end_time",
-    "instrumentation_scope",
-    "dropped_attributes",
-    "dropped_events",
-    "dropped_links",
-)
+PROPERTIES = [name for name in vars(ReadableSpan) if isinstance(vars(ReadableSpan)[name], property)]
+PROPERTIES.remove("instrumentation_info")  # its deprecated twin
 
 
 class ByProperties(ReadableSpan):

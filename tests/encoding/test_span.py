@@ -7,6 +7,7 @@ import sys
 import threading
 import weakref
 from importlib.metadata import version
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Unencodable
 from opentelemetry.exporter.versori_flow.encoding import span as encoding
 from opentelemetry.exporter.versori_flow.encoding.span import FLOW_NAME_ATTRIBUTE, SpanEncoder
+from tests.encoding.anything import resource_of
 from tests.encoding.reference import RESOURCE_ATTRIBUTES, reference
 from tests.encoding.spans import (
     END,
@@ -316,39 +318,28 @@ def test_lost_attributes_events_and_links_are_counted():
         container.dropped = lost
         return container
 
-    event = Event("e", kept(BoundedAttributes(attributes={"a": 1}), 4), timestamp=START)
-    link = Link(PARENT, kept(BoundedAttributes(attributes={"a": 1}), 5))
-    span = make(
-        attributes=kept(BoundedAttributes(attributes={"a": 1}), 1),
-        events=kept(BoundedList.from_seq(5, [event]), 2),
-        links=kept(BoundedList.from_seq(5, [link]), 3),
-    )
-    found = body(span)
-    counts = {name: value for name, value in found["attributes"].items() if "dropped" in name}
-    assert counts == {
-        "otel.dropped_attributes_count": 1,
-        "otel.dropped_events_count": 2,
-        "otel.dropped_links_count": 3,
+    def some(lost: int) -> Any:
+        return kept(BoundedAttributes(attributes={"a": 1}), lost)
+
+    event, link = Event("e", some(4), timestamp=START), Link(PARENT, some(5))
+    parts = {
+        "attributes": some(1),
+        "events": kept(BoundedList.from_seq(5, [event]), 2),
+        "links": kept(BoundedList.from_seq(5, [link]), 3),
     }
+    found = body(make(**parts))
+    counts = {f"otel.dropped_{what}_count": part.dropped for what, part in parts.items()}
+    assert {name: value for name, value in found["attributes"].items() if "dropped" in name} == counts
     assert found["events"][0]["attributes"] == {"a": 1, "otel.dropped_attributes_count": 4}
-    assert loads(found["attributes"]["otel.links"])[0]["attributes"] == {
-        "a": 1,
-        "otel.dropped_attributes_count": 5,
-    }
+    (linked,) = loads(found["attributes"]["otel.links"])
+    assert linked["attributes"] == {"a": 1, "otel.dropped_attributes_count": 5}
+    for what in parts:  # each alone is said too
+        empty = kept(BoundedAttributes() if what == "attributes" else BoundedList(1), 7)
+        assert attributes(make(**{what: empty}))[f"otel.dropped_{what}_count"] == 7
     assert not [name for name in attributes(make()) if "dropped" in name]
     event._attributes._dict["otel.dropped_attributes_count"] = "mine"
-    assert body(span)["events"][0]["attributes"] == {"a": 1, "otel.dropped_attributes_count": "mine"}
-
-
-def test_each_count_alone():
-    """One thing lost is said even where nothing else is unusual."""
-    for what, empty in (
-        ("attributes", BoundedAttributes()),
-        ("events", BoundedList(1)),
-        ("links", BoundedList(1)),
-    ):
-        empty.dropped = 7
-        assert attributes(make(**{what: empty}))[f"otel.dropped_{what}_count"] == 7
+    again = body(make(**parts))["events"][0]["attributes"]
+    assert again == {"a": 1, "otel.dropped_attributes_count": "mine"}
 
 
 def test_trace_state():
@@ -380,62 +371,60 @@ def test_links_are_json_text():
 
 def test_a_users_own_attribute_wins():
     """Every name of ours, a resource's included, gives way to the span's own attribute, and stands once."""
-    span = sdk_like_span_with_everything()
-    names = [name for name in attributes(span) if name not in ("mine",)]
+
+    def with_everything(own: dict[str, Any]) -> ReadableSpan:
+        kept, events, links = (
+            BoundedAttributes(attributes=own),
+            BoundedList(1),
+            BoundedList.from_seq(1, [Link(PARENT)]),
+        )
+        kept.dropped, events.dropped, links.dropped = 3, 1, 2
+        return make(
+            context=SpanContext(1, 2, False, trace_state=TraceState([("a", "b")])),
+            status=Status(StatusCode.ERROR, "d"),
+            instrumentation_scope=InstrumentationScope("n", "v"),
+            attributes=kept,
+            events=events,
+            links=links,
+        )
+
+    names = attributes(with_everything({})).keys()
     assert len(names) == 12
     for name in names:
-        mine = make(**{**span_parts(span), "attributes": kept_like(span, {name: "mine"})})
-        found = attributes(mine)
+        found = attributes(with_everything({name: "mine"}))
         assert found[name] == "mine"
-        assert found.keys() - {name} == set(names) - {name}
+        assert found.keys() == names
 
 
 @pytest.mark.parametrize(
     ("resource", "asked", "shown"),
     [
-        ({"service.name": "o", "host.name": "h"}, RESOURCE_ATTRIBUTES, {"service.name": "o"}),
-        (
-            dict.fromkeys(RESOURCE_ATTRIBUTES, "x"),
-            RESOURCE_ATTRIBUTES,
-            dict.fromkeys(RESOURCE_ATTRIBUTES, "x"),
-        ),
-        (
-            {"args": ["a", "b"], "h": "h\ud800"},
-            ("args", "h", "absent", "h"),
-            {"args": '["a","b"]', "h": "h\ufffd"},
-        ),
-        ({"service.name": "o"}, (), {}),
-        ({"a\udfff": {1: None}}, ["a\udfff"], {"a\ufffd": '{"1":null}'}),
+        (Resource({"service.name": "o", "host.name": "h"}), RESOURCE_ATTRIBUTES, {"service.name": "o"}),
+        (Resource({"h": "h\ud800", "n": (1, 2)}), ("n", "h", "absent", "h"), {"n": "[1,2]", "h": "h\ufffd"}),
+        (resource_of({"a\udfff": {1: None}}), ["a\udfff"], {"a\ufffd": '{"1":null}'}),
+        (Resource({"service.name": "o"}), (), {}),
         (None, RESOURCE_ATTRIBUTES, {}),
+        (object(), RESOURCE_ATTRIBUTES, {}),
     ],
 )
 def test_resource_attributes(resource, asked, shown):
     """Those that are asked for are copied, where the resource has them, by the rules for attributes."""
-    of = Resource({})
-    of._attributes = resource
-    for one in (of, None if resource is None else of, object() if resource is None else of):
-        assert attributes(make(resource=one), resource_attributes=asked) == {"span.kind": "internal", **shown}
+    found = attributes(make(resource=resource), resource_attributes=asked)
+    assert found == {"span.kind": "internal", **shown}
 
 
 def test_resources_are_told_apart():
     """Spans of several providers in one batch, in turns, keep their own resource, scope and kind."""
-    resources = [Resource({"service.name": name}) for name in "abc"]
-    scopes = [InstrumentationScope(name, version) for name in "xy" for version in "12"]
-    spans = [
-        make(resource=resource, instrumentation_scope=scope, kind=kind)
-        for _ in range(2)
-        for resource in resources
-        for scope in scopes
-        for kind in SpanKind
-    ]
-    encoded = new_encoder().encode(spans)
-    for span, one in zip(spans, encoded, strict=True):
-        assert loads(one.body)["attributes"] == {
-            "span.kind": span.kind.name.lower(),
-            "otel.scope.name": span.instrumentation_scope.name,
-            "otel.scope.version": span.instrumentation_scope.version,
-            "service.name": span.resource.attributes["service.name"],
-        }
+    parts = list(
+        product(
+            [Resource({"service.name": name}) for name in "abc"],
+            [InstrumentationScope(name, version) for name in "xy" for version in "12"],
+            SpanKind,
+        )
+    )
+    spans = [make(resource=of, instrumentation_scope=scope, kind=kind) for of, scope, kind in parts * 2]
+    for span, one in zip(spans, new_encoder().encode(spans), strict=True):
+        assert meaning(one)["body"]["attributes"] == reference(span)["body"]["attributes"]
 
 
 def test_a_resource_at_the_address_of_a_gone_one_is_another():
@@ -575,28 +564,3 @@ def test_resources_are_not_kept_alive():
     del resource
     gc.collect()
     assert gone() is None
-
-
-def span_parts(span: ReadableSpan) -> dict[str, Any]:
-    return {name.lstrip("_"): part for name, part in span.__dict__.items()}
-
-
-def kept_like(span: ReadableSpan, entries: dict[str, Any]) -> BoundedAttributes:
-    kept = BoundedAttributes(attributes=entries)
-    kept.dropped = span.dropped_attributes
-    return kept
-
-
-def sdk_like_span_with_everything() -> ReadableSpan:
-    events, links = BoundedList(1), BoundedList.from_seq(1, [Link(PARENT)])
-    kept = BoundedAttributes()
-    events.dropped, links.dropped, kept.dropped = 1, 2, 3
-    return make(
-        context=SpanContext(1, 2, False, trace_state=TraceState([("a", "b")])),
-        status=Status(StatusCode.ERROR, "d"),
-        instrumentation_scope=InstrumentationScope("n", "v"),
-        attributes=kept,
-        events=events,
-        links=links,
-        resource=Resource({"service.name": "orders", "service.version": "1"}),
-    )

@@ -21,7 +21,6 @@ from tests.encoding.spans import (
     CONTEXT,
     END,
     PARENT,
-    RESOURCE,
     START,
     Loud,
     Unprintable,
@@ -190,38 +189,20 @@ def test_odd_events_and_links():
     assert "0000000000000002" in attributes(make(links=[linked]))["otel.links"]
 
 
-def test_events_of_a_subclass_are_read_by_their_properties():
-    """An event may hide something too."""
-
-    class Redacted(Event):
-        @property
-        def attributes(self) -> Mapping[str, Any]:
-            return {"password": "***"}
-
-    class RedactedLink(Link):
-        @property
-        def attributes(self) -> Mapping[str, Any]:
-            return {"password": "***"}
-
-    secret = {"password": "hunter2"}
-    span = make(events=(Redacted("e", secret, timestamp=START),), links=(RedactedLink(PARENT, secret),))
-    found = body(span)
-    assert found["events"][0]["attributes"] == {"password": "***"}
-    assert "hunter2" not in found["attributes"]["otel.links"]
-
-
-def test_a_span_that_hides_something_is_read_by_its_properties():
-    """A subclass that redacts its attributes keeps them redacted."""
-
-    class Redacted(ReadableSpan):
-        @property
-        def attributes(self) -> Mapping[str, Any]:
-            return {"password": "***"}
-
-    span = Redacted("login", context=CONTEXT, attributes={"password": "hunter2"}, resource=RESOURCE)
-    encoded = encode(span)
-    assert b"hunter2" not in encoded.body
-    assert loads(encoded.body)["attributes"]["password"] == "***"
+def test_what_hides_something_is_read_by_its_properties():
+    """A subclass of span, event or link that redacts its attributes keeps them redacted."""
+    shown, secret = {"password": "***"}, {"password": "hunter2"}
+    span_kind, event_kind, link_kind = (
+        type("Redacted", (kind,), {"attributes": property(lambda _: shown)})
+        for kind in (ReadableSpan, Event, Link)
+    )
+    parts = {"events": (event_kind("e", secret, timestamp=START),), "links": (link_kind(PARENT, secret),)}
+    whole = span_kind("login", context=CONTEXT, attributes=secret, **parts)
+    for span in (make(**parts), whole):
+        found = body(span)
+        assert found["events"][0]["attributes"] == shown
+        assert "hunter2" not in str(found)
+    assert attributes(whole)["password"] == "***"
 
 
 def test_private_fields_that_are_gone_do_no_harm():
