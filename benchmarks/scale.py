@@ -164,13 +164,15 @@ def many_threads(table: Scale, url: str, rounds: int) -> None:
     table.fact("  spans that did not arrive", f"{lost:.0f}")
 
 
-def flatness(table: Scale, url: str, flows: int, rounds: int, settle: int) -> None:
+def flatness(table: Scale, url: str, flows: int, rounds: int, settle: int, seconds: int) -> None:
     """Spans of ten flows while many are held, beside the same while these ten are all."""
     for target, state in ((url, "up"), (DOWN, "down")):
         many, few = alternating(
             rounds,
-            lambda number, t=target: measure(table.limit, "many", t, flows, f"many-{number}", settle),
-            lambda number, t=target: measure(table.limit, "many", t, 10, f"few-{number}", settle),
+            lambda number, t=target: measure(
+                table.limit, "many", t, flows, f"many-{number}", settle, seconds
+            ),
+            lambda number, t=target: measure(table.limit, "many", t, 10, f"few-{number}", settle, seconds),
         )
         for key, words in (
             ("median", "span.end(), median"),
@@ -240,7 +242,9 @@ def main() -> int:
         many_threads(table, url, 1 if short else 3)
         windows(table, url, 1 if short else 3)
         processes(table, url, 1 if short else 3)
-        flatness(table, url, 500 if short else 1_700, 1 if short else 3, 2 if short else 15)
+        flatness(
+            table, url, 500 if short else 1_700, 1 if short else 3, 2 if short else 15, 2 if short else 5
+        )
     table.print()
     return 1 if arguments.check and table.missed else 0
 

@@ -163,7 +163,7 @@ def end_paced(
     return took, own
 
 
-def many(url: str, flows: int, prefix: str, settle: float) -> Figures:
+def many(url: str, flows: int, prefix: str, settle: int, seconds: int) -> Figures:
     """Spans of ten flows, while `flows` are held: delivered ones, or with the platform down pending ones.
 
     The process is watched for as long before, doing nothing: what that takes is its own figure, and is not
@@ -178,7 +178,7 @@ def many(url: str, flows: int, prefix: str, settle: float) -> Figures:
         end_paced(provider, 500, 1000, names[:10])
         made.force_flush(FOREVER_MILLIS)
     time.sleep(settle)
-    count, seconds = 2000, 3.0
+    count = 800 * seconds
     idle = _used(lambda: time.sleep(seconds))
     results: list[tuple[list[float], float]] = []
 
@@ -206,7 +206,9 @@ def _used(work: Callable[[], object]) -> float:
 def writer(url: str, spans: int, flow: str) -> Figures:
     """One of several processes that write one flow, and end."""
     made = exporter(url, **ROOMY)
-    provider = provider_of(VersoriFlowSpanProcessor(made), flow)
+    processor = VersoriFlowSpanProcessor(made)
+    provider = provider_of(processor, flow)
+    _first_span(processor, provider_of(SpanProcessor(), f"first-{os.getpid()}"))
     print("ready", flush=True)
     sys.stdin.readline()
     cpu = time.process_time()
