@@ -71,14 +71,13 @@ class SpanEncoder:
         # it, and beside a weak reference, as another object may get that id once it is gone.
         self._shared: dict[tuple[object, ...], tuple[Callable[[], object], _Shared]] = {}
 
-    def encode(self, spans: Sequence[ReadableSpan]) -> tuple[list[EncodedSpan], list[Unencodable]]:
+    def encode(self, spans: Sequence[ReadableSpan]) -> list[EncodedSpan | Unencodable]:
         """Encode a batch; never raises, whatever is in the spans.
 
         Returns:
             The encoded spans in the order of `spans`, and those that had to be left out.
         """
-        encoded: list[EncodedSpan] = []
-        unencodable: list[Unencodable] = []
+        encoded: list[EncodedSpan | Unencodable] = []
         # What is written of a parent, by its id: siblings share the object, which the batch keeps alive.
         parents: dict[int, tuple[str | None, bool, str]] = {}
         for span in spans:
@@ -93,8 +92,8 @@ class SpanEncoder:
             try:
                 encoded.append(self._write(Tidied(span), {}))
             except Exception as error:  # noqa: BLE001 - one span must not take the rest of its batch along
-                unencodable.append(Unencodable(clean_text(get(span, "name")), _reason(error)))
-        return encoded, unencodable
+                encoded.append(Unencodable(clean_text(get(span, "name")), _reason(error)))
+        return encoded
 
     def _write(self, span: Any, parents: dict[int, tuple[str | None, bool, str]]) -> EncodedSpan:
         # The private fields: the properties copy all attributes and events, 3 us a span.

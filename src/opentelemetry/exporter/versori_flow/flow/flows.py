@@ -6,11 +6,10 @@ This is the store `memory:`. It has few, coarse operations, and no lock: the cou
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import NamedTuple
 
 from ..encoded_span import EncodedSpan, Move, Routed, Unencodable
-from ..http.api import FlowsApi
 from .delivery import Flow
 from .ledger import DropReason, FlowStatus, Totals, add_up
 from .policy import FlowPolicy
@@ -21,8 +20,6 @@ WINDOWS_OF_BYTES = 16
 """All windows together may hold this many times `max_bytes`: 64 MiB with the default."""
 
 _REMEMBERED_STATUSES = 1000
-
-Route = Callable[[Iterable[tuple[EncodedSpan, str]]], tuple[list[Routed], list[Move]]]
 
 
 class Receipt(NamedTuple):
@@ -40,23 +37,9 @@ class FlowStep(NamedTuple):
     step: Step
 
     @property
-    def method(self) -> str:
-        """The request's method."""
-        return self.step.method
-
-    @property
-    def body_size(self) -> int | None:
-        """Bytes of the request's body; None without one."""
-        return self.step.body_size
-
-    @property
     def name(self) -> str:
         """The flow's name."""
         return self.flow.name
-
-    def perform(self, api: FlowsApi, deadline: float) -> Reading:
-        """Carries it out; `deadline` in seconds of the monotonic clock."""
-        return self.step.perform(api, deadline)
 
 
 class Flows:
@@ -68,9 +51,8 @@ class Flows:
         route: Says where spans belong, and which earlier ones must move.
     """
 
-    def __init__(self, policy: FlowPolicy, max_flows: int, route: Route) -> None:
+    def __init__(self, policy: FlowPolicy, max_flows: int) -> None:
         self._policy = policy
-        self._route = route
         self._busy = 0
         self._max_flows = max_flows
         self._max_bytes = WINDOWS_OF_BYTES * policy.max_bytes
@@ -86,8 +68,10 @@ class Flows:
 
     def hand_over(
         self,
-        spans: Iterable[tuple[EncodedSpan, str]],
+        routed: Iterable[Routed],
+        moves: Iterable[Move],
         unencodable: Iterable[tuple[Unencodable, str]],
+        now: float,
         now_ns: int,
     ) -> list[Receipt]:
         """Takes spans.
@@ -100,7 +84,6 @@ class Flows:
         Returns:
             One for each flow that got a span.
         """
-        routed, moves = self._route(spans)
         by_flow: dict[str, list[EncodedSpan]] = {}
         for name, span in routed:
             by_flow.setdefault(name, []).append(span)
@@ -131,7 +114,9 @@ class Flows:
                 self._busy += 1
                 return FlowStep(flow, step)
 
-    def feed(self, job: FlowStep, answer: Reading, now: float, now_ns: int) -> FlowStep | None:
+    def feed(
+        self, job: FlowStep, answer: Reading, now: float, now_ns: int, in_turn: bool = True
+    ) -> FlowStep | None:
         """Takes the answer to a step; returns the attempt's next step, if there is one."""
         following = job.flow.feed(job.step, answer, now, now_ns)
         if following is not None:
@@ -147,10 +132,11 @@ class Flows:
         """What `error.type` says of an answer; None for a success."""
         return error_type(answer)
 
-    def next_due(self, now: float) -> float | None:
+    def next_due(self, now: float = -1e18) -> float | None:
         """When the next flow is due; None when nothing is."""
         return min((at for flow in self if (at := flow.due(now)) is not None), default=None)
 
+    @property
     def busy(self) -> bool:
         """True while an attempt is under way."""
         return self._busy > 0
@@ -167,18 +153,21 @@ class Flows:
                 notices += flow.report.take(now)
         return due, notices
 
-    def verdict(self, receipts: Iterable[Receipt], now: float) -> bool | None:
+    def waited_in_vain(self, receipt: Receipt) -> None:
+        pass
+
+    def flushed(self, receipt: Receipt) -> bool | None:
+        return True if receipt.flow.settled(receipt.mark) else None
+
+    def verdict(self, receipts: Receipt, now: float) -> bool | None:
         """Whether what was handed over is delivered, or only waits for its pacing interval.
 
         Returns:
             True; False: some are lost, or a flow is in trouble; None while that is open.
         """
-        verdicts = {receipt.flow.verdict(receipt.mark, receipt.lost, now) for receipt in receipts}
-        if False in verdicts:
-            return False
-        return None if None in verdicts else True
+        return receipts.flow.verdict(receipts.mark, receipts.lost, now)
 
-    def hurry(self, now: float) -> list[Receipt]:
+    def hurry(self, now: float, until: float) -> list[Receipt]:
         """Makes all that is pending due at once; returns marks for `settled`."""
         return [Receipt(flow, flow.hurry(now), flow.lost) for flow in self]
 
@@ -186,7 +175,7 @@ class Flows:
         """True when everything up to the marks is delivered or dropped."""
         return all(receipt.flow.settled(receipt.mark) for receipt in receipts)
 
-    def close(self, now: float) -> None:
+    def close(self, now: float, until: float) -> None:
         """The exporter ends: deliver, and read back, at once."""
         for flow in self:
             flow.close(now)

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from .ledger import DropReason
+from .steps import error_type as error_type
 
 SECONDS_BETWEEN_LINES = 60.0
 """A platform that is down for an hour is worth a handful of lines, not one for each attempt."""

@@ -9,18 +9,14 @@ from ..http.answers import (
     Answer,
     Conflict,
     Denied,
-    Found,
     Misconfigured,
     Rejected,
     TooLarge,
     Unavailable,
     Unreadable,
 )
-from ..http.api import FlowsApi
 from .body import Body
-from .stored import StoredFlow, UnreadableFlow, read
-
-Reading = Answer | StoredFlow | UnreadableFlow
+from .stored import StoredFlow, UnreadableFlow
 
 
 class Read(NamedTuple):
@@ -28,26 +24,7 @@ class Read(NamedTuple):
 
     flow: str
     known: bytes | None
-
-    @property
-    def method(self) -> str:
-        """The request's method."""
-        return "GET"
-
-    @property
-    def body_size(self) -> int | None:
-        """Bytes of the request's body; None without one."""
-        return None
-
-    def perform(self, api: FlowsApi, deadline: float) -> Reading:
-        """Reads and parses; it needs no lock. `deadline` in seconds of the monotonic clock."""
-        answer = api.get(self.flow, deadline)
-        if not isinstance(answer, Found) or answer.digest == self.known:
-            return answer
-        try:
-            return read(answer.body, answer.digest)
-        except UnreadableFlow as error:
-            return error
+    own_connection: bool = False
 
 
 class Write(NamedTuple):
@@ -56,22 +33,13 @@ class Write(NamedTuple):
     flow: str
     body: Body
 
-    @property
-    def method(self) -> str:
-        """The request's method."""
-        return "PUT"
 
-    @property
-    def body_size(self) -> int | None:
-        """Bytes of the request's body."""
-        return self.body.size
-
-    def perform(self, api: FlowsApi, deadline: float) -> Reading:
-        """Joins the body and sends it; it needs no lock. `deadline` in seconds of the monotonic clock."""
-        return api.put(self.flow, self.body.join(), deadline)
+class Stale(NamedTuple):
+    """A write that was not begun: what was read before it is too old."""
 
 
 Step = Read | Write
+Reading = Answer | StoredFlow | UnreadableFlow | Stale
 
 
 def error_type(answer: Reading) -> str | None:
