@@ -40,14 +40,15 @@ from opentelemetry.exporter.versori_flow.http.credentials import Credentials
 from opentelemetry.exporter.versori_flow.settings.load import load_settings
 
 BATCH = 512
+_CARRIERS = ("_transport", "_client", "_session", "session")
+"""Where exporters of different versions keep the client: requests in some, urllib3 itself in others."""
 
 
 def transport(made: object) -> str:
-    """What carries the peer's requests: urllib3 in the newest SDKs, requests before, which is urllib3 too."""
-    for name in ("_transport", "_client", "_session", "session"):
-        if (used := getattr(made, name, None)) is not None:
-            return f"{type(used).__module__.split('.')[-1]}.{type(used).__name__}"
-    return "unknown"
+    """What carries a peer's requests, by the module and class that its private attributes lead to."""
+    while (used := next(filter(None, (getattr(made, name, None) for name in _CARRIERS)), None)) is not None:
+        made = used
+    return f"{type(made).__module__.split('.')[-1]}.{type(made).__name__}"
 
 
 def peers(report: Report) -> None:
@@ -222,7 +223,7 @@ def main() -> None:
     steady_stream(report, 7 if short else 31)
     paced_stream(report, 20 if short else 60)
     ending(report, short)
-    startup(report, 7 if short else 21)
+    startup(report, 5 if short else 21)
     one_put(report, 9 if short else 31)
     memory(report, 20_000 if short else 200_000)
     report.print()

@@ -117,17 +117,16 @@ def one_round(
 
 def ending(report: Report, short: bool) -> None:
     """All arrivals, and the rows of the report."""
+    paced = PER_SECOND if short else 4 * PER_SECOND
     plan = (
-        ("paced", f"paced, {PER_SECOND:,}/s", int(PER_SECOND * (1.5 if short else 4)), 1 / PER_SECOND),
-        ("burst", f"burst of {BURST:,}", BURST, 0.0),
-        ("flood", f"burst of {FLOOD:,}", FLOOD, 0.0),
+        ("paced", f"paced, {PER_SECOND:,}/s", paced, 1 / PER_SECOND, 3 if short else 9),
+        ("burst", f"burst of {BURST:,}", BURST, 0.0, 9 if short else 31),
+        ("flood", f"burst of {FLOOD:,}", FLOOD, 0.0, 3 if short else 9),
     )
-    rounds = 3 if short else 9
-    for arrival, what, count, pause in plan:
+    for arrival, what, count, pause, rounds in plan:
         ended = {name: Ended() for name in (OURS, BATCHED, OTLP, NONE)}
-        for number in range(rounds):
-            # A server of its own for each round: what others stored before is not what is measured.
-            with sink() as url:
+        with sink() as url:
+            for number in range(rounds):
                 for name, make in contestants(url).items():
                     one_round(make(), f"{name}-{arrival}-{number}", count, pause, ended[name])
         _rows(report, arrival, what, count, ended)

@@ -166,8 +166,8 @@ def end_paced(
 def many(url: str, flows: int, prefix: str, settle: int, seconds: int) -> Figures:
     """Spans of ten flows, while `flows` are held: delivered ones, or with the platform down pending ones.
 
-    The process is watched for as long before, doing nothing: what that takes is its own figure, and is not
-    counted as the spans' cost.
+    The process is watched for as long before and after, doing nothing: what that takes is its own figure, and is
+    not counted as the spans' cost.
     """
     made = exporter(url, **{**ROOMY, "max_spans": 5000})
     provider = provider_of(VersoriFlowSpanProcessor(made), prefix)
@@ -188,6 +188,7 @@ def many(url: str, flows: int, prefix: str, settle: int, seconds: int) -> Figure
         time.sleep(max(0.0, until - time.monotonic()))
 
     used = _used(busy)
+    idle = (idle + _used(lambda: time.sleep(seconds))) / 2
     took, own = results[0]
     return {
         "median": statistics.median(took),
