@@ -163,14 +163,12 @@ def _read_flow(name: str, settings: Settings) -> dict[str, Any]:
         _fail(_why_not(answer, name, settings))
     document = None
     with contextlib.suppress(ValueError, RecursionError):
-        document = json.loads(answer.body, parse_int=_integer)
+        document = json.loads(
+            answer.body, parse_int=lambda text: text if len(text) > _MOST_DIGITS else int(text)
+        )
     if not isinstance(document, dict):
         _fail(f"what the platform has as {name!r} is not a flow")
     return document
-
-
-def _integer(digits: str) -> int | str:
-    return digits if len(digits) > _MOST_DIGITS else int(digits)
 
 
 def _why_not(answer: Answer, name: str, settings: Settings) -> str:
