@@ -33,6 +33,7 @@ from .intake import Intake
 from .routing.default_flow import DefaultFlow
 from .routing.router import Router
 from .settings.load import internal_metrics_enabled, load_settings, unknown_variables
+from .settings.table import SETTINGS
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -49,39 +50,8 @@ _ROUTED_WINDOWS = 8
 class VersoriFlowSpanExporter(SpanExporter):
     """Shows spans in their Versori flows, whole traces that stay there.
 
-    Every setting is a keyword and an environment variable; the keyword wins.
-
-    Args:
-        api_key: VERSORI_API_KEY. Required, unless `api_key_file` is given.
-        api_key_file: VERSORI_API_KEY_FILE. A file that holds the key; read again when it changes, and on 401.
-        auth_scheme: VERSORI_AUTH_SCHEME. Default: `JWT` for a key that is one, else `Bearer`.
-        organisation_id: VERSORI_ORGANISATION_ID, a ULID. Required.
-        project_id: VERSORI_PROJECT_ID, a ULID. Required.
-        base_url: VERSORI_API_BASE_URL. Default: https://platform.versori.com/api/v2.
-        allow_insecure: VERSORI_ALLOW_INSECURE. Whether http may name another host than this one.
-        flow_name: VERSORI_FLOW_NAME. A template over resource attributes, default `{service.name}`; in code
-            also a callable that takes the span and returns the name.
-        flow_description: VERSORI_FLOW_DESCRIPTION. Default: the stored description is kept.
-        write_mode: VERSORI_FLOW_WRITE_MODE. `merge` (default: read the stored flow, keep what it has) or
-            `replace`.
-        store: VERSORI_FLOW_STORE. Where windows live: `memory:`.
-        max_spans: VERSORI_FLOW_MAX_SPANS. Spans per flow, default 1000.
-        max_bytes: VERSORI_FLOW_MAX_BYTES. Bytes of body per flow, default 4194304.
-        max_flows: VERSORI_FLOW_MAX_FLOWS. Flows held at once, default 100; more while
-            they hold pending spans.
-        min_interval: VERSORI_FLOW_MIN_INTERVAL. Seconds between two PUTs of one flow, default 1; 0: no
-            pacing.
-        timeout: VERSORI_FLOW_TIMEOUT. Seconds for one attempt at a flow, default 10.
-        export_wait: VERSORI_FLOW_EXPORT_WAIT. Seconds that `export` waits for delivery, default 1; 0: it
-            never waits.
-        headers: VERSORI_FLOW_HEADERS. Further headers: a mapping, or `k=v,k=v` percent-encoded.
-        compression: VERSORI_FLOW_COMPRESSION. `none` (default) or `gzip`.
-        certificate: VERSORI_FLOW_CERTIFICATE. PEM file of the authorities to trust; default: the system's.
-        client_certificate: VERSORI_FLOW_CLIENT_CERTIFICATE. PEM file.
-        client_key: VERSORI_FLOW_CLIENT_KEY. PEM file.
-        resource_attributes: VERSORI_FLOW_RESOURCE_ATTRIBUTES. Attributes of the resource that each span is
-            given too, default `service.name,service.version,service.instance.id,deployment.environment.name`.
-        meter_provider: For the exporter's own metrics; default: the global one.
+    Every setting is a keyword and an environment variable, and the keyword wins; what each takes, means and is
+    without it stands in the table that ends this text.
 
     Raises:
         ConfigurationError: Settings are missing or wrong; it lists every problem.
@@ -116,33 +86,9 @@ class VersoriFlowSpanExporter(SpanExporter):
         meter_provider: MeterProvider | None = None,
         **unknown: object,
     ) -> None:
-        self._settings = load_settings(
-            api_key=api_key,
-            api_key_file=api_key_file,
-            auth_scheme=auth_scheme,
-            organisation_id=organisation_id,
-            project_id=project_id,
-            base_url=base_url,
-            allow_insecure=allow_insecure,
-            flow_name=flow_name,
-            flow_description=flow_description,
-            write_mode=write_mode,
-            store=store,
-            max_spans=max_spans,
-            max_bytes=max_bytes,
-            max_flows=max_flows,
-            min_interval=min_interval,
-            timeout=timeout,
-            export_wait=export_wait,
-            headers=headers,
-            compression=compression,
-            certificate=certificate,
-            client_certificate=client_certificate,
-            client_key=client_key,
-            resource_attributes=resource_attributes,
-            meter_provider=meter_provider,
-            **unknown,
-        )
+        given = locals()  # before there is anything else: the keywords
+        del given["self"]
+        self._settings = load_settings({**given.pop("unknown"), **given})
         for variable, meant in unknown_variables().items():
             logger.warning(
                 "%s is no setting%s; it is ignored", variable, f" (did you mean {meant}?)" if meant else ""
@@ -306,3 +252,10 @@ def _warm_up(api: FlowsApi) -> None:
         api.open()
         for codec in ("idna", "utf-8-sig"):
             codecs.lookup(codec)
+
+
+if VersoriFlowSpanExporter.__doc__:  # not under -OO
+    VersoriFlowSpanExporter.__doc__ += "\n".join(
+        f"    {row.keyword} ({row.variable or 'in code only'}; {row.documented_default}): {row.meaning}"
+        for row in SETTINGS
+    )

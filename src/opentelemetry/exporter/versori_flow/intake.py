@@ -9,12 +9,14 @@ garbage collector runs, by a signal handler. So it takes no lock, waits for noth
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .encoded_span import EncodedSpan, Move, Routed, Unencodable
 from .encoding.span import SpanEncoder
+from .flow.report import Notice
 from .native import Queue
 from .routing.default_flow import DefaultFlow
 from .routing.router import Router
@@ -116,6 +118,10 @@ class Intake:
                 bad.append((made, default_flow(span)))
         routed, moves = self._router.route(good)
         return Batch(routed, moves, bad)
+
+    def remarks(self) -> list[Notice]:
+        """What a person should know of the flows' names: lines to log, each of them once."""
+        return [Notice(logging.WARNING, line) for line in self._default_flow.remarks()]
 
     def _help(self) -> None:
         """Encodes the oldest span on the thread that has just left one, unless another thread does so."""

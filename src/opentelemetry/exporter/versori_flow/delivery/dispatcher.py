@@ -19,7 +19,7 @@ from ..intake import Batch, Intake
 from ..native import Waiter, get_ident
 from .attempt import Attempt
 from .crew import PATIENCE, Crew, Result, at_work
-from .question import Kind, Question
+from .question import Kind, OpenQuestions, Question
 from .turn_queue import TurnQueue
 
 logger = logging.getLogger("opentelemetry.exporter.versori_flow")
@@ -59,9 +59,8 @@ class Dispatcher:
         self._take_at = _FOREVER
         self._taken_at = -_FOREVER
         self._batch: Batch | None = None
-        self._questions: list[Question] = []
+        self._questions = OpenQuestions(flows)
         self._ending: list[Question] = []
-        self._answers: list[tuple[Question, object]] = []
         self._fault_said = -_FOREVER
 
     def go_round(self, until: float) -> None:
@@ -87,14 +86,12 @@ class Dispatcher:
             self._take(now)
         self._hand_out(min(until, self._last_call))
         now = time.monotonic()
-        self._expire(now)
+        self._questions.expire(now)
         if self._is_done(now):
             self._end()
         # Before the answers: what an export failed for is said by then.
-        _say(self.flows.notices(now, self.over))
-        answers, self._answers = self._answers, []
-        for question, answer in answers:
-            question.waiter.give(answer)
+        _say([*self._intake.remarks(), *self.flows.notices(now, self.over)])
+        self._questions.give()
 
     # -- what comes in -------------------------------------------------------------------------------------
 
@@ -103,15 +100,8 @@ class Dispatcher:
         due = self.flows.next_due()
         if due is not None and due <= now:
             due = now + PATIENCE  # for a thread of the crew
-        wakes = [
-            until,
-            self._take_at,
-            self._turns.next_look,
-            self._last_call,
-            _FOREVER if due is None else due,
-        ]
-        wakes += [question.until for question in self._questions]
-        wake = min(wakes)
+        wake = min(until, self._take_at, self._turns.next_look, self._last_call, self._questions.next_end)
+        wake = wake if due is None else min(wake, due)
         if wake != _FOREVER:
             return self._next(max(0.0, wake - now))
         if self._crew.nobody:
@@ -150,12 +140,14 @@ class Dispatcher:
             self._hand_over(batch)
         self._taken_at = time.monotonic()
 
-    def _hand_over(self, batch: Batch) -> dict[str, Receipt]:
-        self._batch = batch  # until it is over: what fails in the middle is done again, and nothing counts twice
+    def _hand_over(self, batch: Batch) -> list[Receipt]:
+        self._batch = (
+            batch  # until it is over: what fails in the middle is done again, and nothing counts twice
+        )
         now = time.monotonic()
         receipts = self.flows.hand_over(batch.routed, batch.moves, batch.unencodable, now, time.time_ns())
         self._batch = None
-        return {receipt.flow.name: receipt for receipt in receipts}
+        return receipts
 
     def _take_in(self, result: Result) -> None:
         attempt, job, following = result.attempt, result.job, None
@@ -173,9 +165,7 @@ class Dispatcher:
         now = time.monotonic()
         following = self.flows.feed(job, answer, now, time.time_ns(), attempt.in_turn)
         if following is None:
-            for question in list(self._questions):
-                if job.name in question.receipts:
-                    self._look_at(question, [job.name], now)
+            self._questions.look(job.name, now)
         return following
 
     # -- what goes out -------------------------------------------------------------------------------------
@@ -204,15 +194,10 @@ class Dispatcher:
         self._take(now)
         match question.kind:
             case Kind.EXPORT | Kind.ACCEPT:
-                question.receipts = self._hand_over(self._intake.encode(question.spans))
-                self._questions.append(question)
-                self._look_at(question, list(question.receipts), now)
-                if question.kind is Kind.ACCEPT and question in self._questions:
-                    self._conclude(question, True)
+                receipts = self._hand_over(self._intake.encode(question.spans))
+                self._questions.add(question, receipts, time.monotonic())
             case Kind.FLUSH:
-                question.receipts = {r.flow.name: r for r in self.flows.hurry(now, question.until)}
-                self._questions.append(question)
-                self._look_at(question, list(question.receipts), now)
+                self._questions.add(question, self.flows.hurry(now, question.until), now)
             case Kind.SHUTDOWN:
                 if self._last_call == _FOREVER:
                     self.flows.close(now, question.until)
@@ -220,33 +205,9 @@ class Dispatcher:
             case Kind.LET_GO:
                 self._ending.append(question)
             case Kind.STATUS:
-                self._answers.append((question, self.flows.status(now)))
+                self._questions.answer(question, self.flows.status(now))
             case Kind.TOTALS:
-                self._answers.append((question, self.flows.totals()))
-
-    def _look_at(self, question: Question, names: Sequence[str], now: float) -> None:
-        """What of the question is open still?"""
-        flushes = question.kind is Kind.FLUSH
-        for name in names:
-            receipt = question.receipts[name]
-            verdict = self.flows.flushed(receipt) if flushes else self.flows.verdict(receipt, now)
-            if verdict is None:
-                continue
-            del question.receipts[name]
-            question.failed |= not verdict
-        if not question.receipts or (question.failed and not flushes):
-            self._conclude(question, not question.failed)
-
-    def _expire(self, now: float) -> None:
-        for question in [question for question in self._questions if question.until <= now]:
-            if question.kind is Kind.EXPORT:
-                for receipt in question.receipts.values():
-                    self.flows.waited_in_vain(receipt)
-            self._conclude(question, False)
-
-    def _conclude(self, question: Question, answer: bool) -> None:
-        self._questions.remove(question)
-        self._answers.append((question, answer))
+                self._questions.answer(question, self.flows.totals())
 
     # -- the end -------------------------------------------------------------------------------------------
 
@@ -270,14 +231,15 @@ class Dispatcher:
         self.over = True
         self._crew.end()
         self.flows.lose_late(len(self._intake))
-        self._answers += [(question, True) for question in self._ending]
-        self._answers += [(question, False) for question in self._questions]
-        self._ending, self._questions = [], []
+        self._questions.end()
+        for question in self._ending:
+            self._questions.answer(question, True)
+        self._ending = []
         while (message := self._next(0)) is not _NOTHING:
             if isinstance(message, Result):
                 message.reply.put(None)
             elif isinstance(message, Question):
-                self._answers.append((message, self.answer_at_rest(message)))
+                self._questions.answer(message, self.answer_at_rest(message))
 
     def answer_at_rest(self, question: Question) -> object:
         """Answers once it is over; any thread may ask."""

@@ -82,6 +82,11 @@ class DefaultFlow:
         if len(self._names) >= _REMEMBERED_RESOURCES:
             self._names.clear()
         name = self._render(resource.attributes)
+        if is_unknown_service(name):
+            self._remark(
+                f"OTEL_SERVICE_NAME is not set: spans go to the flow {name!r}, which every program without a "
+                "name shares; set it, or VERSORI_FLOW_NAME"
+            )
         self._names[id(resource)] = (resource, name)
         return name
 

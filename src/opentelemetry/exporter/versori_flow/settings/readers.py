@@ -148,7 +148,7 @@ def headers(value: object) -> Mapping[str, str]:
             if name.lower() in map(str.lower, read):
                 raise BadValueError("is there twice: leave one out")
             read[name] = content
-        except BadValueError as problem:  # noqa: PERF203 - each item has its own
+        except BadValueError as problem:
             problems += (f"item {number} {what}" for what in problem.args)
     if problems:
         raise BadValueError(*problems)
