@@ -1,8 +1,6 @@
 """Threads trace without a pause, and meanwhile the main thread forks: both sides go on tracing.
 
-python fork.py CHILDREN [--locked]
-
-With --locked, every fork happens while another thread holds the exporter's lock.
+python fork.py CHILDREN
 """
 
 from __future__ import annotations
@@ -29,33 +27,14 @@ def keep_tracing(number: int) -> None:
             return
 
 
-def locked_fork() -> int:
-    processor = provider._active_span_processor._span_processors[0]
-    exporter = getattr(processor, "_exporter", None) or processor.span_exporter
-    held, forked = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with exporter._courier._lock:
-            held.set()
-            forked.wait()
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    held.wait()
-    pid = os.fork()
-    forked.set()
-    return pid
-
-
 def main() -> None:
-    fork = locked_fork if "--locked" in sys.argv else os.fork
     threads = [threading.Thread(target=keep_tracing, args=(number,)) for number in range(3)]
     for thread in threads:
         thread.start()
     children = []
     for child in range(int(sys.argv[1])):
         work(tracer, f"before.{child}")
-        pid = fork()
+        pid = os.fork()
         if pid == 0:
             work(tracer, f"child.{child}.main")
             thread = threading.Thread(target=work, args=(tracer, f"child.{child}.thread"))

@@ -159,7 +159,7 @@ class VersoriFlowSpanExporter(SpanExporter):
                 self._settings.base_url,
                 lambda: method() if (method := totals()) is not None else None,
             )
-        self._said_after_shutdown = False
+        self._said_late = False
         self._start_anew()
         lifecycle.watch(self)
         # From the start: at interpreter exit no thread can be had, and the imports that the first request needs
@@ -238,9 +238,7 @@ class VersoriFlowSpanExporter(SpanExporter):
         courier = self._here()
         if courier.closing:
             courier.lose(len(spans))
-            if not self._said_after_shutdown:
-                self._said_after_shutdown = True
-                logger.warning("%d spans came after shutdown and are lost, as all that follow", len(spans))
+            self._say_late()
             return SpanExportResult.FAILURE
         delivered = courier.export(spans, self._settings.export_wait)
         return SpanExportResult.SUCCESS if delivered else SpanExportResult.FAILURE
@@ -276,11 +274,17 @@ class VersoriFlowSpanExporter(SpanExporter):
             if threading.main_thread().is_alive():
                 raise
         if courier.over:
-            lifecycle.forget(self)
+            lifecycle.has_ended(self)
 
     def status(self) -> dict[str, FlowStatus]:
         """How every flow does, by its name: spans handed over, delivered, pending, dropped by reason."""
         return self._here().status()
+
+    def _say_late(self) -> None:
+        late = self._courier.late
+        if late and not self._said_late:
+            self._said_late = True
+            logger.warning("%d spans came after shutdown and are lost, as all that follow", late)
 
     def _totals(self) -> Totals:
         return self._here().totals()

@@ -98,7 +98,11 @@ class Intake:
 
     def encode(self, spans: Sequence[ReadableSpan]) -> Batch:
         """Encodes and routes spans that were not left, but handed over by an `export`."""
-        return self.sort(list(zip(spans, self._encoder.encode(spans), strict=True)))
+        try:
+            return self.sort(list(zip(spans, self._encoder.encode(spans), strict=True)))
+        except BaseException:
+            self._left.extend(spans)  # memory has run out, say: they are taken later
+            raise
 
     def sort(self, encoded: Sequence[tuple[ReadableSpan, EncodedSpan | Unencodable]]) -> Batch:
         """Routes encoded spans."""

@@ -44,6 +44,9 @@ class Exporter(Protocol):
     def _start_anew(self) -> None:
         """In a forked child: makes anew all that belongs to one process."""
 
+    def _say_late(self) -> None:
+        """Says how many spans came after `shutdown`, if any."""
+
 
 class Courier(Protocol):
     """What delivers for an exporter, and outlives it while spans are pending."""
@@ -95,9 +98,8 @@ def end_with(exporter: Exporter, courier: Courier) -> None:
     _ends[id(exporter)] = end
 
 
-def forget(exporter: Exporter) -> None:
-    """The exporter is shut down."""
-    _open.discard(exporter)
+def has_ended(exporter: Exporter) -> None:
+    """The exporter is shut down: its courier has ended."""
     end = _ends.pop(id(exporter), None)
     if end is not None:
         end.detach()
@@ -217,6 +219,8 @@ def _after_fork_in_child() -> None:
 
 def _at_exit() -> None:
     deliver()
+    for exporter in list(_open):
+        exporter._say_late()
     # The interpreter ends by SIGINT where Ctrl-C has ended the program, and forgets that it has when a text is
     # executed meanwhile: as the courier's imports do, where the program was too short for them to be over.
     if getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1"):

@@ -48,6 +48,7 @@ class Courier:
 
     Attributes:
         closing: True from the call of `shutdown` on: spans are not taken any more.
+        late: Spans that came after that, and are lost; they are of no flow.
     """
 
     def __init__(self, intake: Intake, dispatcher: Dispatcher) -> None:
@@ -57,7 +58,7 @@ class Courier:
         self._started = False
         # Who does the work, under the one key; a dictionary for its `setdefault`, which nothing can interrupt.
         self._at_work: dict[str, int] = {}
-        self._late = 0
+        self.late = 0
 
     def leave(self, span: ReadableSpan) -> None:
         """Leaves an ended span: no lock, no wait, no log line."""
@@ -97,12 +98,12 @@ class Courier:
         """How many spans came in, and what became of them, over all flows."""
         answer: Totals | None = self._ask(Question(Kind.TOTALS, time.monotonic() + _STATUS_WITHIN))
         totals = answer if answer is not None else self._dispatcher.flows.totals()
-        late = Totals(self._late, 0, 0, {DropReason.SHUTDOWN.value: self._late} if self._late else {})
+        late = Totals(self.late, 0, 0, {DropReason.SHUTDOWN.value: self.late} if self.late else {})
         return add_up([totals, late])
 
     def lose(self, count: int) -> None:
-        """Counts spans that came after the end; they are of no flow."""
-        self._late += count
+        """Counts spans that came after the end."""
+        self.late += count
 
     @property
     def over(self) -> bool:

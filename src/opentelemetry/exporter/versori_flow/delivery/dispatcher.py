@@ -5,7 +5,6 @@ One thread at a time goes round, and nobody else touches the flows: there is no 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from _queue import Empty
@@ -15,6 +14,7 @@ from typing import Any
 from ..flow.flows import Flows, FlowStep, Receipt
 from ..flow.report import Notice
 from ..flow.steps import Reading
+from ..http.answers import Unavailable
 from ..intake import Batch, Intake
 from ..native import Waiter, get_ident
 from .attempt import Attempt
@@ -58,6 +58,7 @@ class Dispatcher:
         self._timeout = timeout
         self._take_at = _FOREVER
         self._taken_at = -_FOREVER
+        self._batch: Batch | None = None
         self._questions: list[Question] = []
         self._ending: list[Question] = []
         self._answers: list[tuple[Question, object]] = []
@@ -72,7 +73,7 @@ class Dispatcher:
         try:
             self._go_round(until)
         except BaseException as error:
-            if not isinstance(error, Exception) and get_ident() not in at_work:
+            if _is_the_callers(error):
                 raise
             self._fault(error)
 
@@ -145,22 +146,28 @@ class Dispatcher:
     def _take(self, now: float) -> None:
         """Takes all that was left, and hands it over."""
         self._take_at = _FOREVER
-        while (batch := self._intake.take()) is not None:
+        while (batch := self._batch or self._intake.take()) is not None:
             self._hand_over(batch)
         self._taken_at = time.monotonic()
 
     def _hand_over(self, batch: Batch) -> dict[str, Receipt]:
+        self._batch = batch  # until it is over: what fails in the middle is done again, and nothing counts twice
         now = time.monotonic()
         receipts = self.flows.hand_over(batch.routed, batch.moves, batch.unencodable, now, time.time_ns())
+        self._batch = None
         return {receipt.flow.name: receipt for receipt in receipts}
 
     def _take_in(self, result: Result) -> None:
-        following = None
-        if self._crew.has(result.attempt):
-            following = self._feed(result.attempt, result.job, result.answer)
+        attempt, job, following = result.attempt, result.job, None
+        try:
+            if self._crew.has(attempt):
+                following = self._feed(attempt, job, result.answer)
+        except Exception as error:  # noqa: BLE001 - the flow must not look busy for ever
+            following = self._feed(attempt, job, Unavailable("error", type(error).__name__, None, False))
+        finally:
             if following is None:
-                self._crew.done(result.attempt, time.monotonic())
-        result.reply.put(following)
+                self._crew.done(attempt, time.monotonic())
+            result.reply.put(following)
 
     def _feed(self, attempt: Attempt, job: FlowStep, answer: Reading) -> FlowStep | None:
         now = time.monotonic()
@@ -284,7 +291,7 @@ class Dispatcher:
 
     def _fault(self, error: BaseException) -> None:
         now = time.monotonic()
-        self._take_at = min(self._take_at, now + _AFTER_A_FAULT) if len(self._intake) else self._take_at
+        self._take_at = min(self._take_at, now + _AFTER_A_FAULT)
         if now - self._fault_said >= _BETWEEN_FAULT_LINES:
             self._fault_said = now
             _say(
@@ -299,5 +306,13 @@ class Dispatcher:
 
 def _say(notices: Sequence[Notice]) -> None:
     for notice in notices:
-        with contextlib.suppress(Exception):  # a handler that raises
+        try:
             logger.log(notice.level, "%s", notice.text)
+        except BaseException as error:  # from a handler
+            if _is_the_callers(error):
+                raise
+
+
+def _is_the_callers(error: BaseException) -> bool:
+    """Whether it interrupts the thread of a caller, such as Ctrl-C."""
+    return not isinstance(error, Exception) and get_ident() not in at_work

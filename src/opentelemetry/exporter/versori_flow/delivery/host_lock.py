@@ -82,6 +82,7 @@ class Wait:
         self.next_look = now
         self._path = path
         self._deadline = deadline
+        self._begun = now
         self._patience = (deadline - now) / 2
         self._until = now + self._patience
         self._holder: tuple[int, int] | None = None
@@ -103,11 +104,13 @@ class Wait:
             holder = _holder(self._path)
         except OSError:  # no file system for locks
             return True
-        last_moment = min(self._deadline, deadline)
-        last_moment -= (last_moment - now) / 5
+        end = min(self._deadline, deadline)
+        last_moment = end - (end - self._begun) / 5
         if holder != self._holder:
             # Each holder has a file of its own; the number of a file that is gone may come again.
-            self._holder, self._until = holder, now + self._patience
+            if self._holder is not None:
+                self._until = now + self._patience
+            self._holder = holder
         self.next_look = now + self._pause * random.uniform(0.5, 1.0)  # noqa: S311 - not in step with others
         self._pause = min(1.3 * self._pause, _LOOK_LAST)
         self.vain = self.next_look >= min(self._until, last_moment)

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 
-def only_here(request: Request) -> None:
+def require_this_host(request: Request) -> None:
     """Lets in a request that was meant for this host.
 
     A page of another site can make a browser send requests here, and by a name of its own that leads here
