@@ -238,12 +238,12 @@ def main() -> int:
     short = arguments.short
     table = Scale(arguments.limit or (20 if short else 120))
     with sink() as url:
-        flushes(table, url, {100: 3, 1_000: 1} if short else {100: 7, 1_000: 5, 5_000: 3})
+        flushes(table, url, {100: 2, 1_000: 1} if short else {100: 7, 1_000: 5, 5_000: 3})
         many_threads(table, url, 1 if short else 3)
         windows(table, url, 1 if short else 3)
         processes(table, url, 1 if short else 3)
         flatness(
-            table, url, 500 if short else 1_700, 1 if short else 3, 2 if short else 15, 2 if short else 5
+            table, url, 500 if short else 1_700, 1 if short else 3, 1 if short else 15, 2 if short else 5
         )
     table.print()
     return 1 if arguments.check and table.missed else 0
