@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import time
 import zlib
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -18,20 +16,10 @@ from opentelemetry.exporter.versori_flow.server import Fault, FaultError, LocalP
 from tests.server.platform_client import Project, make_flow, make_span, read_all
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[LocalPlatform]:
-    with LocalPlatform() as running:
-        yield running
-
-
 @pytest.fixture
-def project(shared: LocalPlatform) -> Iterator[Project]:
-    shared.clear_faults()
-    shared.forget()
+def project(project: Project, shared: LocalPlatform) -> Project:
     shared.put("shop", make_flow())
-    shared.clear_requests()
-    with Project(shared) as made:
-        yield made
+    return project
 
 
 def statuses(project: Project, count: int) -> list[int]:
@@ -119,26 +107,26 @@ def test_faults_from_the_start() -> None:
         assert statuses(project, 2) == [500, 502]
 
 
-@pytest.mark.parametrize("text", ["status=500", "slow=60", "reset", "blackhole", "flood"])
-@pytest.mark.parametrize("apply", [True, False])
-def test_apply(shared: LocalPlatform, project: Project, text: str, apply: bool) -> None:
-    """With `apply` the flow is stored although the client is not told; without it is not."""
-    shared.fault(text, apply=apply)
+WITHHELD = ("status=500", "slow=60", "reset", "blackhole", "flood")
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        *((text, False) for text in WITHHELD),
+        *((f"{text},apply=yes", True) for text in WITHHELD),
+        *((text, True) for text in ("slow=0.01", "drip=0", "cut", "reset,part=body")),
+    ],
+)
+def test_what_is_carried_out(shared: LocalPlatform, project: Project, text: str, stored: bool) -> None:
+    """A flow is stored with `apply`, or where the client gets the true answer or a part of it; else not."""
+    shared.fault(text)
     with (
         contextlib.suppress(httpx.TransportError),
         project.http.stream("PUT", project.at("new"), json=make_flow(), timeout=0.2) as answer,
     ):
         assert answer.headers.get("content-type") == "application/json"
-    assert (shared.flow("new") is not None) is apply
-
-
-@pytest.mark.parametrize("text", ["slow=0.01", "drip=0", "cut", "reset,part=body"])
-def test_what_needs_the_true_answer_is_applied(shared: LocalPlatform, project: Project, text: str) -> None:
-    """Where the client gets the true answer, or a part of it, the request was carried out."""
-    shared.fault(text)
-    with contextlib.suppress(httpx.TransportError):
-        project.put("new", make_flow())
-    assert shared.flow("new") is not None
+    assert (shared.flow("new") is not None) is stored
 
 
 def test_slow_waits_then_answers_truly(shared: LocalPlatform, project: Project) -> None:
@@ -176,36 +164,20 @@ def test_drip(shared: LocalPlatform, project: Project, part: str) -> None:
     assert (len(pieces[0]) < 20) is (part == "headers")
 
 
-def test_reset_before_any_answer(shared: LocalPlatform, project: Project) -> None:
-    """A reset ends the connection with RST before a byte of the answer."""
-    shared.fault("reset")
-    with pytest.raises(ConnectionResetError):
-        read_all(project.connect("GET " + project.at("shop")))
-    assert shared.requests[-1].status is None
-
-
-def read_until_reset(connection: socket.socket) -> bytes:
+@pytest.mark.parametrize("part", ["", "headers", "body"])
+def test_reset(shared: LocalPlatform, project: Project, part: str) -> None:
+    """RST comes before a byte of the true answer, after its head, or in the middle of its body."""
+    shared.fault(f"reset,part={part}" if part else "reset")
     received = b""
-    try:
+    with project.connect("GET " + project.at("shop")) as connection, pytest.raises(ConnectionResetError):  # noqa: PT012
         while piece := connection.recv(65536):
             received += piece
-    except ConnectionResetError:
-        return received
-    pytest.fail(f"the connection ended in order after {received!r}")
-
-
-@pytest.mark.parametrize("part", ["headers", "body"])
-def test_reset_in_the_answer(shared: LocalPlatform, project: Project, part: str) -> None:
-    """A reset with a part comes after the head, or in the middle of the body, of the true answer."""
-    shared.fault("reset", part=part)
-    connection = project.connect("GET " + project.at("shop"))
-    with connection:
-        received = read_until_reset(connection)
-    head, separator, body = received.partition(b"\r\n\r\n")
+    head, _, body = received.partition(b"\r\n\r\n")
     whole = shared.raw("shop") or b""
-    assert head.startswith(b"HTTP/1.1 200 OK")
-    assert separator
+    assert head.startswith(b"HTTP/1.1 200 OK" if part else b"")
+    assert (b"\r\n\r\n" in received) is bool(part)
     assert body == (whole[: len(whole) // 2] if part == "body" else b"")
+    assert shared.requests[-1].status == (200 if part else None)
 
 
 def test_blackhole(shared: LocalPlatform, project: Project) -> None:

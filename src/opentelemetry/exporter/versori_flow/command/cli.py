@@ -163,9 +163,7 @@ def _read_flow(name: str, settings: Settings) -> dict[str, Any]:
         _fail(_why_not(answer, name, settings))
     document = None
     with contextlib.suppress(ValueError, RecursionError):
-        document = json.loads(
-            answer.body, parse_int=lambda text: text if len(text) > _MOST_DIGITS else int(text)
-        )
+        document = json.loads(answer.body, parse_int=lambda n: n if len(n) > _MOST_DIGITS else int(n))
     if not isinstance(document, dict):
         _fail(f"what the platform has as {name!r} is not a flow")
     return document
