@@ -13,9 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from opentelemetry.exporter.versori_flow.command.launch import local_credentials
+from opentelemetry.exporter.versori_flow.command.launch import (
+    LOCAL_ORGANISATION,
+    LOCAL_PROJECT,
+    local_credentials,
+)
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from opentelemetry.exporter.versori_flow.version import __version__
 
@@ -309,6 +314,40 @@ def test_serve_plays_faults(serve: Callable[..., Any], program: Callable[..., st
     assert "not today" in shown.stderr
     wrong = versori_flow("serve", "--port", "0", "--fault", "flood of frogs")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_runs_until_told_to_end(serve: Callable[..., Any], number: int) -> None:
+    """`serve` prints its page and faults, answers, and ends well by Ctrl-C or SIGTERM, clients or not."""
+    command, url = serve("--fault", "blackhole,flow=stuck")
+    assert "blackhole,flow=stuck" in command.stdout.readline()
+    assert "Ctrl-C" in command.stdout.readline()
+    assert "Flows" in httpx.get(url, trust_env=False).text
+    host, port = url.removeprefix("http://").split(":")
+    path = f"/o/{LOCAL_ORGANISATION}/projects/{LOCAL_PROJECT}/workflows/stuck"
+    with socket.create_connection((host, int(port)), timeout=10) as stuck:
+        stuck.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        command.send_signal(number)
+        _, errors = command.communicate(timeout=PATIENCE)
+    assert (command.returncode, errors) == (0, "")
+
+
+def test_serve_says_that_its_port_is_taken(platform: LocalPlatform) -> None:
+    """A taken port is one line on standard error and exit status 1."""
+    done = versori_flow("serve", "--port", str(platform.port))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert str(platform.port) in done.stderr
+
+
+def test_serve_warns_where_others_can_reach_it(start: Callable[..., Any]) -> None:
+    """Listening on more than loopback is warned of, the more so without a key."""
+    command = start("serve", "--host", "0.0.0.0", "--port", "0")
+    command.stdout.readline()
+    command.terminate()
+    _, errors = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 0
+    assert "0.0.0.0 is not a loopback address" in errors
+    assert "no key is set" in errors
 
 
 def wait_until(condition: Callable[[], Any]) -> None:

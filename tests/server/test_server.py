@@ -5,11 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -420,60 +416,3 @@ def test_a_taken_port_is_told_at_once() -> None:
     """A port that somebody listens on is an OSError of the constructor."""
     with LocalPlatform() as platform, pytest.raises(OSError, match="in use"):
         LocalPlatform(port=platform.port)
-
-
-SERVE = "import sys; from opentelemetry.exporter.versori_flow.server import serve; serve(**eval(sys.argv[1]))"
-
-
-def start_serving(**keywords: Any) -> subprocess.Popen[str]:
-    arguments = [sys.executable, "-c", SERVE, repr(keywords)]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serve_runs_until_told_to_end(number: signal.Signals) -> None:
-    """`serve` prints where the page is, answers there, and ends well by Ctrl-C or SIGTERM, clients or not."""
-    process = start_serving(port=0, faults=["blackhole,flow=stuck"])
-    try:
-        assert process.stdout is not None
-        line, order, how = (process.stdout.readline() for _ in range(3))
-        assert "blackhole,flow=stuck" in order
-        assert "Ctrl-C" in how
-        url = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))
-        assert "Flows" in httpx.get(url, trust_env=False).text
-        host, port = url.removeprefix("http://").split(":")
-        stuck = socket.create_connection((host, int(port)), timeout=10)
-        organisation, project = LocalPlatform().organisation_id, LocalPlatform().project_id
-        path = f"/o/{organisation}/projects/{project}/workflows/stuck"
-        stuck.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=20)
-        assert (process.returncode, errors) == (0, "")
-        stuck.close()
-    finally:
-        process.kill()
-        process.wait()
-
-
-def test_serve_says_that_its_port_is_taken() -> None:
-    """A taken port is one line on standard error and exit status 1."""
-    with LocalPlatform() as platform:
-        process = start_serving(port=platform.port)
-        _, errors = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert errors.count("\n") == 1
-    assert str(platform.port) in errors
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_serve_warns_where_others_can_reach_it() -> None:
-    """Listening on more than loopback is warned of, the more so without a key."""
-    process = start_serving(host="0.0.0.0", port=0)
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.terminate()
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert "0.0.0.0 is not a loopback address" in errors
-    assert "no key is set" in errors
