@@ -65,13 +65,16 @@ def serve(
     fault: Annotated[
         list[str] | None, typer.Option(help="A fault to play, such as status=503,share=0.3; repeatable.")
     ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name that requests may come by, e.g. in a container network.")
+    ] = None,
 ) -> None:
     """Serve a local platform: the flows' API, and a page that shows them."""
     from .. import server
 
     try:
-        server.serve(host, port, data, key, fault or [])
-    except server.FaultError as error:
+        server.serve(host, port, data, key, fault or [], allowed_hosts=allow_host or [])
+    except ValueError as error:
         _fail(str(error))
 
 
@@ -163,9 +166,7 @@ def _read_flow(name: str, settings: Settings) -> dict[str, Any]:
         _fail(_why_not(answer, name, settings))
     document = None
     with contextlib.suppress(ValueError, RecursionError):
-        document = json.loads(
-            answer.body, parse_int=lambda text: text if len(text) > _MOST_DIGITS else int(text)
-        )
+        document = json.loads(answer.body, parse_int=lambda n: n if len(n) > _MOST_DIGITS else int(n))
     if not isinstance(document, dict):
         _fail(f"what the platform has as {name!r} is not a flow")
     return document

@@ -39,7 +39,7 @@ def build(api: FlowsEndpoint, control: FaultsEndpoint, pages: Sequence[Route]) -
         *pages,
     ]
     router = Router(routes, redirect_slashes=False)
-    return _RawPath(ExceptionMiddleware(router, {HTTPException: _failed, Exception: _failed}))
+    return _RawPath(ExceptionMiddleware(router, dict.fromkeys((HTTPException, ApiError, Exception), _failed)))
 
 
 class _RawPath:
@@ -64,6 +64,8 @@ def _endpoint(called: FlowsEndpoint | FaultsEndpoint) -> Callable[[Request], Awa
 
 
 async def _failed(request: Request, error: Exception) -> Response:
+    if isinstance(error, ApiError):
+        return responses.as_response(error.answer())
     if isinstance(error, HTTPException):
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "failed")
         refused = ApiError(error.status_code, code, f"{error.detail}: {request.method} {request.url.path}")

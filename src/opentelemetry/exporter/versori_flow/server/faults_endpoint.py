@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from . import responses
-from .access import is_loopback, require_this_host
+from .access import BrowserGuard, is_loopback
 from .active_faults import ActiveFaults, FaultHandle
 from .faults import FaultError, parse_fault
 from .json_text import JsonText
@@ -19,8 +19,9 @@ from .request_body import read_body
 class FaultsEndpoint:
     """The endpoint ``/_faults``: faults ordered over HTTP, from this host only."""
 
-    def __init__(self, faults: ActiveFaults) -> None:
+    def __init__(self, faults: ActiveFaults, guard: BrowserGuard) -> None:
         self._faults = faults
+        self._guard = guard
 
     async def __call__(self, request: Request) -> Response:
         """Lists faults, orders one, or takes back one or all of them."""
@@ -32,7 +33,9 @@ class FaultsEndpoint:
             return responses.silence()
 
     async def _answer(self, request: Request) -> Reply:
-        _only_from_here(request)
+        if request.client is None or not is_loopback(request.client.host):
+            raise ApiError(403, "forbidden", "faults are ordered from this host only")
+        self._guard.check(request)
         if request.method == "POST":
             return Reply(201, _json(_described(self._order(await read_body(request), request))))
         id_ = request.path_params.get("id")
@@ -56,12 +59,6 @@ class FaultsEndpoint:
             return self._faults.add(parse_fault(text))
         except FaultError as error:
             raise ApiError(422, "invalid_fault", str(error)) from None
-
-
-def _only_from_here(request: Request) -> None:
-    if request.client is None or not is_loopback(request.client.host):
-        raise ApiError(403, "forbidden", "faults are ordered from this host only")
-    require_this_host(request)
 
 
 def _described(handle: FaultHandle) -> dict[str, object]:

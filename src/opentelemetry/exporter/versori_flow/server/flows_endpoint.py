@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from ulid import ULID
 
 from . import request_log, responses
+from .access import BrowserGuard
 from .active_faults import ActiveFaults, Strike
 from .json_text import JsonText
 from .replies import ApiError, Reply
@@ -32,6 +33,7 @@ class FlowsEndpoint:
         log: Where requests are recorded.
         key: The key that requests must carry; None lets all in.
         validator: Checks bodies; None takes any JSON object.
+        guard: Knows which requests are let in where there is no key.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class FlowsEndpoint:
         log: request_log.RequestLog,
         key: str | None,
         validator: FlowValidator | None,
+        guard: BrowserGuard,
     ) -> None:
         self._flows = flows
         self._faults = faults
         self._log = log
         self._key = key
         self._validator = validator
+        self._guard = guard
 
     async def __call__(self, request: Request) -> Response:
         """Answers one request, or spoils it as ordered."""
@@ -133,6 +137,7 @@ class FlowsEndpoint:
 
     def _let_in(self, request: Request) -> None:
         if self._key is None:
+            self._guard.check(request)
             return
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         given = key.strip().encode("latin-1", "replace")

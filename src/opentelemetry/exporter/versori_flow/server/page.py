@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .access import require_this_host
+from .access import BrowserGuard
 from .saved_flows import FlowAddress, SavedFlow, SavedFlows
 from .waterfall import is_error, shown, trace_id, traces
 
@@ -41,12 +41,12 @@ class Pages:
 
     Args:
         flows: The flows to show.
-        guarded: Only requests that name this host are answered; for a platform that only this host reaches.
+        guard: Knows which requests are let in.
     """
 
-    def __init__(self, flows: SavedFlows, *, guarded: bool) -> None:
+    def __init__(self, flows: SavedFlows, guard: BrowserGuard) -> None:
         self._flows = flows
-        self._guarded = guarded
+        self._guard = guard
         self._templates = Environment(
             loader=PackageLoader(__package__ or "", "templates"),
             autoescape=True,
@@ -89,8 +89,7 @@ class Pages:
         )
 
     def _page(self, request: Request, template: str, status: int = 200, **values: object) -> Response:
-        if self._guarded:
-            require_this_host(request)
+        self._guard.check(request)
         html = self._templates.get_template(template).render(**values)
         # JSON can carry half a character, which no encoding can.
         body = html.encode("utf-8", "replace")

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from .access import is_loopback
+from .access import BrowserGuard
 from .active_faults import ActiveFaults, FaultHandle
 from .app import build
 from .faults import Fault, parse_fault
@@ -49,9 +49,11 @@ class LocalPlatform:
         validate: "full" checks each body against the API description; "off" takes any JSON object.
         organisation_id: Where ``put`` puts flows unless told otherwise; nothing else depends on it.
         project_id: As organisation_id.
+        allowed_hosts: Names that requests may come by, besides localhost and IP addresses.
 
     Raises:
         OSError: The port is taken.
+        ValueError: The key is empty, or the port is none.
         FaultError: A fault is not written as one.
     """
 
@@ -65,7 +67,12 @@ class LocalPlatform:
         validate: Literal["full", "off"] = "full",
         organisation_id: str = ORGANISATION_ID,
         project_id: str = PROJECT_ID,
+        allowed_hosts: Sequence[str] = (),
     ) -> None:
+        if key is not None and not key.strip():
+            raise ValueError("the key is empty; leave it out to let all in")
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port is {port}; it should be from 0 to 65535")
         if validate not in ("full", "off"):
             raise ValueError(f"validate is {validate!r}; it should be 'full' or 'off'")
         self.organisation_id = organisation_id
@@ -76,8 +83,9 @@ class LocalPlatform:
         self._log = RequestLog()
         self._flows = SavedFlows(None if data is None else Path(data))
         validator = FlowValidator() if validate == "full" else None
-        api = FlowsEndpoint(self._flows, self._faults, self._log, key, validator)
-        app = build(api, FaultsEndpoint(self._faults), Pages(self._flows, guarded=is_loopback(host)).routes())
+        guard = BrowserGuard(allowed_hosts)
+        api = FlowsEndpoint(self._flows, self._faults, self._log, key, validator, guard)
+        app = build(api, FaultsEndpoint(self._faults, guard), Pages(self._flows, guard).routes())
         self._server = HttpServer(app, host, port)
 
     @property
