@@ -63,8 +63,12 @@ def peers(report: Report) -> None:
 
 def encoded_spans(spans: Sequence[ReadableSpan]) -> list[EncodedSpan]:
     """The spans, encoded: the encoder gives one list, or (0.1) the good ones and the others."""
-    encoded: Any = SpanEncoder().encode(spans)
+    encoded: Any = SpanEncoder(RESOURCE_ATTRIBUTES).encode(spans)
     return [one for one in (encoded[0] if isinstance(encoded, tuple) else encoded) if hasattr(one, "body")]
+
+
+RESOURCE_ATTRIBUTES = ("service.name", "service.version", "service.instance.id", "deployment.environment.name")
+"""The default of the setting."""
 
 
 def only_stores() -> VersoriFlowSpanExporter:
@@ -79,7 +83,7 @@ def only_stores() -> VersoriFlowSpanExporter:
 def encoding(report: Report, rounds: int) -> None:
     """Encoding alone, and `export` that only stores, beside OTLP's and Zipkin's encoders."""
     batch = make_spans(BATCH)
-    encoder = SpanEncoder()
+    encoder = SpanEncoder(RESOURCE_ATTRIBUTES)
     zipkin, node = JsonV2Encoder(), NodeEndpoint()
     batches = iter([make_spans(BATCH, seed=seed) for seed in range(rounds + 2)])
     store = only_stores()
