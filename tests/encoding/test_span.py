@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from itertools import product
 from types import SimpleNamespace
@@ -483,24 +483,14 @@ def test_threads_at_once(monkeypatch):
         )
         for number in range(60)
     ]
-    encoder = new_encoder()
-    expected = new_encoder().encode(spans)
-    results: list[Any] = []
+    encoder, expected = new_encoder(), new_encoder().encode(spans)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        threads = [
-            threading.Thread(target=lambda: results.extend(encoder.encode(spans) for _ in range(8)))
-            for _ in range(4)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(encoder.encode, [spans] * 32)) == [expected] * 32
     finally:
         sys.setswitchinterval(interval)
-    assert len(results) == 32
-    assert all(result == expected for result in results)
 
 
 def test_tables_stay_bounded():
