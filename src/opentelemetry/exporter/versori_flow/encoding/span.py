@@ -217,8 +217,6 @@ def _members(attributes: Any) -> list[str]:
 
 def _counted_members(container: Any) -> str:
     """The attributes of an event or a link, which say for themselves how many were lost."""
-    if type(container) is BoundedAttributes and not container.dropped:  # as most are
-        return ",".join(_members(container._dict))
     attributes, lost = _entries(container)
     members = _members(attributes)
     if lost and _LOST_ATTRIBUTES not in attributes:
@@ -229,10 +227,15 @@ def _counted_members(container: Any) -> str:
 def _event(event: Any) -> str:
     if type(event) is not Event:
         raise TypeError
+    kept = event._attributes
+    if type(kept) is BoundedAttributes and not kept.dropped:  # as most are
+        members = ",".join(_members(kept._dict))
+    else:
+        members = _counted_members(kept)
     # One f-string: every other copy of a stack trace costs as much as an attribute.
     return (
         f'{{"name":{quote(event._name)},"timestamp":{time_text(event._timestamp)}'
-        f',"attributes":{{{_counted_members(event._attributes)}}}}}'
+        f',"attributes":{{{members}}}}}'
     )
 
 
