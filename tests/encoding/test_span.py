@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from itertools import product
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Unencodable
+from opentelemetry.exporter.versori_flow.encoding import repeated
 from opentelemetry.exporter.versori_flow.encoding import span as encoding
 from opentelemetry.exporter.versori_flow.encoding.span import FLOW_NAME_ATTRIBUTE, SpanEncoder
 from tests.encoding.anything import resource_of
@@ -471,7 +472,7 @@ def test_a_flow_name_of_the_resource_is_no_flow_name_of_the_span():
 
 def test_threads_at_once(monkeypatch):
     """Threads with one encoder, its tables emptied all the time, write what one thread writes."""
-    monkeypatch.setattr(encoding, "_MAX_KEPT", 5)
+    monkeypatch.setattr(repeated, "_MAX_KEPT", 5)
     monkeypatch.setattr(encoding, "_MAX_SHARED", 2)
     resources = [Resource({"service.name": str(number)}) for number in range(4)]
     spans = [
@@ -482,24 +483,14 @@ def test_threads_at_once(monkeypatch):
         )
         for number in range(60)
     ]
-    encoder = new_encoder()
-    expected = new_encoder().encode(spans)
-    results: list[Any] = []
+    encoder, expected = new_encoder(), new_encoder().encode(spans)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        threads = [
-            threading.Thread(target=lambda: results.extend(encoder.encode(spans) for _ in range(8)))
-            for _ in range(4)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(encoder.encode, [spans] * 32)) == [expected] * 32
     finally:
         sys.setswitchinterval(interval)
-    assert len(results) == 32
-    assert all(result == expected for result in results)
 
 
 def test_tables_stay_bounded():
@@ -518,25 +509,25 @@ def test_tables_stay_bounded():
         )
         [one] = encoder.encode([span])
         assert f'"key {number}":"{number}"'.encode() in one.body
-        assert 0 < len(encoding._KEYS) <= 1024
-        assert 0 < len(encoding._SECONDS) <= 1024
+        assert 0 < len(repeated.KEYS) <= 1024
+        assert 0 < len(repeated.SECONDS) <= 1024
         assert len(encoder._shared) <= 256
-    assert max(map(len, encoding._KEYS.values())) <= 128
+    assert max(map(len, repeated.KEYS.values())) <= 128
     assert max(len(joined) for _, (_, joined) in encoder._shared.values()) <= 4096
 
 
 def test_tables_are_used():
     """A key, a second, a resource that comes again is found."""
     encoder = new_encoder()
-    encoding._KEYS.clear()
-    encoding._SECONDS.clear()
+    repeated.KEYS.clear()
+    repeated.SECONDS.clear()
     encoder.encode([make(attributes={"a": 1, "b": 2}), make(attributes={"a": 1})])
-    assert encoding._KEYS == {"a": '"a":', "b": '"b":'}
-    assert encoding._SECONDS == {"1700000000": "2023-11-14T22:13:20"}
+    assert repeated.KEYS == {"a": '"a":', "b": '"b":'}
+    assert repeated.SECONDS == {"1700000000": "2023-11-14T22:13:20"}
     assert len(encoder._shared) == 1
     edge = "k" * 125
     encoder.encode([make(attributes={edge: 1, edge + "k": 1})])
-    assert encoding._KEYS.keys() == {"a", "b", edge}
+    assert repeated.KEYS.keys() == {"a", "b", edge}
 
 
 def test_what_spans_share_is_kept_up_to_a_size():

@@ -239,7 +239,7 @@ def test_a_reason_has_no_value_of_the_span(monkeypatch):
     def fail(value: object) -> str:
         raise ValueError("hunter2")
 
-    monkeypatch.setattr(encoding, "_time", fail)
+    monkeypatch.setattr(encoding, "time_text", fail)
     assert refused(make()) == ("GET /", "ValueError while it was encoded")
 
 

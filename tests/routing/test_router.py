@@ -60,13 +60,6 @@ def test_a_late_name_moves_what_came_before() -> None:
     assert route(router, make_span(0, 3, parent=2)) == (["A"], [])
 
 
-def test_a_late_name_moves_nothing_that_has_a_nearer_one() -> None:
-    """Not the span that names another flow, nor what is below it."""
-    router = Router(100)
-    route(router, make_span(0, 2, parent=1), make_span(0, 1, parent=0, name="B"), make_span(0, 3, parent=0))
-    assert route(router, make_span(0, 0, name="A")) == (["A"], [(D, "A", *key(0, 3))])
-
-
 def test_a_late_name_moves_nothing_that_is_there_already() -> None:
     """A default that is equal to the name is the same flow; what comes later still inherits."""
     router = Router(100)
@@ -86,13 +79,6 @@ def test_a_sibling_that_knows_its_name_hides_nobody() -> None:
         ["B"],
         [("A", "B", *key(0, 0)), ("A", "B", *key(0, 4))],
     )
-
-
-def test_the_link_between_may_come_last() -> None:
-    """A grandchild learns the name when the span between arrives."""
-    router = Router(100)
-    route(router, make_span(0, 2, parent=1), make_span(0, 0, name="A"))
-    assert route(router, make_span(0, 1, parent=0)) == (["A"], [(D, "A", *key(0, 2))])
 
 
 def test_what_comes_together_does_not_move() -> None:

@@ -21,7 +21,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
 from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
@@ -31,16 +30,14 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE, TraceState
 
 from ..encoded_span import EncodedSpan, Unencodable
-from .tolerant import LAST_SECOND, Kept, get, tidied
+from .repeated import KEYS, key_text, time_text
+from .tolerant import Kept, get, tidied
 from .values import WRITERS, clean, clean_text, integer, literal, quote, text
 
 FLOW_NAME_ATTRIBUTE = "versori.flow.name"
 _LOST_ATTRIBUTES = "otel.dropped_attributes_count"
-_MAX_KEPT = 1024  # entries of a table: a program has some hundred keys, and a second is wanted for a second
-_MAX_KEPT_TEXT = 128  # characters of an entry: longer keys are rare, and a table of them would hold megabytes
 _MAX_SHARED = 256  # combinations of resource, kind and scope that are kept
 _MAX_SHARED_TEXT = 4096  # characters of what one of them adds to each of its spans
-_EPOCH = datetime(1970, 1, 1)
 _UNSET, _ERROR = StatusCode.UNSET, StatusCode.ERROR
 # By id, as the hash of an enum's member is Python code.
 _KIND_NAMES = {id(kind): kind.name.lower() for kind in SpanKind}
@@ -113,14 +110,14 @@ class SpanEncoder:
             end, ended = start, "false"
 
         # The usual types first, without a call.
-        kept: Any = span._attributes
+        kept, kind = span._attributes, type(span._attributes)
         attributes, lost_attributes = (
-            (kept._dict, kept.dropped) if type(kept) is BoundedAttributes else _entries(kept)
+            (kept._dict, kept.dropped) if kind is BoundedAttributes else _entries(kept)
         )
-        kept = span._events
-        events, lost_events = (kept._dq, kept.dropped) if type(kept) is BoundedList else _entries(kept)
-        kept = span._links
-        links, lost_links = (kept._dq, kept.dropped) if type(kept) is BoundedList else _entries(kept)
+        kept, kind = span._events, type(span._events)
+        events, lost_events = (kept._dq, kept.dropped) if kind is BoundedList else _entries(kept)
+        kept, kind = span._links, type(span._links)
+        links, lost_links = (kept._dq, kept.dropped) if kind is BoundedList else _entries(kept)
         members = _members(attributes)
         shared, joined = self._shared_values(span._resource, span._kind, span._instrumentation_scope)
         if attributes.keys().isdisjoint(shared):
@@ -136,7 +133,7 @@ class SpanEncoder:
             ]
 
         body = (
-            f'{{"name":{quote(span._name)},"startTime":{_time(start)},"endTime":{_time(end)}'
+            f'{{"name":{quote(span._name)},"startTime":{time_text(start)},"endTime":{time_text(end)}'
             f',"duration":{(end - start) / 1_000_000!r},"attributes":{{{",".join(members)}}}'
             f',"status":{{"code":{1 if status is _ERROR else 0}}},"ended":{ended}'
             f',"events":[{",".join([_event(event) for event in events])}],"spanContext":'
@@ -181,41 +178,6 @@ def _reason(error: Exception) -> str:
     return f"{name}: {error}" if isinstance(error, _InvalidSpanError) else f"{name} while it was encoded"
 
 
-_KEYS: dict[str, str] = {}  # '"key":' by key
-_SECONDS: dict[str, str] = {}  # date and time of a Unix second, by its digits
-
-
-def _keep(table: dict[str, str], key: str, made: str) -> str:
-    """Remember a text. The table is emptied when full, which needs no lock and no order of use."""
-    if len(made) <= _MAX_KEPT_TEXT:
-        if len(table) >= _MAX_KEPT:
-            table.clear()
-        table[key] = made
-    return made
-
-
-def _key(key: str) -> str:
-    if type(key) is not str:  # two of them may have one text, and the object would have one key twice
-        raise TypeError
-    return _keep(_KEYS, key, quote(key) + ":")
-
-
-def _time(nanos: int) -> str:
-    """RFC 3339 with nine digits, in quotes."""
-    if type(nanos) is not int:
-        raise TypeError
-    # Cut from the decimal digits: that takes two thirds of the time of divmod and a nine-digit format.
-    digits = str(nanos) if nanos >= 1_000_000_000 else f"{nanos:010d}"
-    second = digits[:-9]
-    return f'"{_SECONDS.get(second) or _second(second)}.{digits[-9:]}Z"'
-
-
-def _second(second: str) -> str:
-    if not 0 <= int(second) <= LAST_SECOND:
-        raise OverflowError
-    return _keep(_SECONDS, second, (_EPOCH + timedelta(seconds=int(second))).isoformat())
-
-
 def _parent(parent: Any) -> _Parent:
     if type(parent) is not SpanContext:
         raise TypeError
@@ -248,15 +210,13 @@ def _members(attributes: Any) -> list[str]:
     """Attributes as members of a JSON object."""
     try:
         # Plain dicts of texts and functions by exact type: this runs for each attribute of each span.
-        return [_KEYS[key] + WRITERS[type(value)](value) for key, value in attributes.items()]
+        return [KEYS[key] + WRITERS[type(value)](value) for key, value in attributes.items()]
     except KeyError:  # a new key, or a value of an unusual type
-        return [(_KEYS.get(key) or _key(key)) + literal(value) for key, value in attributes.items()]
+        return [(KEYS.get(key) or key_text(key)) + literal(value) for key, value in attributes.items()]
 
 
 def _counted_members(container: Any) -> str:
     """The attributes of an event or a link, which say for themselves how many were lost."""
-    if type(container) is BoundedAttributes and not container.dropped:  # as most are
-        return ",".join(_members(container._dict))
     attributes, lost = _entries(container)
     members = _members(attributes)
     if lost and _LOST_ATTRIBUTES not in attributes:
@@ -267,10 +227,15 @@ def _counted_members(container: Any) -> str:
 def _event(event: Any) -> str:
     if type(event) is not Event:
         raise TypeError
+    kept = event._attributes
+    if type(kept) is BoundedAttributes and not kept.dropped:  # as most are
+        members = ",".join(_members(kept._dict))
+    else:
+        members = _counted_members(kept)
     # One f-string: every other copy of a stack trace costs as much as an attribute.
     return (
-        f'{{"name":{quote(event._name)},"timestamp":{_time(event._timestamp)}'
-        f',"attributes":{{{_counted_members(event._attributes)}}}}}'
+        f'{{"name":{quote(event._name)},"timestamp":{time_text(event._timestamp)}'
+        f',"attributes":{{{members}}}}}'
     )
 
 

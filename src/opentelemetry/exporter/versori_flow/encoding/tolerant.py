@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 from opentelemetry.sdk.trace import Event
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags
 
+from .repeated import LAST_SECOND
 from .values import MAX_ENTRIES, clean, clean_text, literal
-
-LAST_SECOND = 253_402_300_799  # Unix seconds: the end of the year 9999, after which RFC 3339 has no more
 
 
 def tidied(span: object) -> SimpleNamespace:

@@ -6,13 +6,8 @@ import os
 import re
 from typing import Any, NamedTuple
 
-from .readers import (
-    FIELD,
-    BadValueError,
-    path_text,
-    read_file,
-    text,
-)
+from .files import path_text, read_file
+from .readers import FIELD, BadValueError, text
 
 _PASTED_SCHEME = r"(?i)(bearer|jwt|basic)\s"
 # Servers refuse header lines far shorter than this; it only keeps a wrong path from filling memory.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
-from . import key, readers
+from . import files, key, readers
 from .flow_name import flow_name as name_of_flow
 
 if TYPE_CHECKING:
@@ -147,14 +147,14 @@ class Settings(NamedTuple):
         "none",
     )
     certificate: str | None = _row(
-        readers.pem_file, "A PEM file with the authorities to trust.", unset="the system's trust"
+        files.pem_file, "A PEM file with the authorities to trust.", unset="the system's trust"
     )
     client_certificate: str | None = _row(
-        readers.pem_file,
+        files.pem_file,
         "A PEM file with the client's certificate, and its key unless `client_key` is set.",
         unset="none",
     )
-    client_key: str | None = _row(readers.pem_file, "A PEM file with the client's key.", unset="none")
+    client_key: str | None = _row(files.pem_file, "A PEM file with the client's key.", unset="none")
     resource_attributes: tuple[str, ...] = _row(
         readers.names,
         "Resource attributes that every span carries; `,` alone (in code an empty list): none.",
