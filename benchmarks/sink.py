@@ -54,6 +54,7 @@ def sink() -> Iterator[str]:
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs,), daemon=True)
     process.start()
+    theirs.close()  # so that a server that could not start is an end of file, and no wait for ever
     try:
         yield f"http://127.0.0.1:{ours.recv()}"
     finally:
