@@ -15,7 +15,7 @@ from opentelemetry.exporter.versori_flow.flow.delivery import Flow
 from opentelemetry.exporter.versori_flow.flow.flows import Flows, FlowStep, Receipt
 from opentelemetry.exporter.versori_flow.flow.memory import WINDOWS_OF_BYTES
 from opentelemetry.exporter.versori_flow.flow.ranking import Ranking
-from opentelemetry.exporter.versori_flow.flow.steps import Read, Write
+from opentelemetry.exporter.versori_flow.flow.steps import Read, Reading, Write
 from opentelemetry.exporter.versori_flow.http.answers import Conflict, Rejected, Stored, Unavailable
 from tests.flow.model import NOW_NS, QUICK, Platform, key, make_span
 from tests.flow.several import Routing, attempt_next, perform, settle_all
@@ -408,9 +408,10 @@ class Scanned:
     def answer(self, number: int, more: int) -> None:
         if self.jobs:
             job = self.jobs.pop(number % len(self.jobs))
-            bad = [DOWN, Conflict("x"), Rejected(400, "", "no", ())][more % 3]
-            wrong = more < 3 and (isinstance(job.step, Write) or bad is DOWN)
-            answer = bad if wrong else perform(job, self.platform)
+            bad: list[Reading] = [DOWN, Conflict("x"), Rejected(400, "", "no", ())]
+            answer = bad[more % 3]
+            if more >= 3 or (isinstance(job.step, Read) and answer is not DOWN):
+                answer = perform(job, self.platform)
             following = self.flows.feed(job, answer, self.now, NOW_NS)
             self.jobs += [following] if following else []
 
@@ -489,7 +490,8 @@ def test_work_does_not_grow_with_the_number_of_flows(monkeypatch: pytest.MonkeyP
         looks.taken()
         begun = 0
         while (job := flows.begin_next(T)) is not None:
-            begun, following = begun + 1, job
+            begun += 1
+            following: FlowStep | None = job
             while following is not None:
                 following = flows.feed(
                     following, DOWN if is_down else perform(following, platform), T, NOW_NS
