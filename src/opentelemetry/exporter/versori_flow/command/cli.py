@@ -63,11 +63,10 @@ def serve(
     data: Annotated[Path | None, typer.Option(help="Keep the flows in this folder, not in memory.")] = None,
     key: Annotated[str | None, typer.Option(help="The only API key to let in. Default: any.")] = None,
     fault: Annotated[
-        list[str] | None, typer.Option(help="A fault to play, such as status=503,share=0.3; repeatable.")
+        list[str] | None,
+        typer.Option(help="A fault to play, such as status=503,share=0.3; `help` lists them."),
     ] = None,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(help="A name that requests may come by, e.g. in a container network.")
-    ] = None,
+    allow_host: Annotated[list[str] | None, typer.Option(help="One more name to be asked by.")] = None,
 ) -> None:
     """Serve a local platform: the flows' API, and a page that shows them."""
     from .. import server
