@@ -308,12 +308,10 @@ def test_serve_keeps_flows_in_a_folder_and_lets_one_key_in(
 
 
 def test_serve_plays_faults(serve: Callable[..., Any], program: Callable[..., str]) -> None:
-    """Faults in words go wrong as ordered; words that mean nothing are a line."""
+    """Faults in words go wrong as ordered."""
     _, url = serve("--fault", "status=503,method=PUT", "--fault", "status=400,method=GET,message=not today")
     shown = versori_flow("show", "x", **local_credentials(url))
     assert "not today" in shown.stderr
-    wrong = versori_flow("serve", "--port", "0", "--fault", "flood of frogs")
-    assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -332,11 +330,23 @@ def test_serve_runs_until_told_to_end(serve: Callable[..., Any], number: int) ->
     assert (command.returncode, errors) == (0, "")
 
 
-def test_serve_says_that_its_port_is_taken(platform: LocalPlatform) -> None:
-    """A taken port is one line on standard error and exit status 1."""
-    done = versori_flow("serve", "--port", str(platform.port))
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert str(platform.port) in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--port", "99999"], "port is 99999"),
+        (["--port", "-1"], "port is -1"),
+        (["--port", "TAKEN"], "is taken"),
+        (["--data", __file__], f"in {__file__}"),
+        (["--key", ""], "the key is empty"),
+        (["--fault", "flood of frogs"], "the kinds are status, slow, drip"),
+    ],
+)
+def test_serve_names_what_is_wrong(platform: LocalPlatform, arguments: list[str], words: str) -> None:
+    """What `serve` can't start with is one line on standard error and exit status 1."""
+    taken = [str(platform.port) if word == "TAKEN" else word for word in arguments]
+    done = versori_flow("serve", "--port", "0", *taken)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert words in done.stderr
 
 
 def test_serve_warns_where_others_can_reach_it(start: Callable[..., Any]) -> None:

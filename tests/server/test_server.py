@@ -266,29 +266,37 @@ def test_a_window_of_spans_is_taken(project: Project) -> None:
     assert [span["name"] for span in answer.json()["spans"]][-2:] == ["span 999", "newest"]
 
 
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "JWT"])
-def test_a_key_is_taken_under_both_schemes(scheme: str) -> None:
-    """With a key set, it lets in as `Bearer` and as `JWT`."""
-    with LocalPlatform(key="secret-key") as platform, Project(platform) as project:
-        project.http.headers["Authorization"] = f"{scheme} secret-key"
-        assert project.put("shop", make_flow()).status_code == 200
-
-
 @pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Bearer wrong", "Basic secret-key", "secret-key", "Bearer é"]
+    ("header", "status"),
+    [
+        *((f"{scheme} secret-key", 200) for scheme in ("Bearer", "bearer", "JWT")),
+        *(
+            (header, 401)
+            for header in ("", "Bearer", "Bearer wrong", "Basic secret-key", "secret-key", "Bearer é")
+        ),
+    ],
 )
-def test_without_the_key_all_is_401(header: str | None) -> None:
-    """Without the key every endpoint answers 401; neither the answer nor the record tells the key."""
+def test_a_key_is_taken_under_both_schemes(header: str, status: int) -> None:
+    """The key lets in as `Bearer` and as `JWT`; else every endpoint is 401; the record never tells the key."""
     with LocalPlatform(key="secret-key") as platform, Project(platform) as project:
         platform.put("shop", make_flow())
-        if header is not None:
-            project.http.headers["Authorization"] = header
-        for answer in (project.list(), project.get("shop"), project.put("shop", {}), project.delete("shop")):
-            assert answer.status_code == 401
-            assert is_error(answer)["code"] == "unauthorized"
+        before = platform.raw("shop")
+        project.http.headers["Authorization"] = header
+        for answer in (project.list(), project.get("shop"), project.put("shop", make_flow(more=1))):
+            assert answer.status_code == status
+            assert status == 200 or is_error(answer)["code"] == "unauthorized"
             assert "secret-key" not in answer.text
-        assert platform.raw("shop") is not None
+        assert (platform.raw("shop") == before) is (status == 401)
+        assert project.delete("shop").status_code == (204 if status == 200 else 401)
         assert "secret-key" not in repr(platform.requests)
+
+
+def test_a_body_is_not_kept_before_the_key_is_checked() -> None:
+    """Without the key a body of any size is 401, also one that is too large or that a fault would look into."""
+    with LocalPlatform(key="secret-key", faults=["max-body=10"]) as platform, Project(platform) as project:
+        for size in (100, 65 * 1024 * 1024):
+            assert project.put("shop", bytes(size)).status_code == 401
+            assert platform.requests[-1].size == size
 
 
 def test_record_of_requests(shared: LocalPlatform, project: Project) -> None:

@@ -63,11 +63,10 @@ def serve(
     data: Annotated[Path | None, typer.Option(help="Keep the flows in this folder, not in memory.")] = None,
     key: Annotated[str | None, typer.Option(help="The only API key to let in. Default: any.")] = None,
     fault: Annotated[
-        list[str] | None, typer.Option(help="A fault to play, such as status=503,share=0.3; repeatable.")
+        list[str] | None,
+        typer.Option(help="A fault, e.g. status=503,share=0.3; repeatable; `help` lists all."),
     ] = None,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(help="A name that requests may come by, e.g. in a container network.")
-    ] = None,
+    allow_host: Annotated[list[str] | None, typer.Option(help="One more name to be asked by.")] = None,
 ) -> None:
     """Serve a local platform: the flows' API, and a page that shows them."""
     from .. import server
@@ -118,9 +117,7 @@ def show(
     flow: Annotated[str, typer.Argument(help="The flow's name.")],
     traces: Annotated[int, typer.Option(min=1, help="How many traces: the newest.")] = 5,
     everything: Annotated[bool, typer.Option("--all", help="All traces of the flow.")] = False,
-    base_url: Annotated[
-        str | None, typer.Option(help="Where the API is. Default: VERSORI_API_BASE_URL.")
-    ] = None,
+    base_url: Annotated[str | None, typer.Option(help="The API. Default: VERSORI_API_BASE_URL.")] = None,
 ) -> None:
     """Show a flow as a tree, its newest trace last.
 

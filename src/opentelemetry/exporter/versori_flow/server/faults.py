@@ -52,6 +52,7 @@ _KINDS: dict[str, tuple[str | None, bool]] = {
     "max-body": ("limit", True),
     "poison": ("match", True),
 }
+_ALL_KINDS = f"the kinds are {', '.join(_KINDS)}"
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "drip": {"part": "headers"},
     "max-body": {"status": 413},
@@ -148,11 +149,11 @@ def parse_fault(text: str, **options: object) -> Fault:
     except ValueError:
         raise FaultError(f"fault {text!r}: a quotation mark or backslash is left open") from None
     if not any(words):
-        raise FaultError(f"a fault needs a kind: one of {', '.join(_KINDS)}")
+        raise FaultError(f"a fault needs a kind; {_ALL_KINDS}")
     kind, has_value, value = (part.strip() for part in words[0].partition("="))
     kind = kind.replace("_", "-")
     if kind not in _KINDS:
-        raise FaultError(f"fault {text!r}: there is no kind {kind!r}{_guess(kind, _KINDS)}")
+        raise FaultError(f"fault {text!r}: there is no kind {kind!r}{_guess(kind, _KINDS)}; {_ALL_KINDS}")
     given: dict[str, object] = {}
     own, needed = _KINDS[kind]
     if has_value:

@@ -17,7 +17,7 @@ from .access import BrowserGuard
 from .active_faults import ActiveFaults, Strike
 from .json_text import JsonText
 from .replies import ApiError, Reply
-from .request_body import decoded, read_body
+from .request_body import decoded, read_body, skip_body
 from .saved_flows import FlowAddress, SavedFlows
 from .validation import FlowValidator
 
@@ -69,10 +69,17 @@ class FlowsEndpoint:
 
     async def _answer(self, request: Request, record: request_log.Request) -> tuple[Response, int | None]:
         try:
-            body = await read_body(request)
-        except ApiError as refused:
-            return responses.as_response(refused.answer()), refused.status
-        self._log.note(record, lambda noted: setattr(noted, "size", len(body)))
+            self._let_in(request)
+        except ApiError:
+            # Said where the request is carried out, which a fault may keep it from.
+            body, size = b"", await skip_body(request)
+        else:
+            try:
+                body = await read_body(request)
+            except ApiError as refused:
+                return responses.as_response(refused.answer()), refused.status
+            size = len(body)
+        self._log.note(record, lambda noted: setattr(noted, "size", size))
         strike = self._faults.strike(request.method, record.flow, body)
         if strike is None:
             answer = self._carry_out(request, body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import threading
@@ -43,8 +44,7 @@ def serve(
     try:
         platform = LocalPlatform(key, data, faults, host, port, validate, allowed_hosts=allowed_hosts).start()
     except OSError as error:
-        why = error.strerror or str(error)
-        raise SystemExit(f"the local platform can't start on {host} port {port}: {why}") from None
+        raise SystemExit(_why_not(error, host, port)) from None
     with platform, _until_told() as told:
         if not is_loopback(host):
             print(
@@ -60,6 +60,15 @@ def serve(
         # A wait without end can't be interrupted on Windows.
         while not told.wait(1.0):
             pass
+
+
+def _why_not(error: OSError, host: str, port: int) -> str:
+    why = error.strerror or str(error)
+    if error.filename is not None:
+        return f"the local platform can't keep its flows in {error.filename}: {why}"
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is taken: end what listens there, or take another port (0: any that is free)"
+    return f"the local platform can't start on {host} port {port}: {why}"
 
 
 @contextmanager
