@@ -67,7 +67,12 @@ def encoded_spans(spans: Sequence[ReadableSpan]) -> list[EncodedSpan]:
     return [one for one in (encoded[0] if isinstance(encoded, tuple) else encoded) if hasattr(one, "body")]
 
 
-RESOURCE_ATTRIBUTES = ("service.name", "service.version", "service.instance.id", "deployment.environment.name")
+RESOURCE_ATTRIBUTES = (
+    "service.name",
+    "service.version",
+    "service.instance.id",
+    "deployment.environment.name",
+)
 """The default of the setting."""
 
 

@@ -16,6 +16,7 @@ from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter, Versori
 from opentelemetry.exporter.versori_flow.flow.flows import Flows
 from opentelemetry.exporter.versori_flow.http.api import FlowsApi
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
+from tests.conftest import KEY
 
 LOGGER = "opentelemetry.exporter.versori_flow"
 DOWN = "status=503"
@@ -37,7 +38,9 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def traced(make_exporter: Any, make_provider: Any) -> Iterator[Callable[..., tuple[VersoriFlowSpanExporter, Tracer]]]:
+def traced(
+    make_exporter: Any, make_provider: Any
+) -> Iterator[Callable[..., tuple[VersoriFlowSpanExporter, Tracer]]]:
     """Makes exporters behind the processor of their own, and tracers for them."""
 
     def make(**keywords: Any) -> tuple[VersoriFlowSpanExporter, Tracer]:
@@ -77,7 +80,10 @@ def test_flush_and_shutdown_without_threads(no_threads, platform: LocalPlatform,
 def test_export_without_threads(no_threads, platform: LocalPlatform, make_exporter, make_provider):
     """An export at interpreter exit, the batch processor's last, delivers on its own thread."""
     exporter = make_exporter()
-    assert exporter.export([make_provider().get_tracer("t").start_span("one")._readable_span()]).name == "SUCCESS"
+    assert (
+        exporter.export([make_provider().get_tracer("t").start_span("one")._readable_span()]).name
+        == "SUCCESS"
+    )
     assert len(platform.spans("shop")) == 1
 
 
@@ -254,3 +260,15 @@ def test_what_comes_late_is_counted_and_said_once(platform: LocalPlatform, trace
         "2 spans came after shutdown and are lost, as all that follow"
     ]
     assert exporter._totals().dropped == {"shutdown": 4}
+
+
+def test_a_key_file_that_can_not_be_read_is_said(platform: LocalPlatform, traced, tmp_path, caplog):
+    """The last good key stays in use, and one line says what is wrong with the file."""
+    file = tmp_path / "key"
+    file.write_text(KEY)
+    exporter, tracer = traced(api_key=None, api_key_file=str(file))
+    file.unlink()
+    for _ in range(2):
+        tracer.start_span("s").end()
+        assert exporter.force_flush(5000)
+    assert len([record for record in caplog.records if "VERSORI_API_KEY_FILE" in record.message]) == 1

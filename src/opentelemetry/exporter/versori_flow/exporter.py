@@ -33,7 +33,7 @@ from .intake import Intake
 from .routing.default_flow import DefaultFlow
 from .routing.router import Router
 from .settings.load import internal_metrics_enabled, load_settings, unknown_variables
-from .settings.table import SETTINGS
+from .settings.table import arguments
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -48,10 +48,12 @@ _ROUTED_WINDOWS = 8
 
 
 class VersoriFlowSpanExporter(SpanExporter):
-    """Shows spans in their Versori flows, whole traces that stay there.
+    __doc__ = f"""Shows spans in their Versori flows, whole traces that stay there.
 
-    Every setting is a keyword and an environment variable, and the keyword wins; what each takes, means and is
-    without it stands in the table that ends this text.
+    Every setting is a keyword and an environment variable; the keyword wins.
+
+    Args:
+{arguments()}
 
     Raises:
         ConfigurationError: Settings are missing or wrong; it lists every problem.
@@ -252,10 +254,3 @@ def _warm_up(api: FlowsApi) -> None:
         api.open()
         for codec in ("idna", "utf-8-sig"):
             codecs.lookup(codec)
-
-
-if VersoriFlowSpanExporter.__doc__:  # not under -OO
-    VersoriFlowSpanExporter.__doc__ += "\n".join(
-        f"    {row.keyword} ({row.variable or 'in code only'}; {row.documented_default}): {row.meaning}"
-        for row in SETTINGS
-    )

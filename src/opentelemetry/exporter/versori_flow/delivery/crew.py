@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..flow.flows import FlowStep
+from ..flow.report import Notice
 from ..flow.steps import Reading
 from ..http.answers import Unavailable
 from ..http.api import FlowsApi
@@ -99,6 +101,11 @@ class Crew:
         """An attempt is over."""
         self._under_way.discard(id(attempt))
         self._changed = now
+
+    def remarks(self) -> list[Notice]:
+        """What a person should know of the credentials: lines to log, each trouble once."""
+        problem = self._api.take_problem()
+        return [Notice(logging.ERROR, problem)] if problem else []
 
     def rest(self, keep: int = _KEPT_IDLE) -> None:
         """Lets idle threads go, but for `keep`."""

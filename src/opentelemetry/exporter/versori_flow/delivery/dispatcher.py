@@ -90,7 +90,7 @@ class Dispatcher:
         if self._is_done(now):
             self._end()
         # Before the answers: what an export failed for is said by then.
-        _say([*self._intake.remarks(), *self.flows.notices(now, self.over)])
+        _say([*self._intake.remarks(), *self._crew.remarks(), *self.flows.notices(now, self.over)])
         self._questions.give()
 
     # -- what comes in -------------------------------------------------------------------------------------

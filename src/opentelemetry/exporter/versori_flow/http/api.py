@@ -95,6 +95,10 @@ class FlowsApi:
         """
         return self._request("PUT", flow_name, body, deadline, self._written, False)
 
+    def take_problem(self) -> str | None:
+        """What is wrong with the key file now, while the last good key is in use; each trouble once."""
+        return self._credentials.take_problem()
+
     def close(self) -> None:
         """Ends all connections without waiting; requests under way return `Unavailable` at once."""
         # Not under the lock: a thread that makes the client holds it for as long as that takes.
