@@ -16,6 +16,7 @@ from opentelemetry.exporter.versori_flow.flow.flows import Flows, FlowStep, Rece
 from opentelemetry.exporter.versori_flow.flow.memory import WINDOWS_OF_BYTES
 from opentelemetry.exporter.versori_flow.flow.ranking import Ranking
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Reading, Write
+from opentelemetry.exporter.versori_flow.flow.window import Window
 from opentelemetry.exporter.versori_flow.http.answers import Conflict, Rejected, Stored, Unavailable
 from tests.flow.model import NOW_NS, QUICK, Platform, key, make_span
 from tests.flow.several import Routing, attempt_next, perform, settle_all
@@ -195,6 +196,22 @@ def test_a_flow_with_nothing_to_write_is_passed_over() -> None:
         None,
         ["b"],
     )
+
+
+def test_a_fault_of_ours_ends_an_attempt_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flow is tried again later, as after any failure, and it is said."""
+    routing, platform = Routing(), Platform()
+    routing.hand_over(make_span(0, 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(Window, "deliver", lambda *_: 1 // 0)
+        attempt_next(routing.flows, platform, T)
+    assert (routing.flows.busy, routing.flows.next_due(), routing.flows.in_trouble()) == (0, T + 2, True)
+    (line,) = routing.flows.notices(T, False)
+    assert line.text.startswith(
+        "flow 'a': the exporter itself failed in an attempt (ZeroDivisionError). 1 span"
+    )
+    settle_all(routing.flows, platform, T)
+    assert counts(routing.flows) == {"a": (1, 1, 0, {})}
 
 
 # -- the end -----------------------------------------------------------------------------------------------

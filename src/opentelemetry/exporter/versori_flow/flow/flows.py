@@ -11,6 +11,7 @@ from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 from ..encoded_span import EncodedSpan, Move, Routed, Unencodable
+from ..http.answers import Unavailable
 from .bulletin import Bulletin
 from .delivery import Flow
 from .ledger import DropReason, FlowStatus, Totals
@@ -136,7 +137,11 @@ class Flows:
             in_turn: False where another process of this host may be writing the flow at the same time.
         """
         flow = job.flow
-        following = flow.feed(job.step, answer, now, now_ns, in_turn)
+        try:
+            following = flow.feed(job.step, answer, now, now_ns, in_turn)
+        except Exception as error:  # noqa: BLE001 - a fault of ours, or no memory: it must not look busy for ever
+            answer = Unavailable("error", type(error).__name__, None, answered=False)
+            following = flow.feed(job.step, answer, now, now_ns, in_turn)
         if following is None:
             self.busy -= 1
             self._note(flow, answer, now)
