@@ -146,10 +146,8 @@ class Flows:
             self.busy -= 1
             self._note(flow, answer, now)
         self._line_up(flow, now)
-        if following is None:
-            self._make_room(now, ())
-            return None
-        return FlowStep(flow, following)
+        self._make_room(now, ())
+        return None if following is None else FlowStep(flow, following)
 
     def next_due(self) -> float | None:
         """When the next flow is due, or since when it has been; None when nothing is."""
