@@ -11,11 +11,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from . import report
 from .delivery import Flow
 from .ledger import DropReason
 from .ranking import Ranking
 from .report import (
-    SECONDS_BETWEEN_LINES,
     Loss,
     Notice,
     because,
@@ -62,7 +62,7 @@ class Outage:
         self._only = flow if not self._in_trouble or self._only == flow else None
         self.flows.add(flow)
         level, sentence = explain(answer)
-        if now - self._said < SECONDS_BETWEEN_LINES and level <= self._level_said:
+        if now - self._said < report.SECONDS_BETWEEN_LINES and level <= self._level_said:
             self._skipped += 1
             return
         self._lines.append((level, sentence, wait, self._skipped))
@@ -74,7 +74,9 @@ class Outage:
         if self._in_trouble and not self.flows:
             self._in_trouble = False
             again = (
-                f"flow {self._only!r}: is delivered again" if self._only else "the platform takes flows again"
+                f"flow {self._only!r}: is delivered again"
+                if self._only is not None
+                else "the platform takes flows again"
             )
             self._lines.append((logging.INFO, again, 0.0, 0))
 
@@ -138,7 +140,7 @@ class Bulletin:
             flow = self._speakers[first[1]]
             words += flow.report.take(now, last)
             self.listen(flow)
-        if now - self._minute >= SECONDS_BETWEEN_LINES:
+        if now - self._minute >= report.SECONDS_BETWEEN_LINES:
             notices += self._sum_up()
             self._minute, self._lines = now, 0
         notices += self._bounded(words, last)

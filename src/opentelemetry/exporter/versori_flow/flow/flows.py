@@ -11,6 +11,7 @@ from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 from ..encoded_span import EncodedSpan, Move, Routed, Unencodable
+from ..http.answers import Unavailable
 from .bulletin import Bulletin
 from .delivery import Flow
 from .ledger import DropReason, FlowStatus, Totals
@@ -136,15 +137,17 @@ class Flows:
             in_turn: False where another process of this host may be writing the flow at the same time.
         """
         flow = job.flow
-        following = flow.feed(job.step, answer, now, now_ns, in_turn)
+        try:
+            following = flow.feed(job.step, answer, now, now_ns, in_turn)
+        except Exception as error:  # noqa: BLE001 - a fault of ours, or no memory: it must not look busy for ever
+            answer = Unavailable("error", type(error).__name__, None, answered=False)
+            following = flow.feed(job.step, answer, now, now_ns, in_turn)
         if following is None:
             self.busy -= 1
             self._note(flow, answer, now)
         self._line_up(flow, now)
-        if following is None:
-            self._make_room(now, ())
-            return None
-        return FlowStep(flow, following)
+        self._make_room(now, ())
+        return None if following is None else FlowStep(flow, following)
 
     def next_due(self) -> float | None:
         """When the next flow is due, or since when it has been; None when nothing is."""
