@@ -49,6 +49,7 @@ def test_a_platform_may_have_more_names() -> None:
             for path in ("/", project.path):
                 assert project.http.get(path, headers={"host": host}).status_code == status
     with LocalPlatform(key="k") as platform, Project(platform, key="k") as project:
+        assert httpx.get(platform.url, trust_env=False).status_code == 200  # the page needs no key
         assert project.http.get(project.path, headers={"host": "other"}).status_code == 200
         for path in ("/", "/_faults"):
             assert httpx.get(platform.url + path, headers={"host": "other"}).status_code == 403

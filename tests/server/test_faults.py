@@ -192,8 +192,7 @@ def test_blackhole(shared: LocalPlatform, project: Project) -> None:
 def test_cut(shared: LocalPlatform, project: Project) -> None:
     """A cut answer promises its whole length and ends in the middle."""
     shared.fault("cut")
-    received = read_all(project.connect("GET " + project.at("shop")))
-    head, _, body = received.partition(b"\r\n\r\n")
+    head, _, body = read_all(project.connect("GET " + project.at("shop"))).partition(b"\r\n\r\n")
     whole = shared.raw("shop") or b""
     assert f"content-length: {len(whole)}".encode() in head.lower()
     assert body == whole[: len(whole) // 2]

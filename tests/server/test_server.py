@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator  # type: ignore[import-untyped]
 from ulid import ULID
@@ -121,23 +121,22 @@ def test_api_is_served_with_and_without_its_prefix(project: Project, shared: Loc
         assert prefixed.delete("shop").status_code == 204
 
 
+def pathlike(test: Any) -> Any:
+    """Plays a test with names that have the signs of a path, or of percent-encoding, in them."""
+    for name in ("a/b", "a%2Fb", "..", ".", "a?b#c", "a b+c", "Überweisung €", "a//", "%"):
+        test = example(name)(test)
+    return test
+
+
+@pathlike
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
 def test_any_name_is_one_flow(project: Project, shared: LocalPlatform, name: str) -> None:
-    """A percent-encoded name of any characters comes back by itself and nowhere else."""
+    """A percent-encoded name of any characters, those of a path too, is one segment and one flow."""
     assert project.put(name, make_flow(name=name)).status_code == 200
     assert project.get(name).json()["name"] == name
-    assert shared.names() == [name]
+    assert (shared.names(), shared.requests[-1].flow) == ([name], name)
     assert project.delete(name).status_code == 204
-
-
-@pytest.mark.parametrize("name", ["a/b", "a%2Fb", "..", ".", "a?b#c", "a b+c", "Überweisung €", "a//", "%"])
-def test_names_that_look_like_paths(project: Project, shared: LocalPlatform, name: str) -> None:
-    """A name with the signs of a path or of percent-encoding in it is one segment."""
-    project.put(name, make_flow())
-    assert shared.names() == [name]
-    assert shared.requests[-1].flow == name
-    assert project.get(name).status_code == 200
 
 
 def test_other_spellings_are_the_same_address(project: Project) -> None:
@@ -418,9 +417,3 @@ def test_it_logs_nothing_by_itself(caplog: pytest.LogCaptureFixture) -> None:
         socket.create_connection(address).close()
     ours = [record for record in caplog.records if record.levelname != "WARNING"]
     assert [record.name for record in ours if not record.name.startswith("asyncio")] == []
-
-
-def test_a_taken_port_is_told_at_once() -> None:
-    """A port that somebody listens on is an OSError of the constructor."""
-    with LocalPlatform() as platform, pytest.raises(OSError, match="in use"):
-        LocalPlatform(port=platform.port)
