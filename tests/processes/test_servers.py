@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from sysconfig import get_path
 
@@ -40,7 +41,8 @@ def check(
         ready: What each worker says when it has loaded the app: a signal before that ends in its import.
         processes: How many workers say so.
     """
-    workers = {ask(program, port, path) for path in REQUESTS}
+    with ThreadPoolExecutor(4) as clients:
+        workers = set(clients.map(lambda path: ask(program, port, path), REQUESTS))
     program.until("all workers are ready", lambda: program.stderr.count(ready) >= processes)
     program.signal(signal.SIGTERM)
     program.wait()
