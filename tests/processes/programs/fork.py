@@ -1,8 +1,9 @@
 """Threads trace without a pause, and meanwhile the main thread forks: both sides go on tracing.
 
-python fork.py CHILDREN [--locked]
+python fork.py CHILDREN [--importing | --flushing]
 
-With --locked, every fork happens while another thread holds the exporter's lock.
+With --importing, the first fork happens while the courier imports its client; with --flushing, each one while
+another thread waits in a flush.
 """
 
 from __future__ import annotations
@@ -29,26 +30,36 @@ def keep_tracing(number: int) -> None:
             return
 
 
-def locked_fork() -> int:
-    processor = provider._active_span_processor._span_processors[0]
-    exporter = getattr(processor, "_exporter", None) or processor.span_exporter
-    held, forked = threading.Event(), threading.Event()
+importing = threading.Event()
 
-    def hold() -> None:
-        with exporter._courier._lock:
-            held.set()
-            forked.wait()
 
-    holder = threading.Thread(target=hold)
-    holder.start()
-    held.wait()
+class SlowImport:
+    """Says that the courier's first import has begun, and lets it take a while."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "httpx":
+            importing.set()
+            time.sleep(0.3)
+
+
+def fork_while_importing() -> int:
+    importing.wait(10)
+    return os.fork()
+
+
+def fork_while_flushing() -> int:
+    flush = threading.Thread(target=provider.force_flush)
+    flush.start()
+    time.sleep(0.1)  # the platform takes longer than that
+    assert flush.is_alive()
     pid = os.fork()
-    forked.set()
+    if pid:
+        flush.join()
     return pid
 
 
 def main() -> None:
-    fork = locked_fork if "--locked" in sys.argv else os.fork
+    fork = FORKS["".join(sys.argv[2:])]
     threads = [threading.Thread(target=keep_tracing, args=(number,)) for number in range(3)]
     for thread in threads:
         thread.start()
@@ -73,4 +84,7 @@ def main() -> None:
     sys.exit(any(statuses))
 
 
+FORKS = {"": os.fork, "--importing": fork_while_importing, "--flushing": fork_while_flushing}
+if "--importing" in sys.argv:
+    sys.meta_path.insert(0, SlowImport())
 main()
