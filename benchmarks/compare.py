@@ -9,30 +9,28 @@ smallest and the largest round; ratios are medians of the ratios round by round.
 from __future__ import annotations
 
 import argparse
-import gc
 import logging
-import os
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.zipkin.json import ZipkinExporter
 from opentelemetry.exporter.zipkin.json.v2 import JsonV2Encoder
 from opentelemetry.exporter.zipkin.node_endpoint import NodeEndpoint
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
-from rich.console import Console
-from rich.table import Table
+from opentelemetry.sdk.trace import ReadableSpan
 
+from benchmarks.ending import ending
+from benchmarks.report import DOWN, NO_GOAL, ULID, Report, exporter, interleaved, must
 from benchmarks.sink import sink
 from benchmarks.spans import make_spans
-from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter, VersoriFlowSpanProcessor
+from benchmarks.startup import startup
+from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
+from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
 from opentelemetry.exporter.versori_flow.encoding.span import SpanEncoder
 from opentelemetry.exporter.versori_flow.flow.body import Body, head
 from opentelemetry.exporter.versori_flow.flow.stored import read
@@ -41,96 +39,41 @@ from opentelemetry.exporter.versori_flow.http.api import FlowsApi
 from opentelemetry.exporter.versori_flow.http.credentials import Credentials
 from opentelemetry.exporter.versori_flow.settings.load import load_settings
 
-ULID = "01J9ZQ3V5T7XKM2C8WBYH4RDNE"
 BATCH = 512
-NO_GOAL = float("nan")
+_CARRIERS = ("_transport", "_client", "_session", "session")
+"""Where exporters of different versions keep the client: requests in some, urllib3 itself in others."""
 
 
-@dataclass
-class Run:
-    """What one contestant took in each round, in seconds."""
-
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-
-
-def interleaved(
-    rounds: int, contestants: dict[str, Callable[[], object]], warm_up: int = 2
-) -> dict[str, Run]:
-    """Runs all in turn, round by round."""
-    runs = {name: Run() for name in contestants}
-    for number in range(warm_up + rounds):
-        for name, contest in contestants.items():
-            gc.collect()
-            gc.disable()
-            wall, cpu = time.perf_counter(), time.process_time()
-            contest()
-            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-            gc.enable()
-            if number >= warm_up:
-                runs[name].wall.append(wall)
-                runs[name].cpu.append(cpu)
-    return runs
+def transport(made: object) -> str:
+    """What carries a peer's requests, by the module and class that its private attributes lead to."""
+    while (used := next(filter(None, (getattr(made, name, None) for name in _CARRIERS)), None)) is not None:
+        made = used
+    return f"{type(made).__module__.split('.')[-1]}.{type(made).__name__}"
 
 
-class Report:
-    """Collects rows, prints the table."""
-
-    def __init__(self) -> None:
-        self.table = Table(title="Beside the peers", title_justify="left")
-        for column in ("measured", "median", "smallest", "largest"):
-            self.table.add_column(column, justify="left" if column == "measured" else "right")
-        self.ratios = Table(title="Ratios", title_justify="left")
-        for column in ("measured", "ratio", "to reach", ""):
-            self.ratios.add_column(column, justify="left" if column == "measured" else "right")
-
-    def times(self, what: str, values: Sequence[float], per: int, unit: str) -> None:
-        scale = {"us": 1e6, "ms": 1e3}[unit] / per
-        cells = (statistics.median(values), min(values), max(values))
-        self.table.add_row(what, *(f"{value * scale:,.2f} {unit}" for value in cells))
-
-    def fact(self, what: str, value: str) -> None:
-        self.table.add_row(what, value, "", "")
-
-    def ratio(
-        self, what: str, ours: Sequence[float], theirs: Sequence[float], goal: float, at_least: bool
-    ) -> None:
-        """`at_least`: theirs/ours, as high as possible; else ours/theirs, as low as possible."""
-        pairs = zip(ours, theirs, strict=True)
-        value = statistics.median(b / a if at_least else a / b for a, b in pairs)
-        if goal != goal:
-            self.ratios.add_row(what, f"{value:.2f}", "", "")
-            return
-        reached = value >= goal if at_least else value <= goal
-        sign = ">=" if at_least else "<="
-        self.ratios.add_row(what, f"{value:.2f}", f"{sign} {goal:.2f}", "yes" if reached else "NO")
-
-    def figure(self, what: str, value: float, unit: str, goal: float) -> None:
-        self.ratios.add_row(
-            what, f"{value:.1f} {unit}", f"<= {goal:.1f} {unit}", "yes" if value <= goal else "NO"
-        )
-
-    def print(self) -> None:
-        console = Console(width=118)
-        console.print(self.table)
-        console.print(self.ratios)
+def peers(report: Report) -> None:
+    """Which versions stand beside ours, and what carries their requests."""
+    for package, made in (
+        ("opentelemetry-exporter-otlp-proto-http", OTLPSpanExporter(endpoint=DOWN)),
+        ("opentelemetry-exporter-zipkin-json", ZipkinExporter(endpoint=DOWN)),
+    ):
+        report.fact(package, f"{version(package)}, {transport(made)}")
+    report.fact("httpx, in ours", version("httpx"))
 
 
-def exporter(url: str, **keywords: object) -> VersoriFlowSpanExporter:
-    """Ours, against the sink."""
-    options: dict[str, object] = {
-        "api_key": "k",
-        "organisation_id": ULID,
-        "project_id": ULID,
-        "base_url": url,
-    }
-    return VersoriFlowSpanExporter(**{**options, **keywords})  # type: ignore[arg-type]
+def encoded_spans(spans: Sequence[ReadableSpan]) -> list[EncodedSpan]:
+    """The spans, encoded: the encoder gives one list, or (0.1) the good ones and the others."""
+    encoded: Any = SpanEncoder().encode(spans)
+    return [one for one in (encoded[0] if isinstance(encoded, tuple) else encoded) if hasattr(one, "body")]
 
 
-def must(result: SpanExportResult) -> None:
-    """A figure of an export that fails would be no figure."""
-    if result is not SpanExportResult.SUCCESS:
-        raise RuntimeError("an export failed")
+def only_stores() -> VersoriFlowSpanExporter:
+    """Ours, with a window that takes all and a platform that is away: what storing costs, and nothing else."""
+    store = exporter(DOWN, export_wait=0, min_interval=3600, max_spans=10**6, max_bytes=10**9)
+    store.export(make_spans(1))
+    while not any(flow.last_error for flow in store.status().values()):
+        time.sleep(0.01)
+    return store
 
 
 def encoding(report: Report, rounds: int) -> None:
@@ -139,14 +82,12 @@ def encoding(report: Report, rounds: int) -> None:
     encoder = SpanEncoder()
     zipkin, node = JsonV2Encoder(), NodeEndpoint()
     batches = iter([make_spans(BATCH, seed=seed) for seed in range(rounds + 2)])
-    # A window that takes all, and a courier that is never woken: what storing costs, and nothing else.
-    store = exporter("http://127.0.0.1:9", export_wait=0, min_interval=3600, max_spans=10**6, max_bytes=10**9)
-    store._courier._wakes_at = float("-inf")
+    store = only_stores()
     runs = interleaved(
         rounds,
         {
             "ours": lambda: encoder.encode(batch),
-            "store": lambda: store.hand_over(next(batches)),
+            "store": lambda: store.export(next(batches)),
             "otlp": lambda: encode_spans(batch).SerializeToString(),
             "zipkin": lambda: zipkin.serialize(batch, node),
         },
@@ -224,81 +165,9 @@ def paced_stream(report: Report, rounds: int) -> None:
     )
 
 
-def application_thread(report: Report, rounds: int) -> None:
-    """What ending a span costs the thread that ends it."""
-
-    def provider(processor: object) -> TracerProvider:
-        made = TracerProvider(resource=Resource.create({"service.name": "orders"}), shutdown_on_exit=False)
-        made.add_span_processor(processor)  # type: ignore[arg-type]
-        return made
-
-    def thousand(made: TracerProvider) -> Callable[[], None]:
-        tracer = made.get_tracer("bench")
-
-        def end() -> float:
-            spans = [tracer.start_span("GET /orders/{id}", attributes=attributes) for _ in range(1000)]
-            begin = time.thread_time()
-            for span in spans:
-                span.end()
-            return time.thread_time() - begin
-
-        return end
-
-    attributes = dict(make_spans(1)[0].attributes or {})
-    with sink() as url:
-        queue = {"max_queue_size": 100_000, "schedule_delay_millis": 1000}
-        providers = {
-            "VersoriFlowSpanProcessor": provider(VersoriFlowSpanProcessor(exporter(url))),
-            "BatchSpanProcessor(ours)": provider(BatchSpanProcessor(exporter(url), **queue)),
-            "BatchSpanProcessor(OTLP/HTTP)": provider(
-                BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{url}/v1/traces"), **queue)
-            ),
-        }
-        ends = {name: thousand(made) for name, made in providers.items()}
-        times: dict[str, list[float]] = {name: [] for name in providers}
-        for _ in range(rounds):
-            for name, end in ends.items():
-                times[name].append(end())
-        for made in providers.values():
-            made.shutdown()
-    for name, values in times.items():
-        report.times(f"span.end() through {name}: the thread's processor time", values, 1000, "us")
-
-
-def start(report: Report, rounds: int) -> None:
-    """Import and construction, in processes of their own, beside the SDK alone."""
-    sdk = "import opentelemetry.sdk.trace.export, opentelemetry.sdk.resources"
-    programs = {
-        "sdk": f"{sdk}",
-        "ours": f"{sdk}; import opentelemetry.exporter.versori_flow as v; v.VersoriFlowSpanExporter("
-        f"api_key='k', organisation_id='{ULID}', project_id='{ULID}')",
-        "otlp": f"{sdk}; from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter; "
-        "OTLPSpanExporter()",
-    }
-    times: dict[str, list[float]] = {name: [] for name in programs}
-    # With compiled files, as an installed package has them; the first round writes what is missing.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    for number in range(rounds + 1):
-        for name, program in programs.items():
-            code = f"{program}; import time; print(time.process_time())"
-            done = subprocess.run(
-                [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-            )
-            if number:
-                times[name].append(float(done.stdout))
-    for name, what in (("ours", "ours"), ("otlp", "OTLP/HTTP")):
-        over = [own - alone for own, alone in zip(times[name], times["sdk"], strict=True)]
-        report.times(f"import and construction over the SDK alone, {what}: processor", over, 1, "ms")
-        if name == "ours":
-            report.figure(
-                "import and construction over the SDK alone", statistics.median(over) * 1e3, "ms", 10.0
-            )
-
-
 def one_put(report: Report, rounds: int) -> None:
     """One PUT of a full window, split: joining, sending and draining; and reading a full foreign window."""
-    encoded, _ = SpanEncoder().encode(make_spans(1000))
-    body = Body(head("orders", b'""', ()), [span.body for span in encoded])
+    body = Body(head("orders", b'""', ()), [span.body for span in encoded_spans(make_spans(1000))])
     joined = body.join()
     with sink() as url:
         settings = load_settings(api_key="k", organisation_id=ULID, project_id=ULID, base_url=url)
@@ -330,7 +199,7 @@ def memory(report: Report, spans: int) -> None:
     with sink() as url:
         for name, target, kind in (
             ("platform up", url, "alike"),
-            ("platform down", "http://127.0.0.1:9", "alike"),
+            ("platform down", DOWN, "alike"),
             ("platform up, names, keys and values that never repeat", url, "unique"),
         ):
             arguments = [sys.executable, "-m", "benchmarks.soak", target, str(spans), kind]
@@ -347,13 +216,14 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="the same tables in under a minute")
     short = parser.parse_args().short
     # An outage is part of what is measured here; its lines are not.
-    logging.getLogger("opentelemetry.exporter.versori_flow").setLevel(logging.CRITICAL)
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     report = Report()
+    peers(report)
     encoding(report, 9 if short else 31)
     steady_stream(report, 7 if short else 31)
     paced_stream(report, 20 if short else 60)
-    application_thread(report, 5 if short else 15)
-    start(report, 5 if short else 15)
+    ending(report, short)
+    startup(report, 5 if short else 21)
     one_put(report, 9 if short else 31)
     memory(report, 20_000 if short else 200_000)
     report.print()

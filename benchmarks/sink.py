@@ -1,7 +1,7 @@
 """A loopback server in a process of its own, as plain as one can be: it must not be what is measured.
 
-PUT keeps the body and answers with it, as the platform does; GET answers with what was kept; POST (OTLP,
-Zipkin) answers 200 with nothing.
+PUT keeps the body and answers with it, as the platform does; GET answers with what was kept, or with the
+platform's own 404; POST (OTLP, Zipkin) answers 200 with nothing; DELETE forgets everything.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+
+_NO_SUCH_FLOW = b'{"code":"not_found","message":"flow not found"}'
 
 
 def _serve(ready: Connection) -> None:
@@ -37,8 +39,8 @@ def _answer(client: socket.socket, flows: dict[bytes, bytes]) -> None:
             if method == b"PUT":
                 flows[path] = answer = body
             elif method == b"GET":
-                answer = flows.get(path, b"")
-                status = b"200 OK" if answer else b"404 Not Found"
+                answer = flows.get(path, _NO_SUCH_FLOW)
+                status = b"200 OK" if path in flows else b"404 Not Found"
             elif method == b"DELETE":
                 flows.clear()
             head = b"HTTP/1.1 " + status + b"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"

@@ -93,7 +93,8 @@ class Service:
 
     def ended_spans(self) -> dict[Identity, Outcome]:
         """What the console exporter wrote: one indented JSON object after the other, between other lines."""
-        spans, lines = {}, []
+        spans: dict[Identity, Outcome] = {}
+        lines: list[str] = []
         for line in self._spans.read_text(encoding="utf-8").splitlines():
             if line == "{" or lines:
                 lines.append(line)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 
 KEY = "local-platform-key-4711"
+
+
+def leave(exporter: VersoriFlowSpanExporter, spans: Iterable[ReadableSpan]) -> None:
+    """What the exporter's own processor does with ended spans."""
+    for span in spans:
+        exporter.leave(span)
 
 
 @pytest.fixture(autouse=True)

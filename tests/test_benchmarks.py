@@ -8,10 +8,11 @@ import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.zipkin.json import ZipkinExporter
 
-from benchmarks import faults
+from benchmarks import faults, scale
 from benchmarks.faults import Outcome, Row, broken
 from benchmarks.faults_app import ULID
 from benchmarks.faulty_server import Fault, FaultyServer
+from benchmarks.sink import sink
 from benchmarks.spans import make_spans
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
 
@@ -59,3 +60,19 @@ def test_a_promise_that_is_broken_is_seen() -> None:
     assert broken(row, "processor", Outcome(made=10, in_flow=9, bad=1, lost=1, said_lost=1)) == []
     bad = Outcome(lost=2, bad=1, twice=1, longest_export=9, longest_shutdown=20, trouble=["it hangs"])
     assert len(broken(row, "processor", bad)) == 6
+
+
+def test_the_loop_makes_the_same_requests() -> None:
+    """Ours and the loop write the same bytes; what takes too long is ended, and is a goal missed."""
+    with sink() as url:
+        ours = scale.measure(60, "flush", url, 3, "ours")
+        loop = scale.measure(60, "loop", url, 3, "loop", "ours-00000")
+        assert ours is not None
+        assert loop is not None
+        assert ours["lost"] == 0
+        assert loop["bytes"] > 3 * 500
+        assert scale.measure(0.01, "flush", url, 3, "late") is None
+    table = scale.Scale(limit=10)
+    table.row("reached", [{"wall": 1.0}], [{"wall": 1.0}], "wall", 1.3)
+    table.row("not over", [None], [{"wall": 1.0}], "wall", 1.3)
+    assert table.missed == ["not over"]

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace import Tracer
 
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanProcessor
+from tests.conftest import leave
 
 LOGGER = "opentelemetry.exporter.versori_flow"
 
@@ -296,7 +297,7 @@ def test_shutdown_is_bounded(platform, make_exporter, make_provider, fault, busy
         thread.start()
         platform.wait_for(lambda running: running.requests)
     else:
-        exporter.hand_over(spans)
+        leave(exporter, spans)
     began = time.monotonic()
     exporter.shutdown(timeout_millis=1000)
     assert time.monotonic() - began < 2.5
@@ -309,7 +310,7 @@ def test_shutdown_says_what_is_lost(platform, make_exporter, make_provider, capl
     """What could not be delivered is logged by flow and count, and counted."""
     platform.fault("status=503,retry-after=3600")
     exporter = make_exporter()
-    exporter.hand_over(ended_spans(make_provider().get_tracer("test"), 3))
+    leave(exporter, ended_spans(make_provider().get_tracer("test"), 3))
     exporter.shutdown()
     (lost,) = [record.getMessage() for record in caplog.records if "are lost" in record.getMessage()]
     assert "'shop'" in lost
@@ -337,7 +338,7 @@ def test_a_stuck_flow_holds_up_no_other(platform, make_exporter, make_provider):
     stuck, fine = tracer.start_span("stuck"), tracer.start_span("fine")
     stuck.end()
     fine.end()
-    exporter.hand_over([stuck._readable_span()])
+    leave(exporter, [stuck._readable_span()])
     platform.wait_for(lambda running: running.requests)
     for _ in range(5):
         again = tracer.start_span("fine")
@@ -356,7 +357,7 @@ def test_flows_are_delivered_side_by_side(platform, make_exporter, make_provider
         span = tracer.start_span(f"flow-{number}")
         span.end()
         spans.append(span._readable_span())
-    exporter.hand_over(spans)
+    leave(exporter, spans)
     assert exporter.force_flush(6000)
     assert len(platform.names()) == 20
 

@@ -1,8 +1,13 @@
 """The README says what the code does."""
 
+import inspect
 import re
+import sys
 from pathlib import Path
 
+import pytest
+
+from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
 from opentelemetry.exporter.versori_flow.settings.load import load_settings
 from opentelemetry.exporter.versori_flow.settings.table import SETTINGS
 
@@ -61,11 +66,23 @@ def test_the_readme_names_no_variable_that_is_none():
     assert named <= {row.variable for row in SETTINGS}
 
 
-def test_a_documented_default_is_the_default(monkeypatch):
+def test_the_exporter_takes_every_setting():
+    """Its keywords are the table's, in its order, for an editor to show."""
+    parameters = list(inspect.signature(VersoriFlowSpanExporter).parameters.values())
+    assert [one.name for one in parameters if one.kind is one.KEYWORD_ONLY] == [
+        row.keyword for row in SETTINGS
+    ]
+
+
+@pytest.mark.skipif(sys.flags.optimize > 1, reason="there are no docstrings")
+def test_the_exporter_says_every_setting():
+    """Each has its line in the class's docstring, with its variable."""
+    said = inspect.getdoc(VersoriFlowSpanExporter) or ""
+    assert [row.keyword for row in SETTINGS if f"\n    {row.keyword}: {row.variable or ''}" not in said] == []
+
+
+def test_a_documented_default_is_the_default():
     """Writing a default out changes nothing."""
-    for row in SETTINGS:
-        if row.variable:
-            monkeypatch.delenv(row.variable, raising=False)
     required = {"api_key": "key", "organisation_id": ULID, "project_id": ULID}
     written = {row.keyword: row.default for row in SETTINGS if row.default is not None}
     assert load_settings(**required, **written) == load_settings(**required)

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from opentelemetry.exporter.versori_flow import DropReason, FlowStatus
-from opentelemetry.exporter.versori_flow.delivery import backoff, courier
+from opentelemetry.exporter.versori_flow.delivery import backoff, crew
 from opentelemetry.exporter.versori_flow.flow import delivery, refusal_search
 from opentelemetry.exporter.versori_flow.http import answers, api
 
@@ -52,7 +52,7 @@ def test_every_state_is_drawn():
 @pytest.mark.parametrize(
     "said",
     [
-        f"1 to {courier.MAX_WORKERS}, daemons",
+        f"1 to {crew.MAX_THREADS}, daemons",
         f"After {refusal_search.SINGLES_IN_A_ROW} single refusals",
         f"at most {delivery.MAX_CHECKS}\n",
         f"{backoff.SHORTEST_WAIT} s to {backoff.LONGEST_WAIT:g} s",

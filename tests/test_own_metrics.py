@@ -19,10 +19,9 @@ from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import Tracer
 
 from opentelemetry import metrics
-from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
-from opentelemetry.exporter.versori_flow import own_metrics as telemetry
+from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter, own_metrics
 from opentelemetry.exporter.versori_flow.version import __version__
-from tests.conftest import KEY
+from tests.conftest import KEY, leave
 
 SCOPE = "opentelemetry.exporter.versori_flow"
 SWITCH = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
@@ -145,7 +144,7 @@ def test_names_units_and_kinds(platform, meters, measured, tracer):
     }
     for name in (INFLIGHT, EXPORTED, DROPPED):
         assert metrics[name].data.aggregation_temporality is AggregationTemporality.CUMULATIVE
-        assert name in telemetry.__doc__
+        assert name in own_metrics.__doc__
     assert all(metric.description for metric in metrics.values())
 
 
@@ -199,7 +198,7 @@ def test_attributes(platform, meters, measured, tracer):
 )
 def test_the_platforms_address(meters, url, address, port):
     """`server.address` without brackets, `server.port` by the scheme where the URL has none."""
-    telemetry.Telemetry(meters.provider, url, lambda: telemetry.Totals(0, 0, 0, {}))
+    own_metrics.OwnMetrics(meters.provider, url, lambda: own_metrics.Totals(0, 0, 0, {}))
     (point,) = meters.points(INFLIGHT)
     assert (point.attributes["server.address"], point.attributes["server.port"]) == (address, port)
 
@@ -220,8 +219,8 @@ def test_the_switch_is_the_sdks(platform, meters, measured, tracer, monkeypatch,
 
 def test_the_global_provider_is_the_default(platform, meters, make_exporter, tracer, monkeypatch):
     """Without the keyword the metrics go to the global meter provider, as it is at construction."""
-    monkeypatch.setattr(telemetry, "get_meter_provider", lambda: meters.provider)
-    assert telemetry.get_meter_provider is not metrics.get_meter_provider
+    monkeypatch.setattr(own_metrics, "get_meter_provider", lambda: meters.provider)
+    assert own_metrics.get_meter_provider is not metrics.get_meter_provider
     make_exporter().export(spans(tracer, 2))
     assert meters.counts() == Counts(2, {}, 0)
 
@@ -368,11 +367,11 @@ def test_a_reading_is_of_one_moment(platform, meters, measured, tracer):
     """Whatever is delivered while a reading is taken, its numbers belong together."""
     exporter = measured(min_interval=0, export_wait=0)
     batch, over = spans(tracer, 200), threading.Event()
-    exporter.hand_over(batch)
+    leave(exporter, batch)
 
     def stir() -> None:
         for _ in range(50):
-            exporter.hand_over(spans(tracer, name="more"))
+            leave(exporter, spans(tracer, name="more"))
             exporter.force_flush(5000)
         over.set()
 
@@ -392,15 +391,15 @@ def test_a_reading_asks_once_for_all_counts():
     """The three instruments of a reading get one snapshot; one that is asked again gets a new one."""
     asked = []
 
-    def totals() -> telemetry.Totals:
+    def totals() -> own_metrics.Totals:
         asked.append(1)
-        return telemetry.Totals(len(asked), 0, len(asked), {})
+        return own_metrics.Totals(len(asked), 0, len(asked), {})
 
     whole = Meters()
-    telemetry.Telemetry(whole.provider, "http://127.0.0.1:1", totals)
+    own_metrics.OwnMetrics(whole.provider, "http://127.0.0.1:1", totals)
     assert [whole.counts().inflight for _ in range(3)] == [1, 2, 3]
     without = Meters(View(instrument_name=INFLIGHT, aggregation=DropAggregation()))
-    telemetry.Telemetry(without.provider, "http://127.0.0.1:1", totals)
+    own_metrics.OwnMetrics(without.provider, "http://127.0.0.1:1", totals)
     asked.clear()
     without.read()
     without.read()
@@ -480,7 +479,7 @@ def test_the_size_of_what_is_written(platform, meters, measured, tracer):
 
 def test_what_is_remembered_of_operations_is_bounded(meters):
     """Flows in trouble without end cost no memory without end; ending says each as failed."""
-    made = telemetry.Telemetry(meters.provider, "http://127.0.0.1:1", lambda: None)
+    made = own_metrics.OwnMetrics(meters.provider, "http://127.0.0.1:1", lambda: None)
     for number in range(3000):
         made.request(f"flow-{number}", 0.0, "PUT", 10, "503")
         made.attempt(f"flow-{number}", 0.0, "503", unfinished=True)
@@ -491,7 +490,7 @@ def test_what_is_remembered_of_operations_is_bounded(meters):
 
 def test_a_failure_that_ends_it_is_said_at_once(meters):
     """Where nothing is left to be tried again, the operation has failed."""
-    made = telemetry.Telemetry(meters.provider, "http://127.0.0.1:1", lambda: None)
+    made = own_metrics.OwnMetrics(meters.provider, "http://127.0.0.1:1", lambda: None)
     made.request("shop", 0.0, "PUT", 10, "413")
     made.attempt("shop", 0.0, "413", unfinished=False)
     made.end()
@@ -530,7 +529,7 @@ def test_a_child_counts_for_itself(platform, meters, measured, tracer):
     child = os.fork()
     if child == 0:
         try:
-            found = (exporter._totals().inflight, len(exporter._telemetry._operations))
+            found = (exporter._totals().inflight, len(exporter._metrics._operations))
             os.write(write, repr(found).encode())
         finally:
             os._exit(0)

@@ -17,12 +17,14 @@ ORDER = [
     *(
         "delivery",
         "own_metrics",
+        "intake",
         "encoding",
         "routing",
         "flow",
         "http",
         "settings",
         "encoded_span",
+        "native",
         "version",
     ),
 ]

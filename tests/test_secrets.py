@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import re
+import signal
+import socket
+import time
 import traceback
 
+import httpx
 import pytest
 
 from opentelemetry.exporter.versori_flow import ConfigurationError, VersoriFlowSpanExporter
+from opentelemetry.exporter.versori_flow.http.api import FlowsApi
+from opentelemetry.exporter.versori_flow.http.credentials import Credentials
+from opentelemetry.exporter.versori_flow.settings.load import load_settings
 from tests.conftest import KEY
+from tests.http.raw_server import RawServer, answer, play
 from tests.test_delivery import ended_spans
 
+ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 HEADER = "a-header-of-its-own-0815"
 
 
@@ -70,3 +81,43 @@ def test_a_wrong_setting_does_not_show_the_key():
         "VERSORI_API_BASE_URL",
     ):
         assert variable in str(caught.value)
+
+
+@pytest.mark.parametrize("moment", ["request", "key", "answer"])
+def test_no_frame_holds_a_secret(monkeypatch, moment):
+    """A traceback with locals, of a Ctrl-C in the middle of a request, shows neither key nor header values."""
+    settings = load_settings(
+        api_key=KEY,
+        organisation_id=ULID,
+        project_id=ULID,
+        headers={"X-Own": HEADER},
+        base_url="http://127.0.0.1:1",
+    )
+    frames: list[str] = []
+
+    def interrupt(_server: RawServer, _sock: socket.socket) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        _server.released.wait(30)
+
+    def surprise(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if moment == "key":
+        monkeypatch.setattr(re, "fullmatch", surprise)
+    if moment == "answer":
+        monkeypatch.setattr(httpx.Response, "iter_raw", surprise)
+    with RawServer(play(interrupt if moment == "request" else answer())) as server:
+        settings = settings._replace(base_url=server.url)
+        api = FlowsApi(settings, Credentials(settings))
+        with pytest.raises(KeyboardInterrupt) as caught:
+            api.put("shop", b"{}", time.monotonic() + 20)
+        ours = [
+            frame for frame, _ in traceback.walk_tb(caught.tb) if "versori_flow" in frame.f_code.co_filename
+        ]
+        frames += [repr(frame.f_locals) for frame in ours]
+        monkeypatch.undo()
+        api.close()
+    assert len(frames) >= 3
+    shown = "\n".join(frames)
+    assert KEY not in shown
+    assert HEADER not in shown

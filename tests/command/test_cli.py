@@ -13,9 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from opentelemetry.exporter.versori_flow.command.launch import local_credentials
+from opentelemetry.exporter.versori_flow.command.launch import (
+    LOCAL_ORGANISATION,
+    LOCAL_PROJECT,
+    local_credentials,
+)
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from opentelemetry.exporter.versori_flow.version import __version__
 
@@ -48,6 +53,30 @@ def versori_flow(
         check=False,
         start_new_session=True,
     )
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts the command, and ends it with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:
+        command = subprocess.Popen(
+            [*COMMAND, *arguments],
+            env={**CLEAN, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(command)
+        return command
+
+    yield start
+    for command in started:
+        command.kill()
+        command.communicate()
 
 
 @pytest.fixture
@@ -134,7 +163,7 @@ def test_run_says_what_it_can_not_start(command: list[str], status: int, words: 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("handled", [True, False])
 def test_run_passes_signals_on(
-    program: Callable[..., str], tmp_path: Path, number: int, handled: bool
+    start: Callable[..., Any], program: Callable[..., str], tmp_path: Path, number: int, handled: bool
 ) -> None:
     """The program gets the signal, once; its own status is the command's, or 128 and the signal's number."""
     started = tmp_path / "started"
@@ -144,26 +173,15 @@ def test_run_passes_signals_on(
         f"open({str(started)!r}, 'w').close()\n"
         f"time.sleep({PATIENCE})"
     )
-    command = subprocess.Popen(
-        [*COMMAND, "run", "--stay", "python", path],
-        env=CLEAN,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        wait_until(started.exists)
-        command.send_signal(number)
-        lines = []
-        for line in command.stderr:
-            lines.append(line)
-            if "until Ctrl-C" in line:
-                command.send_signal(signal.SIGINT)
-        stdout, _ = command.communicate(timeout=PATIENCE)
-    finally:
-        command.kill()
+    command = start("run", "--stay", "python", path)
+    wait_until(started.exists)
+    command.send_signal(number)
+    lines = []
+    for line in command.stderr:
+        lines.append(line)
+        if "until Ctrl-C" in line:
+            command.send_signal(signal.SIGINT)
+    stdout, _ = command.communicate(timeout=PATIENCE)
     assert command.returncode == (5 if handled else 128 + number), lines
     assert stdout == ("told\n" if handled else "")
 
@@ -195,27 +213,15 @@ def test_at_a_terminal_ctrl_c_reaches_the_program_once(program: Callable[..., st
     assert os.waitstatus_to_exitcode(status) == 7
 
 
-def test_the_page_stays_until_ctrl_c(program: Callable[..., str]) -> None:
+def test_the_page_stays_until_ctrl_c(start: Callable[..., Any], program: Callable[..., str]) -> None:
     """With --stay the platform answers after the program has ended."""
-    command = subprocess.Popen(
-        [*COMMAND, "run", "--stay", "python", program()],
-        env={**CLEAN, "OTEL_SERVICE_NAME": "stays"},
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        line = next(line for line in command.stderr if "until Ctrl-C" in line)
-        url = next(word for word in line.split() if word.startswith("http://"))
-        shown = versori_flow("show", "stays", "--base-url", url)
-        assert "outer" in shown.stdout, shown.stderr
-        command.send_signal(signal.SIGINT)
-        assert command.wait(PATIENCE) == 0
-    finally:
-        command.kill()
-        command.stderr.close()
-        command.wait()
+    command = start("run", "--stay", "python", program(), OTEL_SERVICE_NAME="stays")
+    line = next(line for line in command.stderr if "until Ctrl-C" in line)
+    url = next(word for word in line.split() if word.startswith("http://"))
+    shown = versori_flow("show", "stays", "--base-url", url)
+    assert "outer" in shown.stdout, shown.stderr
+    command.send_signal(signal.SIGINT)
+    assert command.wait(PATIENCE) == 0
 
 
 def test_show(platform: LocalPlatform, program: Callable[..., str]) -> None:
@@ -264,42 +270,25 @@ def test_show_says_in_a_line_why_there_is_nothing_to_show(platform: LocalPlatfor
 
 def test_show_survives_what_is_not_a_flow(platform: LocalPlatform) -> None:
     """Numbers without end, nesting without end and no JSON at all are a line, or shown."""
-    for body, words in (
-        (b"[1]", "is not a flow"),
-        (b"{", "is not a flow"),
-        (b"[" * 100_000, "is not a flow"),
-    ):
+    for body in (b"[1]", b"{", b"[" * 100_000):
         platform.put("odd", body)
         done = versori_flow("show", "odd", **local_credentials(platform.url))
-        assert words in done.stderr
+        assert "is not a flow" in done.stderr
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     platform.put("odd", b'{"name": "odd", "spans": [{"name": %s}]}' % (b"1" * 5000))
     assert versori_flow("show", "odd", **local_credentials(platform.url)).returncode == 0
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts `serve` in a folder's name, and returns it with its address once it answers."""
-    started: list[subprocess.Popen[str]] = []
+def serve(start: Callable[..., Any]) -> Callable[..., tuple[subprocess.Popen[str], str]]:
+    """Starts `serve`, and returns it with its address once it answers."""
 
     def serve(*arguments: str) -> tuple[subprocess.Popen[str], str]:
-        command = subprocess.Popen(
-            [*COMMAND, "serve", "--port", "0", *arguments],
-            env=CLEAN,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(command)
+        command = start("serve", "--port", "0", *arguments)
         words = command.stdout.readline().split()
         return command, next(word for word in words if word.startswith("http://"))
 
-    yield serve
-    for command in started:
-        command.kill()
-        command.stdout.close()
-        command.wait()
+    return serve
 
 
 def test_serve_keeps_flows_in_a_folder_and_lets_one_key_in(
@@ -325,6 +314,40 @@ def test_serve_plays_faults(serve: Callable[..., Any], program: Callable[..., st
     assert "not today" in shown.stderr
     wrong = versori_flow("serve", "--port", "0", "--fault", "flood of frogs")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_runs_until_told_to_end(serve: Callable[..., Any], number: int) -> None:
+    """`serve` prints its page and faults, answers, and ends well by Ctrl-C or SIGTERM, clients or not."""
+    command, url = serve("--fault", "blackhole,flow=stuck")
+    assert "blackhole,flow=stuck" in command.stdout.readline()
+    assert "Ctrl-C" in command.stdout.readline()
+    assert "Flows" in httpx.get(url, trust_env=False).text
+    host, port = url.removeprefix("http://").split(":")
+    path = f"/o/{LOCAL_ORGANISATION}/projects/{LOCAL_PROJECT}/workflows/stuck"
+    with socket.create_connection((host, int(port)), timeout=10) as stuck:
+        stuck.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        command.send_signal(number)
+        _, errors = command.communicate(timeout=PATIENCE)
+    assert (command.returncode, errors) == (0, "")
+
+
+def test_serve_says_that_its_port_is_taken(platform: LocalPlatform) -> None:
+    """A taken port is one line on standard error and exit status 1."""
+    done = versori_flow("serve", "--port", str(platform.port))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert str(platform.port) in done.stderr
+
+
+def test_serve_warns_where_others_can_reach_it(start: Callable[..., Any]) -> None:
+    """Listening on more than loopback is warned of, the more so without a key."""
+    command = start("serve", "--host", "0.0.0.0", "--port", "0")
+    command.stdout.readline()
+    command.terminate()
+    _, errors = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 0
+    assert "0.0.0.0 is not a loopback address" in errors
+    assert "no key is set" in errors
 
 
 def wait_until(condition: Callable[[], Any]) -> None:

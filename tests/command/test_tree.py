@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from opentelemetry.exporter.versori_flow.command.tree import flow_trees, span_count
+from tests.server.platform_client import make_span
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -15,20 +16,10 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 def span(name: str, span_id: str, parent: str = "", *, at: int = 0, **members: Any) -> dict[str, Any]:
     """A span of the API description; `at` is its start in seconds."""
     context = {"traceId": TRACE, "spanId": span_id, "traceFlags": 1}
-    made = {
-        "name": name,
-        "startTime": f"2026-03-01T10:00:{at:02d}.000000000Z",
-        "endTime": f"2026-03-01T10:00:{at:02d}.012345678Z",
-        "duration": 12.345678,
-        "attributes": {},
-        "status": {"code": 0},
-        "ended": True,
-        "events": [],
-        "spanContext": context,
-    }
     if parent:
-        made["parentSpanContenxt"] = {**context, "spanId": parent}
-    return {**made, **members}
+        members["parentSpanContenxt"] = {**context, "spanId": parent}
+    start = f"2026-03-01T10:00:{at:02d}.000000000Z"
+    return make_span(name, **{"startTime": start, "duration": 12.345678, "spanContext": context, **members})
 
 
 def printed(flow: dict[str, Any], newest: int | None = None, **console: Any) -> str:

@@ -1,263 +1,256 @@
-"""The courier: who carries what when, with scripted work instead of flows and a platform."""
+"""The courier: who does the work, who waits for it, and what ends a step but never the courier."""
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from opentelemetry.trace import Tracer
 
-from opentelemetry.exporter.versori_flow.delivery.courier import MAX_WORKERS, Courier
+from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter, VersoriFlowSpanProcessor, native
+from opentelemetry.exporter.versori_flow.flow.flows import Flows
+from opentelemetry.exporter.versori_flow.http.api import FlowsApi
+from opentelemetry.exporter.versori_flow.server import LocalPlatform
 
-
-class Api:
-    """Nothing to carry to; says when it was closed."""
-
-    def __init__(self) -> None:
-        self.closed = threading.Event()
-
-    def close(self) -> None:
-        self.closed.set()
+LOGGER = "opentelemetry.exporter.versori_flow"
+DOWN = "status=503"
 
 
-class Job:
-    """One step that runs a function, and leads to as many more as are asked for."""
-
-    method = "PUT"
-    body_size = 0
-
-    def __init__(self, run: Callable[[float], object], more: int = 0) -> None:
-        self.run = run
-        self.more = more
-
-    def perform(self, api: Any, deadline: float) -> object:
-        return self.run(deadline)
-
-
-class ScriptedWork:
-    """Jobs by the time they are due; remembers answers, and which threads asked."""
-
-    def __init__(self) -> None:
-        self.jobs: list[tuple[float, Job]] = []
-        self.under_way = 0
-        self.most_under_way = 0
-        self.answers: list[object] = []
-        self.threads: list[str] = []
-        self.closing = False
-        self.abandoned = False
-
-    def add(self, run: Callable[[float], object], at: float = 0.0, more: int = 0) -> None:
-        self.jobs.append((at, Job(run, more)))
-
-    def begin_next(self, now: float) -> Job | None:
-        for number, (at, job) in enumerate(self.jobs):
-            if at <= now:
-                del self.jobs[number]
-                self.under_way += 1
-                self.most_under_way = max(self.most_under_way, self.under_way)
-                self.threads.append(threading.current_thread().name)
-                return job
-        return None
-
-    def feed(self, job: Job, answer: object, now: float, now_ns: int) -> Job | None:
-        self.answers.append(answer)
-        if job.more:
-            return Job(job.run, job.more - 1)
-        self.under_way -= 1
-        return None
-
-    def consequences(self, receipts: Any, now: float) -> tuple[float | None, list[Any]]:
-        return self.next_due(now), []
-
-    def next_due(self, now: float) -> float | None:
-        return min((at for at, _ in self.jobs), default=None)
-
-    def busy(self) -> bool:
-        return self.under_way > 0
-
-    def verdict(self, receipts: Any, now: float) -> bool | None:
-        return None if self.jobs or self.under_way else True
-
-    def hurry(self, now: float) -> None:
-        self.jobs = [(now, job) for _, job in self.jobs]
-
-    def settled(self, marks: Any) -> bool:
-        return not self.jobs and not self.under_way
-
-    def close(self, now: float) -> None:
-        self.closing = True
-        self.hurry(now)
-
-    def abandon(self) -> None:
-        self.abandoned = True
-
-    def notices(self, now: float, last: bool) -> list[Any]:
-        return []
-
-    def error_type(self, answer: object) -> None:
-        return None
-
-
-@contextmanager
-def courier(timeout: float = 10.0) -> Iterator[tuple[Courier[Any], ScriptedWork, Api]]:
-    work, api = ScriptedWork(), Api()
-    running: Courier[Any] = Courier(work, api, timeout, lambda: None)  # type: ignore[arg-type]
-    try:
-        yield running, work, api
-    finally:
-        running.shutdown(1)
-
-
-def put(running: Courier[Any], run: Callable[[float], object], delay: float = 0.0, more: int = 0) -> None:
-    running.accept(lambda work, _: work.add(run, time.monotonic() + delay if delay else 0.0, more))
+def threads() -> int:
+    """All threads of this process, also those that Python does not know."""
+    return len(os.listdir("/proc/self/task"))
 
 
 @pytest.fixture
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As at interpreter exit, and in uWSGI without threads."""
+    """As at interpreter exit."""
 
-    def refuse(_: threading.Thread) -> None:
+    def refuse(*_: object) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(native, "_start_new_thread", refuse)
 
 
-def test_what_is_due_is_carried():
-    """Handing work over is all it takes; `wait` sees the outcome."""
-    with courier() as (running, work, _):
-        put(running, lambda deadline: "answer", more=2)
-        assert running.wait(None, 10)
-        assert work.answers == ["answer"] * 3
+@pytest.fixture
+def traced(make_exporter: Any, make_provider: Any) -> Iterator[Callable[..., tuple[VersoriFlowSpanExporter, Tracer]]]:
+    """Makes exporters behind the processor of their own, and tracers for them."""
+
+    def make(**keywords: Any) -> tuple[VersoriFlowSpanExporter, Tracer]:
+        exporter, provider = make_exporter(min_interval=0, **keywords), make_provider()
+        provider.add_span_processor(VersoriFlowSpanProcessor(exporter))
+        return exporter, provider.get_tracer("test")
+
+    return make
 
 
-def test_what_is_due_later_is_carried_later():
-    """A due time is kept without a call from outside."""
-    with courier() as (running, work, _):
-        began = time.monotonic()
-        put(running, lambda deadline: time.monotonic() - began, delay=0.2)
-        assert running.wait(None, 10)
-        assert work.answers[0] >= 0.2
+def once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, error: BaseException) -> None:
+    """Makes a method raise the first time it is called."""
+    method, left = getattr(owner, name), [error]
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        if left:
+            raise left.pop()
+        return method(*arguments, **keywords)
+
+    monkeypatch.setattr(owner, name, call)
 
 
-def test_what_comes_due_sooner_is_not_forgotten():
-    """Workers that sleep for something late are woken by something early, again and again."""
-    with courier() as (running, work, _):
-        put(running, lambda deadline: "late", delay=3600)
-        for number in range(50):
-            put(running, lambda deadline, number=number: number, delay=0.001 * (number % 3))
-        with_deadline = time.monotonic() + 10
-        while len(work.answers) < 50 and time.monotonic() < with_deadline:
-            running.wait(None, 0.01)
-        assert sorted(work.answers) == list(range(50))
-        work.jobs.clear()
+def test_flush_and_shutdown_without_threads(no_threads, platform: LocalPlatform, traced):
+    """Where no thread can be had, whoever asks does the work: flush, status, shutdown."""
+    before = threads()
+    exporter, tracer = traced()
+    tracer.start_span("one").end()
+    assert exporter.status()["shop"].handed_over == 1
+    assert exporter.force_flush(5000)
+    tracer.start_span("two").end()
+    exporter.shutdown(5000)
+    assert [span["name"] for span in platform.spans("shop")] == ["one", "two"]
+    assert exporter.status()["shop"].delivered == 2
+    assert threads() == before
 
 
-def test_stuck_jobs_hold_up_no_other():
-    """One more worker than are busy waits, up to MAX_WORKERS."""
-    release = threading.Event()
-    with courier() as (running, work, _):
-        for _ in range(MAX_WORKERS - 1):
-            put(running, lambda deadline: release.wait(10))
-        put(running, lambda deadline: "quick")
-        until = time.monotonic() + 10
-        while "quick" not in work.answers and time.monotonic() < until:
-            running.wait(None, 0.01)
-        assert "quick" in work.answers
-        put(running, lambda deadline: "one more")
-        put(running, lambda deadline: "another")
-        release.set()
-        assert running.wait(None, 10)
-        assert work.most_under_way <= MAX_WORKERS
+def test_export_without_threads(no_threads, platform: LocalPlatform, make_exporter, make_provider):
+    """An export at interpreter exit, the batch processor's last, delivers on its own thread."""
+    exporter = make_exporter()
+    assert exporter.export([make_provider().get_tracer("t").start_span("one")._readable_span()]).name == "SUCCESS"
+    assert len(platform.spans("shop")) == 1
 
 
-def test_a_fault_is_an_answer():
-    """What `perform` raises neither ends the worker nor leaves the flow busy."""
-
-    def fail(deadline: float) -> None:
-        raise ZeroDivisionError
-
-    with courier() as (running, work, _):
-        put(running, fail)
-        assert running.wait(None, 10)
-        put(running, lambda deadline: "fine")
-        assert running.wait(None, 10)
-        assert work.answers[0].message == "ZeroDivisionError"
-        assert work.answers[1] == "fine"
+def test_a_late_thread_takes_over(platform: LocalPlatform, traced, monkeypatch: pytest.MonkeyPatch):
+    """Where a thread could not be had at first, the next call starts it."""
+    with monkeypatch.context() as patched:
+        patched.setattr(native, "_start_new_thread", lambda *_: exec("raise RuntimeError"))
+        exporter, tracer = traced()
+        tracer.start_span("one").end()
+    assert exporter.force_flush(5000)
+    before = threads()
+    tracer.start_span("two").end()
+    platform.wait_for(lambda p: len(p.spans("shop")) == 2, 10)
+    assert threads() >= before
 
 
-def test_flush_without_threads(no_threads):
-    """Where no thread can be started, the one that waits does the work, also what becomes due meanwhile."""
-    with courier() as (running, work, _):
-        put(running, lambda deadline: "one")
-        put(running, lambda deadline: "two", delay=3600)
-        assert running.flush(5)
-        assert work.answers == ["one", "two"]
-        assert set(work.threads) == {threading.current_thread().name}
+def test_subinterpreters_get_no_thread(traced, monkeypatch: pytest.MonkeyPatch):
+    """Where the interpreter refuses daemon threads, none is started: it would abort the process at its end."""
+    monkeypatch.setattr(native._thread, "daemon_threads_allowed", lambda: False, raising=False)
+    before = threads()
+    exporter, tracer = traced()
+    tracer.start_span("one").end()
+    assert exporter.force_flush(5000)
+    assert threads() == before
 
 
-def test_shutdown_without_threads(no_threads):
-    """The last flush needs no thread either, and gives its own deadline to the request."""
-    with courier() as (running, work, api):
-        began = time.monotonic()
-        put(running, lambda deadline: deadline - began)
-        running.shutdown(3)
-        assert 2.5 < work.answers[0] < 4
-        assert work.abandoned
-        assert api.closed.is_set()
+def test_ctrl_c_on_the_thread_that_does_the_work(no_threads, platform, traced, monkeypatch):
+    """It reaches the program, and neither the flow nor the courier looks busy for ever."""
+    exporter, tracer = traced()
+    tracer.start_span("one").end()
+    once(monkeypatch, FlowsApi, "put", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        exporter.force_flush(5000)
+    assert exporter.status()["shop"].state != "busy"
+    assert exporter.force_flush(5000)
+    assert len(platform.spans("shop")) == 1
 
 
-def test_ctrl_c_on_the_waiting_thread(no_threads):
-    """It reaches the program, and the flow does not look busy for ever."""
+def test_one_thread_at_a_time_without_threads(no_threads, platform: LocalPlatform, traced):
+    """Threads that ask at once take turns, and each gets its answer."""
+    exporter, tracer = traced()
+    answers: list[bool] = []
 
-    def interrupt(deadline: float) -> None:
-        raise KeyboardInterrupt
+    def ask() -> None:
+        tracer.start_span("s").end()
+        answers.append(exporter.force_flush(10_000))
 
-    with courier() as (running, work, _):
-        put(running, interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            running.flush(5)
-        assert not work.busy()
-
-
-def test_flush_gives_up_where_nothing_can_change():
-    """It does not sit out its time when the next attempt is due after it."""
-    with courier() as (running, work, _):
-        work.hurry = lambda now: None  # type: ignore[method-assign]
-        put(running, lambda deadline: "late", delay=3600)
-        began = time.monotonic()
-        assert running.flush(30) is False
-        assert time.monotonic() - began < 5
-        work.jobs.clear()
+    asking = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(20)
+    assert answers == [True] * 8
+    assert len(platform.spans("shop")) == 8
 
 
-def test_shutdown_ends_while_a_job_is_stuck():
-    """It returns in time, closes the client under the request, and wakes whoever waits for an outcome."""
-    release = threading.Event()
-    with courier() as (running, _, api):
-        put(running, lambda deadline: api.closed.wait(20) and release.wait(20))
-        results: list[bool] = []
-        waiting = threading.Thread(target=lambda: results.append(running.wait(None, 20)))
-        waiting.start()
-        began = time.monotonic()
-        running.shutdown(0.3)
-        assert time.monotonic() - began < 3
-        waiting.join(5)
-        release.set()
-        assert results == [False]
+@pytest.mark.parametrize("error", [ZeroDivisionError(), MemoryError(), OSError(24, "Too many open files")])
+def test_a_fault_in_a_step_is_a_failed_attempt(platform: LocalPlatform, traced, monkeypatch, caplog, error):
+    """What is raised while a step is performed is the flow's last error and a line; then delivery goes on."""
+    once(monkeypatch, FlowsApi, "get", error)
+    exporter, tracer = traced()
+    tracer.start_span("one").end()
+    platform.wait_for(lambda p: len(p.spans("shop")) == 1, 10)
+    assert type(error).__name__ in (exporter.status()["shop"].last_error or "")
+    assert len([record for record in caplog.records if type(error).__name__ in record.message]) == 1
 
 
-def test_workers_go_when_it_is_over():
+@pytest.mark.parametrize("method", ["hand_over", "begin_next", "feed", "notices"])
+def test_a_fault_of_ours_costs_a_round(platform: LocalPlatform, traced, monkeypatch, caplog, method):
+    """Memory that runs out anywhere in the courier's own work loses no span, and is said."""
+    once(monkeypatch, Flows, method, MemoryError())
+    exporter, tracer = traced()
+    tracer.start_span("one").end()
+    platform.wait_for(lambda p: len(p.spans("shop")) == 1, 10)
+    assert exporter.force_flush(5000)
+    status = exporter.status()["shop"]
+    assert (status.handed_over, status.delivered, status.pending) == (1, 1, 0)
+    assert any("MemoryError" in record.message for record in caplog.records)
+
+
+def test_a_log_handler_that_raises(platform: LocalPlatform, traced, monkeypatch: pytest.MonkeyPatch):
+    """It ends no delivery."""
+
+    class Raises(logging.Handler):
+        def handle(self, record: logging.LogRecord) -> Any:
+            raise SystemExit if record.levelno >= logging.WARNING else RuntimeError
+
+    handler = Raises()
+    logging.getLogger(LOGGER).addHandler(handler)
+    try:
+        platform.fault("status=503,times=2")
+        exporter, tracer = traced()
+        tracer.start_span("one").end()
+        platform.wait_for(lambda p: len(p.spans("shop")) == 1, 10)
+        assert exporter.force_flush(5000)
+    finally:
+        logging.getLogger(LOGGER).removeHandler(handler)
+
+
+def test_calls_on_its_own_thread_do_not_wait(platform: LocalPlatform, traced):
+    """What a finalizer or a log handler asks there is answered at once: it would wait for itself."""
+    exporter, tracer = traced()
+    asked: list[Any] = []
+
+    class Asks(logging.Handler):
+        def handle(self, record: logging.LogRecord) -> Any:
+            if not asked:
+                began = time.monotonic()
+                tracer.start_span("in the handler").end()
+                asked.extend([exporter.force_flush(60_000), exporter.export([]), exporter.status()])
+                asked.append(time.monotonic() - began)
+            return True
+
+    handler = Asks()
+    logging.getLogger(LOGGER).addHandler(handler)
+    try:
+        platform.fault("status=503,times=1")
+        tracer.start_span("one").end()
+        platform.wait_for(lambda p: len(p.spans("shop")) == 2, 10)
+    finally:
+        logging.getLogger(LOGGER).removeHandler(handler)
+    flushed, _, status, took = asked
+    assert flushed is False
+    assert status["shop"].handed_over >= 1
+    assert took < 5
+
+
+def test_flush_gives_up_where_nothing_can_change(platform: LocalPlatform, traced):
+    """A key that is refused stays refused: it does not sit out its time."""
+    exporter, tracer = traced(api_key="another")
+    tracer.start_span("one").end()
+    began = time.monotonic()
+    assert exporter.force_flush(60_000) is False
+    assert time.monotonic() - began < 20
+
+
+def test_threads_go_when_it_is_over(platform: LocalPlatform, traced):
     """After shutdown no thread of the courier's is left."""
-    before = threading.active_count()
-    with courier() as (running, _, _):
-        for _ in range(5):
-            put(running, lambda deadline: "x")
-        running.wait(None, 10)
-        running.shutdown(5)
-        until = time.monotonic() + 5
-        while threading.active_count() > before and time.monotonic() < until:
-            threading.Event().wait(0.01)
-        assert threading.active_count() <= before
+    before = threads()
+    exporter, tracer = traced()
+    for number in range(20):
+        tracer.start_span("s", attributes={"versori.flow.name": f"f{number}"}).end()
+    assert exporter.force_flush(10_000)
+    assert threads() > before
+    exporter.shutdown(5000)
+    until = time.monotonic() + 10
+    while threads() > before and time.monotonic() < until:
+        threading.Event().wait(0.01)
+    assert threads() <= before
+
+
+def test_a_second_shutdown_waits_for_the_first(platform: LocalPlatform, traced):
+    """Whoever shuts down while another thread does returns when all is delivered, not before."""
+    platform.fault("slow=0.3")
+    exporter, tracer = traced()
+    tracer.start_span("one").end()
+    first = threading.Thread(target=exporter.shutdown)
+    first.start()
+    while not exporter._courier.closing:
+        time.sleep(0)
+    exporter.shutdown(10_000)
+    assert len(platform.spans("shop")) == 1
+    first.join(10)
+
+
+def test_what_comes_late_is_counted_and_said_once(platform: LocalPlatform, traced, make_provider, caplog):
+    """After shutdown an export is FAILURE, a span that ends is counted, and one line says so."""
+    exporter, tracer = traced()
+    exporter.shutdown()
+    tracer.start_span("late").end()
+    span = make_provider().get_tracer("t").start_span("later")._readable_span()
+    assert exporter.export([span]).name == exporter.export([span, span]).name == "FAILURE"
+    assert [record.message for record in caplog.records] == [
+        "2 spans came after shutdown and are lost, as all that follow"
+    ]
+    assert exporter._totals().dropped == {"shutdown": 4}

@@ -2,131 +2,199 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import stat
-import threading
-import time
 from pathlib import Path
 
 import pytest
 
-from opentelemetry.exporter.versori_flow.delivery import host_lock as turns
-from opentelemetry.exporter.versori_flow.delivery.host_lock import Turns
+from opentelemetry.exporter.versori_flow.delivery import host_lock
+from opentelemetry.exporter.versori_flow.delivery.host_lock import HostLock, Turn, Wait
 
-fcntl = pytest.importorskip("fcntl", reason="no locks, no turns")
+pytest.importorskip("fcntl", reason="no locks, no turns")
+
+NEVER = float("inf")
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(turns, "_FOLDER", str(tmp_path))
+    monkeypatch.setattr(host_lock, "_FOLDER", str(tmp_path))
     return tmp_path / f"versori-flow-{os.getuid()}"
 
 
-def soon(seconds: float = 0.1) -> float:
-    return time.monotonic() + seconds
+def begin(deadline: float = 10.0, target: str = "platform", flow: str = "flow") -> Wait:
+    """A wait that begins at 0."""
+    return HostLock(target).wait(flow, deadline, 0.0)
 
 
-def test_one_at_a_time() -> None:
-    """While one has the turn, another does not get it, though in the same process; afterwards it does."""
-    one, two = Turns("platform", "project"), Turns("platform", "project")
-    with one.at("flow", soon()) as mine:
-        assert mine
-        with two.at("flow", soon()) as theirs:
-            assert not theirs
-    with two.at("flow", soon()) as theirs:
-        assert theirs
+def take(**keywords: str) -> Turn:
+    wait = begin(**keywords)
+    assert wait.over(0.0, NEVER)
+    assert wait.turn is not None
+    return wait.turn
 
 
-def test_a_turn_is_waited_for() -> None:
-    """Who comes while another has the turn gets it as soon as that one is done."""
-    got = []
+class Child:
+    """A process that takes the turn and holds it until it is told, or killed."""
 
-    def next_one() -> None:
-        with Turns("platform").at("flow", soon(20)) as mine:
-            got.append(mine)
+    def __init__(self) -> None:
+        ready, self._over = os.pipe(), os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                host_lock.start_anew()
+                turn = take()
+                os.write(ready[1], b"x")
+                os.read(self._over[0], 1)
+                turn.release()
+            finally:
+                os._exit(0)
+        os.read(ready[0], 1)
 
-    with Turns("platform").at("flow", soon()):
-        thread = threading.Thread(target=next_one)
-        thread.start()
-        thread.join(0.05)
-        assert got == []
-    thread.join(10)
-    assert got == [True]
+    def end(self, number: int = 0) -> None:
+        if number:
+            os.kill(self.pid, number)
+        os.write(self._over[1], b"x")
+        os.waitpid(self.pid, 0)
 
 
-@pytest.mark.parametrize("other", [("another flow", "platform"), ("flow", "another platform")])
-def test_other_flows_do_not_wait(other: tuple[str, str]) -> None:
+def test_one_at_a_time_in_a_process():
+    """While one exporter has the turn, another of the same process does not get it; afterwards it does."""
+    turn = take()
+    waiting = begin()
+    assert not waiting.over(0.0, NEVER)
+    turn.release()
+    assert waiting.over(waiting.next_look, NEVER)
+    assert waiting.turn == turn
+    assert not waiting.vain
+    turn.release()
+
+
+def test_one_at_a_time_on_a_host():
+    """While a process has the turn, another does not get it; a look leaves the other's lock alone."""
+    child = Child()
+    waiting = begin()
+    for now in range(3):
+        assert not waiting.over(now, NEVER)
+    child.end()
+    assert waiting.over(3.0, NEVER)
+    assert waiting.turn is not None
+    waiting.turn.release()
+
+
+def test_it_ends_with_its_process():
+    """A holder that is killed holds up nobody."""
+    child = Child()
+    child.end(signal.SIGKILL)
+    take().release()
+
+
+def test_a_child_leaves_the_turn_alone():
+    """A child that was forked during a turn neither keeps it from others, when its parent is done, nor ends it."""
+    turn = take()
+    inherits = os.fork()
+    if inherits == 0:
+        try:
+            host_lock.start_anew()
+            turn.release()
+            signal.pause()
+        finally:
+            os._exit(1)
+    child = os.fork()
+    if child == 0:  # one more process, which looks
+        free = True
+        try:
+            host_lock.start_anew()
+            free = begin().over(0.0, NEVER)
+        finally:
+            os._exit(free)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    turn.release()
+    take().release()
+    os.kill(inherits, signal.SIGKILL)
+    os.waitpid(inherits, 0)
+
+
+@pytest.mark.parametrize(("flow", "target"), [("another flow", "platform"), ("flow", "another platform")])
+def test_other_flows_do_not_wait(flow: str, target: str):
     """Another flow, and the flow of that name on another platform, have turns of their own."""
-    flow, target = other
-    with Turns("platform").at("flow", soon()), Turns(target).at(flow, soon()) as mine:
-        assert mine
+    turns = [take(), take(flow=flow, target=target)]
+    for turn in turns:
+        turn.release()
 
 
-def test_only_half_of_the_time_is_waited() -> None:
-    """A turn that can't be had leaves half of the time for the attempt."""
-    with Turns("platform").at("flow", soon()):
-        deadline = soon(1.0)
-        with Turns("platform").at("flow", deadline) as mine:
-            assert not mine
-            assert deadline - time.monotonic() > 0.3
+def test_only_half_of_the_time_is_waited():
+    """A turn that can't be had leaves half of the time for the attempt, and is said to be waited for in vain."""
+    child = Child()
+    waiting = begin(deadline=10.0)
+    assert not waiting.over(4.9, NEVER)
+    assert waiting.over(5.1, NEVER)
+    assert (waiting.turn, waiting.vain) == (None, True)
+    child.end()
 
 
-def test_a_turn_that_changes_hands_is_waited_for(folder: Path) -> None:
+def test_the_end_of_the_exporter_ends_the_wait():
+    """Where there is less time than was thought, the wait leaves a fifth of it."""
+    child = Child()
+    waiting = begin(deadline=10.0)
+    assert not waiting.over(0.0, NEVER)
+    assert not waiting.over(1.0, 2.0)
+    assert waiting.over(1.9, 1.95)
+    child.end()
+
+
+def test_a_turn_that_changes_hands_is_waited_for():
     """Nobody is stuck where others come and go: who waits does so for more than half of the time."""
-    got = []
-
-    def wait() -> None:
-        with Turns("platform").at("flow", soon(4.0)) as mine:
-            got.append(mine)
-
-    waiting = threading.Thread(target=wait)
-    with Turns("platform").at("flow", soon()):
-        waiting.start()
-        waiting.join(1.2)
-        # The next holder's file takes the place of the first one's, so that the turn is never free.
-        (path,) = folder.iterdir()
-        following = os.open(folder.with_name("following"), os.O_RDWR | os.O_CREAT)
-        fcntl.flock(following, fcntl.LOCK_EX)
-        folder.with_name("following").replace(path)
-        waiting.join(1.3)  # 2.5 s by now, of which 2 would have been the half
-        assert got == []
-    os.close(following)
-    waiting.join(10)
-    assert got == [True]
+    first = Child()
+    waiting = begin(deadline=10.0)
+    assert not waiting.over(0.0, NEVER)
+    first.end()
+    second = Child()
+    assert not waiting.over(4.9, NEVER)
+    assert not waiting.over(7.0, NEVER)
+    second.end()
+    assert waiting.over(7.6, NEVER)
+    assert waiting.turn is not None
+    waiting.turn.release()
 
 
-def test_nothing_stays(folder: Path) -> None:
-    """No file stays behind, whose number would grow with that of the flows; and none but the user's own can look."""
-    with Turns("platform").at("flow", soon()):
-        assert len(list(folder.iterdir())) == 1
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+def test_it_is_looked_at_seldom_and_never_in_step():
+    """The looks grow further apart, to 30 ms, and no two who wait look at the same moments."""
+    turn = take()
+    looks = []
+    for _ in range(2):
+        waiting, now, times = begin(deadline=1000.0), 0.0, []
+        for _ in range(30):
+            assert not waiting.over(now, NEVER)
+            times.append(waiting.next_look - now)
+            now = waiting.next_look
+        looks.append(times)
+    assert looks[0] != looks[1]
+    assert all(0.0015 <= pause <= 0.03 for times in looks for pause in times)
+    turn.release()
+
+
+def test_nothing_stays(folder: Path):
+    """No file stays, whose number would grow with that of the flows; and none but the user's own can look."""
+    turn = take()
+    assert len(list(folder.iterdir())) == 1
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    turn.release()
+    turn.release()
     assert list(folder.iterdir()) == []
 
 
-def test_a_child_leaves_the_turn_alone() -> None:
-    """A child that was forked during a turn neither keeps it from others nor ends it."""
-    mine, others = Turns("platform"), Turns("platform")
-    ready, over = os.pipe(), os.pipe()
-    with mine.at("flow", soon()):
-        pid = os.fork()
-        if pid == 0:
-            os.close(over[1])
-            mine.abandon()
-            os.write(ready[1], b"x")
-            os.read(over[0], 1)  # until the parent is done
-            os._exit(0)
-        os.read(ready[0], 1)
-        with others.at("flow", soon()) as theirs:
-            assert not theirs
-    with others.at("flow", soon()) as theirs:
-        assert theirs
-    for descriptor in (*ready, *over):
-        os.close(descriptor)
-    os.waitpid(pid, 0)
-
-
-def test_a_folder_of_somebody_else(folder: Path) -> None:
-    """Where the folder can't be made, or is not one, there are no turns, and nothing waits."""
+def test_a_folder_of_somebody_else(folder: Path, caplog: pytest.LogCaptureFixture):
+    """Where the folder can't be made, or is not one, there are no turns, nothing waits, and DEBUG says so once."""
     folder.write_text("in the way")
-    with Turns("platform").at("flow", soon()) as mine:
-        assert not mine
+    waiting = begin()
+    assert waiting.over(0.0, NEVER)
+    assert (waiting.turn, waiting.vain) == (None, False)
+    folder.unlink()
+    folder.parent.chmod(0o500)
+    if os.getuid():  # root may write anywhere
+        with caplog.at_level(logging.DEBUG):
+            assert begin().over(0.0, NEVER)
+        assert len(caplog.records) == 1

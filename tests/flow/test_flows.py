@@ -1,27 +1,27 @@
-"""The flows of one target, together: who gets which span, which is due, what leaves memory."""
+"""The flows of one target, together: who gets which span, which is due, what leaves memory, what it costs."""
 
 from __future__ import annotations
 
-import logging
+from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Unencodable
-from opentelemetry.exporter.versori_flow.flow import flows as flows_room
+from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Move
+from opentelemetry.exporter.versori_flow.flow import memory as memory_room
 from opentelemetry.exporter.versori_flow.flow.delivery import Flow
-from opentelemetry.exporter.versori_flow.flow.flows import WINDOWS_OF_BYTES, Flows, Receipt
+from opentelemetry.exporter.versori_flow.flow.flows import Flows, FlowStep, Receipt
+from opentelemetry.exporter.versori_flow.flow.memory import WINDOWS_OF_BYTES
+from opentelemetry.exporter.versori_flow.flow.ranking import Ranking
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Write
-from opentelemetry.exporter.versori_flow.http.answers import Stored, Unavailable
-from tests.flow.model import NOW_NS, Platform, key, make_flows, make_span, settle_all
+from opentelemetry.exporter.versori_flow.http.answers import Conflict, Rejected, Stored, Unavailable
+from tests.flow.model import NOW_NS, QUICK, Platform, key, make_span
+from tests.flow.several import Routing, attempt_next, perform, settle_all
 
 T = 1000.0
 DOWN = Unavailable("503", "no", None, True)
-LOST = Unencodable("s", "TypeError")
-
-
-def hand_over(flows: Flows, *spans: EncodedSpan, default: str = "a", now_ns: int = NOW_NS) -> list[Receipt]:
-    return flows.hand_over([(span, default) for span in spans], [], now_ns)
 
 
 def held(flows: Flows) -> list[str]:
@@ -30,6 +30,10 @@ def held(flows: Flows) -> list[str]:
 
 def flow(flows: Flows, name: str) -> Flow:
     return next(flow for flow in flows if flow.name == name)
+
+
+def size(flows: Flows) -> int:
+    return sum(flow.window.size for flow in flows)
 
 
 def counts(flows: Flows) -> dict[str, tuple[int, int, int, dict[str, int]]]:
@@ -43,516 +47,462 @@ def counts(flows: Flows) -> dict[str, tuple[int, int, int, dict[str, int]]]:
 
 
 def test_each_flow_that_got_a_span_gives_a_receipt() -> None:
-    """With its mark, and what it had lost before."""
-    flows = make_flows()
-    receipts = hand_over(flows, make_span(0, 0), make_span(1, 0, name="b"), make_span(2, 0))
+    """With its mark, and what it had lost before: so that a loss by this very hand-over is seen."""
+    routing = Routing(max_spans=2)
+    receipts = routing.hand_over(make_span(0, 0), make_span(1, 0, name="b"), make_span(2, 0))
     assert [(r.flow.name, r.mark, r.lost) for r in receipts] == [("a", 1, 0), ("b", 1, 0)]
-    assert counts(flows) == {"a": (2, 0, 2, {}), "b": (1, 0, 1, {})}
-    assert flows.hand_over([], [], NOW_NS) == []
-
-
-def test_a_receipt_remembers_what_was_lost_before() -> None:
-    """So that a loss by this very hand-over is seen."""
-    flows = make_flows(max_spans=1)
-    hand_over(flows, make_span(0, 0), make_span(1, 0))
-    (receipt,) = hand_over(flows, make_span(2, 0), make_span(3, 0))
-    assert (receipt.lost, receipt.flow.lost, receipt.mark) == (1, 3, 2)
-    assert flows.verdict([receipt], T) is False
+    assert counts(routing.flows) == {"a": (2, 0, 2, {}), "b": (1, 0, 1, {})}
+    assert routing.hand_over() == []
+    for lost_before in (0, 2):
+        (receipt,) = routing.hand_over(make_span(lost_before + 3, 0), make_span(lost_before + 4, 0))
+        assert (receipt.lost, receipt.flow.lost) == (lost_before, lost_before + 2)
+        assert routing.flows.verdict(receipt, T) is False
 
 
 def test_a_late_name_moves_spans_between_flows() -> None:
     """Both flows are PUT, and the target answers for what it got."""
-    flows, platform = make_flows(), Platform()
-    hand_over(flows, make_span(0, 1, parent=0), make_span(1, 0))
-    settle_all(flows, platform, T)
-    (receipt,) = hand_over(flows, make_span(0, 0, name="b"))
+    routing, platform = Routing(), Platform()
+    routing.hand_over(make_span(0, 1, parent=0), make_span(1, 0))
+    settle_all(routing.flows, platform, T)
+    (receipt,) = routing.hand_over(make_span(0, 0, name="b"))
     assert (receipt.flow.name, receipt.mark, receipt.lost) == ("b", 2, 0)
-    assert counts(flows) == {"a": (1, 1, 0, {}), "b": (2, 0, 2, {})}
-    settle_all(flows, platform, T + 1)
+    assert counts(routing.flows)["b"] == (2, 0, 2, {})
+    settle_all(routing.flows, platform, T + 1)
     assert (platform.keys("a"), platform.keys("b")) == ([key(1, 0)], [key(0, 0), key(0, 1)])
 
 
 def test_a_name_that_changes_moves_spans_again() -> None:
     """The flows between are left empty; each move is a mark of the target."""
-    flows = make_flows()
-    hand_over(flows, make_span(0, 2, parent=1), make_span(0, 1, parent=0))
-    hand_over(flows, make_span(0, 0, name="b"))
-    receipts = hand_over(flows, make_span(0, 0, name="c"))
+    routing = Routing()
+    routing.hand_over(make_span(0, 2, parent=1), make_span(0, 1, parent=0))
+    routing.hand_over(make_span(0, 0, name="b"))
+    receipts = routing.hand_over(make_span(0, 0, name="c"))
     assert [(r.flow.name, r.mark) for r in receipts] == [("c", 4)]
-    assert counts(flows) == {"a": (0, 0, 0, {}), "b": (0, 0, 0, {}), "c": (3, 0, 3, {})}
+    assert counts(routing.flows) == {"a": (0, 0, 0, {}), "b": (0, 0, 0, {}), "c": (3, 0, 3, {})}
 
 
-def test_a_loss_by_a_move_is_seen() -> None:
-    """The receipt's count is from before the hand-over, also where spans move into the flow."""
-    flows = make_flows(max_spans=2)
-    hand_over(flows, make_span(0, 1, parent=0, start=1), make_span(0, 2, parent=0, start=2))
-    (receipt,) = hand_over(flows, make_span(0, 0, name="b"))
-    assert (receipt.lost, receipt.flow.lost) == (0, 1)
-    assert flows.verdict([receipt], T) is False
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_loss_by_a_move_is_seen(others: int) -> None:
+    """The receipt's count is from before the hand-over, also where spans move into the flow after others came."""
+    routing = Routing(max_spans=2)
+    children = [make_span(0, n, parent=0, start=50 + n) for n in (1, 2)]
+    routing.hand_over(*children)
+    named = [make_span(n, 0, start=n, name="b") for n in range(5, 5 + others)]
+    (receipt,) = routing.hand_over(make_span(0, 0, start=50, name="b"), *named, now_ns=NOW_NS + 10**12)
+    assert (receipt.flow.name, receipt.lost, receipt.flow.lost) == ("b", 0, 1 + others)
+    assert routing.flows.verdict(receipt, T) is False
 
 
 def test_a_span_that_left_its_window_does_not_move() -> None:
     """Nor does one whose flow has left memory: there is no move into a flow for it."""
-    flows, platform = make_flows(max_flows=1), Platform()
-    hand_over(flows, make_span(0, 1, parent=0))
-    settle_all(flows, platform, T)
-    hand_over(flows, make_span(5, 0), default="c")
-    settle_all(flows, platform, T)
-    assert held(flows) == ["c"]
-    receipts = hand_over(flows, make_span(0, 0, name="b"))
-    assert [(r.flow.name, r.flow.handed_over) for r in receipts] == [("b", 1)]
+    routing, platform = Routing(max_flows=1), Platform()
+    routing.hand_over(make_span(0, 1, parent=0))
+    settle_all(routing.flows, platform, T)
+    routing.hand_over(make_span(5, 0), default="c")
+    settle_all(routing.flows, platform, T)
+    assert held(routing.flows) == ["c"]
+    receipts = routing.hand_over(make_span(0, 0, name="b"))
+    assert [(r.flow.name, r.flow.status(T).handed_over) for r in receipts] == [("b", 1)]
+    assert routing.flows.hand_over([], [Move("c", "d", *key(9, 9))], [], T, NOW_NS) == []
 
 
 def test_a_span_that_comes_again_under_a_new_name_is_one_span() -> None:
     """Its newer text is in the new flow, and the older one in neither."""
-    flows, platform = make_flows(), Platform()
-    hand_over(flows, make_span(0, 0, text="early"))
-    settle_all(flows, platform, T)
-    hand_over(flows, make_span(0, 0, text="ended", name="b"))
-    assert counts(flows) == {"a": (0, 0, 0, {}), "b": (1, 0, 1, {})}
-    settle_all(flows, platform, T + 1)
+    routing, platform = Routing(), Platform()
+    routing.hand_over(make_span(0, 0, text="early"))
+    settle_all(routing.flows, platform, T)
+    routing.hand_over(make_span(0, 0, text="ended", name="b"))
+    settle_all(routing.flows, platform, T + 1)
     assert platform.keys("a") == []
     assert [span["name"] for span in platform.spans("b")] == ["ended"]
 
 
-def test_spans_that_pass_through_push_nothing_out() -> None:
-    """A batch with its root at the end does not go through the default flow on its way."""
-    flows, platform = make_flows(max_spans=3), Platform()
-    hand_over(flows, *(make_span(n, 0, start=n) for n in range(3)))
-    settle_all(flows, platform, T)
-    children = [make_span(9, n, start=50, parent=0) for n in (1, 2)]
-    hand_over(flows, *children, make_span(9, 0, start=50, name="b"), now_ns=NOW_NS + 10**12)
-    assert flow(flows, "a").window.spans == 3
-
-
-def test_a_loss_before_a_move_is_seen() -> None:
-    """What the flow had lost before the hand-over is what counts, not before the move."""
-    flows = make_flows(max_spans=2)
-    hand_over(flows, make_span(0, 1, parent=0, start=50))
-    named = [make_span(0, 0, start=50, name="b"), *(make_span(n, 0, start=n, name="b") for n in (5, 6))]
-    (receipt,) = hand_over(flows, *named, now_ns=NOW_NS + 10**12)
-    assert (receipt.flow.name, receipt.lost, receipt.flow.lost) == ("b", 0, 2)
-    assert flows.verdict([receipt], T) is False
-
-
 def test_an_unencodable_span_is_counted_in_its_flow() -> None:
     """It fails the hand-over, whatever else is in it."""
-    flows = make_flows()
-    (receipt,) = flows.hand_over([(make_span(0, 0), "a")], [(LOST, "a")], NOW_NS)
-    assert (receipt.lost, receipt.mark, flows.verdict([receipt], T)) == (0, 1, False)
-    (alone,) = flows.hand_over([], [(LOST, "b")], NOW_NS)
-    assert (alone.flow.name, alone.lost, flows.verdict([alone], T)) == ("b", 0, False)
-    assert counts(flows) == {"a": (2, 0, 1, {"unencodable": 1}), "b": (1, 0, 0, {"unencodable": 1})}
-    (again,) = flows.hand_over([], [(LOST, "b"), (LOST, "b")], NOW_NS)
-    assert (again.lost, again.flow.lost) == (1, 3)
+    routing = Routing()
+    (receipt,) = routing.hand_over(make_span(0, 0), lost=["a"])
+    assert (receipt.lost, receipt.mark, routing.flows.verdict(receipt, T)) == (0, 1, False)
+    (alone,) = routing.hand_over(lost=["b", "b"])
+    assert (alone.flow.name, alone.lost, routing.flows.verdict(alone, T)) == ("b", 0, False)
+    assert counts(routing.flows) == {"a": (2, 0, 1, {"unencodable": 1}), "b": (2, 0, 0, {"unencodable": 2})}
 
 
 # -- attempts ----------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_begun_that_is_not_due() -> None:
-    """Nor when there is nothing."""
-    flows = make_flows(min_interval=5.0)
-    assert (flows.begin_next(T), flows.next_due(T), flows.busy()) == (None, None, False)
-    hand_over(flows, make_span(0, 0))
-    settle_all(flows, Platform(), T)
-    hand_over(flows, make_span(1, 0))
-    assert (flows.begin_next(T + 4.9), flows.next_due(T)) == (None, T + 5.0)
-    assert flows.begin_next(T + 5.0) is not None
+    """Nor when there is nothing; a flush makes it due."""
+    routing, platform = Routing(min_interval=5.0), Platform()
+    flows = routing.flows
+    assert (flows.begin_next(T), flows.next_due(), flows.busy) == (None, None, 0)
+    routing.hand_over(make_span(0, 0), now=T)
+    assert settle_all(flows, platform, T) == T
+    routing.hand_over(make_span(1, 0), now=T)
+    assert (flows.begin_next(T + 4.9), flows.next_due()) == (None, T + 5.0)
+    (receipt,) = flows.hurry(T + 1, T + 2)
+    assert (flows.next_due(), flows.flushed(receipt)) == (T + 1, None)
+    assert attempt_next(flows, platform, T + 1) == "a"
+    assert (flows.flushed(receipt), flows.hurry(T + 1, T + 2)) == (True, [])
 
 
 def test_the_flow_that_is_due_for_longest_comes_first() -> None:
-    """Of those that are due since the same moment, the first by name."""
-    flows, platform = make_flows(), Platform()
-    for number, name in enumerate(("b", "a", "c")):
-        hand_over(flows, make_span(number, 0), default=name)
+    """Since the same moment: the first by name. A flow that gets more spans keeps its place."""
+    routing, platform = Routing(), Platform()
+    flows = routing.flows
+    for number, name in enumerate("bac"):
+        routing.hand_over(make_span(number, 0), default=name)
         settle_all(flows, platform, T + (name != "c"))
-    for number, name in enumerate(("b", "a", "c")):
-        hand_over(flows, make_span(10 + number, 0), default=name)
+    for number, name in enumerate("bac"):
+        routing.hand_over(make_span(10 + number, 0), default=name, now=T + 1)
+    routing.hand_over(make_span(20, 0), default="new", now=T + 3)
+    routing.hand_over(make_span(21, 0), default="c", now=T + 4)
     begun = []
     while (job := flows.begin_next(T + 9)) is not None:
-        begun.append(job.flow.name)
-    assert begun == ["c", "a", "b"]
-    assert (flows.busy(), flows.next_due(T + 9)) == (True, None)
+        begun.append(job.name)
+    assert begun == ["c", "a", "b", "new"]
+    assert (flows.busy, flows.next_due()) == (4, None)
 
 
 def test_flows_are_busy_until_the_last_attempt_is_over() -> None:
     """Each attempt goes on by its own steps; a stuck one holds up no other."""
-    flows, platform = make_flows(), Platform()
-    hand_over(flows, make_span(0, 0), make_span(1, 0, name="b"))
+    routing = Routing()
+    flows = routing.flows
+    receipts = routing.hand_over(make_span(0, 0), make_span(1, 0, name="b"))
     stuck, other = flows.begin_next(T), flows.begin_next(T)
     assert stuck is not None
     assert other is not None
     assert isinstance(other.step, Read)
-    write = flows.feed(other, other.perform(platform, 0.0), T, NOW_NS)  # type: ignore[arg-type]
+    write = flows.feed(other, perform(other, Platform()), T, NOW_NS)
     assert write is not None
-    assert (write.flow, type(write.step)) == (other.flow, Write)
+    assert (write.flow, type(write.step), flows.busy) == (other.flow, Write, 2)
     assert flows.feed(write, Stored(200, None), T, NOW_NS) is None
-    assert (flows.busy(), counts(flows)["b"]) == (True, (1, 1, 0, {}))
+    assert (flows.busy, counts(flows)["b"], flows.in_trouble()) == (1, (1, 1, 0, {}), False)
+    assert [flows.verdict(receipt, T) for receipt in receipts] == [None, True]
     assert flows.feed(stuck, DOWN, T, NOW_NS) is None
-    assert flows.busy() is False
+    assert (flows.busy, flows.in_trouble()) == (0, True)
+    assert [flows.verdict(receipt, T) for receipt in receipts] == [False, True]
+    flows.waited_in_vain(receipts[0])
 
 
 def test_a_flow_with_nothing_to_write_is_passed_over() -> None:
     """The next one that is due is begun."""
-    flows, platform = make_flows(merge=False), Platform()
-    hand_over(flows, make_span(0, 0), make_span(1, 0, name="b"))
-    emptied = flow(flows, "a")
-    emptied.take([key(0, 0)])
-    emptied._rewrite = True
-    job = flows.begin_next(T)
-    assert job is not None
-    assert (job.flow.name, emptied.busy) == ("b", False)
-    flows.feed(job, job.perform(platform, 0.0), T, NOW_NS)  # type: ignore[arg-type]
-    assert (flows.busy(), flows.begin_next(T), list(platform.stored)) == (False, None, ["b"])
-
-
-def test_a_step_says_what_it_asks_for() -> None:
-    """For the metrics."""
-    flows = make_flows()
-    hand_over(flows, make_span(0, 0))
-    job = flows.begin_next(T)
-    assert job is not None
-    assert (job.method, job.body_size, flows.error_type(DOWN)) == ("GET", None, "503")
-
-
-# -- what the courier asks ---------------------------------------------------------------------------------
-
-
-def test_consequences_are_when_and_what_to_say() -> None:
-    """The earliest due time of the flows that were given spans, and the lines of those that lost some."""
-    flows, platform = make_flows(), Platform()
-    hand_over(flows, make_span(0, 0), make_span(1, 0, name="b"))
-    settle_all(flows, platform, T)
-    hand_over(flows, make_span(3, 0))
-    settle_all(flows, platform, T + 2)
-    receipts = hand_over(flows, make_span(4, 0), make_span(5, 0, name="b"))
-    assert flows.consequences(receipts, T + 2) == (T + 1, [])
-    assert flows.consequences(receipts[::-1], T + 2) == (T + 1, [])
-    assert flows.consequences(receipts[:1], T + 2) == (T + 3, [])
-    assert flows.consequences([], T) == (None, [])
-    receipts = flows.hand_over([], [(LOST, "c")], NOW_NS)
-    due, lines = flows.consequences(receipts, T)
-    assert (due, [(line.level, line.text) for line in lines]) == (
+    routing, platform = Routing(merge=False), Platform()
+    routing.hand_over(make_span(0, 0), make_span(1, 0, name="b"))
+    routing.flows.hand_over([], [Move("a", "b", *key(0, 0))], [], T, NOW_NS)
+    assert attempt_next(routing.flows, platform, T) == "b"
+    assert (routing.flows.busy, attempt_next(routing.flows, platform, T), list(platform.stored)) == (
+        0,
         None,
-        [(logging.ERROR, "flow 'c': 1 spans are lost: they could not be turned into JSON: TypeError")],
+        ["b"],
     )
-    receipts = flows.hand_over([], [(LOST, "c"), (LOST, "d"), (LOST, "e")], NOW_NS)
-    assert [line.text[:9] for line in flows.consequences(receipts, T + 59)[1]] == ["flow 'd':", "flow 'e':"]
-    flows.hurry(T)
-    receipts = hand_over(flows, make_span(6, 0))
-    flows.hurry(T)
-    assert flows.consequences(receipts, T)[0] == T
 
 
-def test_the_verdict_is_that_of_all_flows() -> None:
-    """One failure fails it, one open question keeps it open."""
-    flows, platform = make_flows(merge=False), Platform()
-    receipts = hand_over(flows, make_span(0, 0), make_span(1, 0, name="b"))
-    assert flows.verdict(receipts, T) is None
-    first, second = flows.begin_next(T), flows.begin_next(T)
-    assert first is not None
-    assert second is not None
-    flows.feed(first, first.perform(platform, 0.0), T, NOW_NS)  # type: ignore[arg-type]
-    assert (flows.verdict(receipts, T), flows.verdict(receipts[:1], T)) == (None, True)
-    assert (flows.settled(receipts), flows.settled(receipts[:1])) == (False, True)
-    flows.feed(second, DOWN, T, NOW_NS)
-    assert flows.verdict(receipts, T) is False
-    settle_all(flows, platform, T)
-    assert (flows.verdict(receipts, T), flows.settled(receipts)) == (True, True)
-    assert (flows.verdict([], T), flows.settled([])) == (True, True)
-
-
-def test_hurry_is_for_all_flows() -> None:
-    """Each is due at once, and its mark is settled when it is delivered."""
-    flows, platform = make_flows(), Platform()
-    hand_over(flows, make_span(0, 0), make_span(1, 0, name="b"))
-    settle_all(flows, platform, T)
-    hand_over(flows, make_span(2, 0), make_span(3, 0, name="b"))
-    assert flows.next_due(T) == T + 1
-    marks = flows.hurry(T)
-    assert [(mark.flow.name, mark.mark, mark.lost) for mark in marks] == [("a", 2, 0), ("b", 2, 0)]
-    assert (flows.next_due(T), flows.settled(marks)) == (T, False)
-    assert settle_all(flows, platform, T) == T
-    assert flows.settled(marks)
+# -- the end -----------------------------------------------------------------------------------------------
 
 
 def test_the_end_is_for_all_flows() -> None:
-    """They deliver and read back at once; what is then pending is lost, and said."""
-    flows, platform = make_flows(), Platform()
-    hand_over(flows, make_span(0, 0), make_span(1, 0, name="b"))
+    """They deliver and read back at once, also where nothing is pending; what is pending then is lost."""
+    routing, platform = Routing(), Platform()
+    flows = routing.flows
+    routing.hand_over(make_span(0, 0), make_span(1, 0, name="b"), make_span(6, 0, name="done"))
     settle_all(flows, platform, T)
-    hand_over(flows, make_span(2, 0), make_span(3, 0, name="b"))
-    flows.close(T)
-    assert flows.next_due(T) == T
-    assert settle_all(flows, platform, T) == T
-    hand_over(flows, make_span(4, 0), make_span(5, 0, name="b"))
-    flows.abandon()
-    assert {name: dropped for name, (_, _, _, dropped) in counts(flows).items()} == {
-        "a": {"shutdown": 1},
-        "b": {"shutdown": 1},
-    }
-    assert [line.text[:9] for line in flows.notices(T, True)] == ["flow 'a':", "flow 'b':"]
-    assert flows.notices(T, True) == []
-
-
-def test_the_end_reads_back_what_was_delivered_before() -> None:
-    """Though nothing is pending."""
-    flows, platform = make_flows(), Platform()
-    hand_over(flows, make_span(0, 0))
-    settle_all(flows, platform, T)
-    flows.close(T)
-    assert flows.next_due(T) == T
+    routing.hand_over(make_span(2, 0), make_span(3, 0, name="b"))
     reads = platform.reads
-    settle_all(flows, platform, T)
-    assert platform.reads == reads + 1
+    flows.close(T, T + 5)
+    assert flows.next_due() == T
+    assert settle_all(flows, platform, T) == T
+    assert platform.reads == reads + 2 + 3
+    routing.hand_over(make_span(4, 0), make_span(5, 0, name="b"))
+    flows.abandon()
+    assert [counts(flows)[name][3] for name in ("a", "b", "done")] == [{"shutdown": 1}, {"shutdown": 1}, {}]
+    assert flows.next_due() is None
 
 
-def test_lines_wait_their_minute_unless_they_are_the_last() -> None:
-    """Every flow has its own."""
-    flows = make_flows()
-    flows.hand_over([], [(LOST, "a"), (LOST, "b")], NOW_NS)
-    assert len(flows.notices(T, False)) == 2
-    flows.hand_over([], [(LOST, "a"), (LOST, "b")], NOW_NS)
-    assert flows.notices(T + 59, False) == []
-    assert len(flows.notices(T + 59, True)) == 2
+def test_late_spans_are_counted_without_a_flow() -> None:
+    """What comes after the end is handed over, and lost."""
+    flows = Routing().flows
+    flows.lose_late(0)
+    assert flows.totals().dropped == {}
+    flows.lose_late(3)
+    flows.lose_late(2)
+    totals = flows.totals()
+    assert (totals.handed_over, totals.delivered, totals.pending, totals.dropped) == (
+        5,
+        0,
+        0,
+        {"shutdown": 5},
+    )
 
 
 # -- memory ------------------------------------------------------------------------------------------------
 
 
-def delivered_flows(platform: Platform, count: int, **policy: Any) -> Flows:
+def delivered_flows(platform: Platform, count: int, **policy: Any) -> Routing:
     """Flows f0, f1, ... each delivered one second after the other."""
-    flows = make_flows(**policy)
+    routing = Routing(**policy)
     for number in range(count):
-        hand_over(flows, make_span(number, 0, size=400), default=f"f{number}")
-        settle_all(flows, platform, T + number)
-    return flows
+        routing.hand_over(make_span(number, 0, size=400), default=f"f{number}", now=T + number)
+        settle_all(routing.flows, platform, T + number)
+    return routing
 
 
 def test_the_flow_that_was_delivered_longest_ago_leaves_memory() -> None:
-    """Once there are more than `max_flows`."""
+    """Once there are more than `max_flows`; one that was never delivered first: nothing is to be read back."""
     platform = Platform()
-    flows = delivered_flows(platform, 3, max_flows=3)
-    assert held(flows) == ["f0", "f1", "f2"]
-    hand_over(flows, make_span(0, 1), default="f0")
-    settle_all(flows, platform, T + 5)
-    hand_over(flows, make_span(9, 0), default="new")
-    assert held(flows) == ["f0", "f2", "new"]
+    routing = delivered_flows(platform, 3, max_flows=3)
+    assert held(routing.flows) == ["f0", "f1", "f2"]
+    routing.hand_over(make_span(0, 1), default="f0", now=T + 5)
+    settle_all(routing.flows, platform, T + 5)
+    routing.hand_over(make_span(9, 0), default="new", now=T + 5)
+    assert held(routing.flows) == ["f0", "f2", "new"]
+    routing.hand_over(lost=["lost"], now=T + 5)
+    assert held(routing.flows) == ["f0", "new", "lost"], "what was just touched stays: its receipt comes next"
+    routing.hand_over(make_span(8, 0), default="newer", now=T + 5)
+    assert held(routing.flows) == ["f0", "new", "newer"]
 
 
-def test_a_flow_that_left_memory_is_still_in_the_status() -> None:
-    """And counts on when it comes back; merge mode reads its spans back."""
-    platform = Platform()
-    flows = delivered_flows(platform, 2, max_flows=1)
-    flows.hand_over([], [(LOST, "f1")], NOW_NS)
-    hand_over(flows, make_span(0, 1), default="f0")
-    assert held(flows) == ["f0"] or held(flows) == ["f1", "f0"]
-    settle_all(flows, platform, T + 9)
-    hand_over(flows, make_span(5, 0), default="f2")
-    assert counts(flows)["f0"] == (2, 2, 0, {})
-    assert counts(flows)["f1"] == (2, 1, 0, {"unencodable": 1})
-    assert flows.status(T)["f0"].state == "clean"
-    assert len(platform.keys("f0")) == 2
-    totals = flows.totals()
-    assert (totals.handed_over, totals.delivered, totals.pending) == (5, 3, 1)
-    assert dict(totals.dropped) == {"unencodable": 1}
-
-
-def test_pending_spans_keep_a_flow_in_memory() -> None:
-    """`max_flows` is soft."""
-    flows = make_flows(max_flows=1)
-    for number in range(5):
-        hand_over(flows, make_span(number, 0), default=f"f{number}")
-    assert len(held(flows)) == 5
-    settle_all(flows, Platform(), T)
-    hand_over(flows, make_span(9, 0), default="f9")
-    assert held(flows) == ["f9"]
-
-
-def test_a_flow_that_was_just_touched_stays() -> None:
-    """Its receipt is looked at next."""
-    flows = make_flows(max_flows=1)
-    receipts = flows.hand_over([(make_span(0, 0), "a")], [(LOST, "b")], NOW_NS)
-    assert held(flows) == ["a", "b"]
-    assert [receipt.flow for receipt in receipts] == list(flows)
+def test_flows_that_are_done_leave_without_another_hand_over() -> None:
+    """A thousand of them, with `max_flows` 100, as soon as they are delivered; `max_flows` is soft till then."""
+    routing, platform = Routing(max_flows=100), Platform()
+    spans = [make_span(number, 0, name=f"f{number}") for number in range(1000)]
+    receipts = routing.hand_over(*spans)
+    assert len(held(routing.flows)) == 1000
+    settle_all(routing.flows, platform, T)
+    assert len(held(routing.flows)) == 100
+    assert (len(platform.stored), routing.flows.totals().delivered) == (1000, 1000)
+    assert {routing.flows.verdict(receipt, T) for receipt in receipts} == {True}
 
 
 def test_a_busy_flow_stays_in_memory() -> None:
     """Whatever it holds."""
-    flows, platform = make_flows(max_flows=1, merge=False), Platform()
-    hand_over(flows, make_span(0, 0))
+    routing, platform = Routing(max_flows=1, merge=False), Platform()
+    flows = routing.flows
+    routing.hand_over(make_span(0, 0))
     job = flows.begin_next(T)
-    flow(flows, "a").take([key(0, 0)])
-    hand_over(flows, make_span(1, 0), default="b")
-    assert held(flows) == ["a", "b"]
+    flows.hand_over([], [Move("a", "b", *key(0, 0))], [], T, NOW_NS)
+    routing.hand_over(make_span(1, 0), default="c")
+    assert held(flows) == ["a", "b", "c"]
     assert job is not None
-    flows.feed(job, job.perform(platform, 0.0), T, NOW_NS)  # type: ignore[arg-type]
+    flows.feed(job, perform(job, platform), T, NOW_NS)
     settle_all(flows, platform, T)
     assert platform.keys("a") == []
 
 
-def test_several_that_leave_are_all_heard() -> None:
-    """In the order in which they left."""
-    flows = make_flows(max_flows=2)
-    for _ in range(2):
-        flows.notices(T, False)
-        flows.hand_over([], [(LOST, "a"), (LOST, "b")], NOW_NS)
-    hand_over(flows, make_span(0, 0), make_span(1, 0, name="d"), default="c")
-    assert held(flows) == ["c", "d"]
-    assert [line.text[:28] for line in flows.notices(T + 1, False)] == [
-        "flow 'a': 1 spans are lost: ",
-        "flow 'b': 1 spans are lost: ",
-    ]
-
-
-def test_a_flow_that_was_never_delivered_leaves_first() -> None:
-    """It holds nothing that a read would have to bring back."""
+def test_a_flow_that_left_memory_counts_on_when_it_comes_back() -> None:
+    """It is in the status meanwhile, and merge mode reads its spans back."""
     platform = Platform()
-    flows = delivered_flows(platform, 1, max_flows=2)
-    flows.hand_over([], [(LOST, "lost")], NOW_NS)
-    hand_over(flows, make_span(9, 0), default="new")
-    assert held(flows) == ["f0", "new"]
-
-
-def test_late_spans_are_counted_without_a_flow() -> None:
-    """What comes after the end is handed over, and lost."""
-    flows = make_flows()
-    flows.lose_late(3)
-    flows.lose_late(2)
+    routing = delivered_flows(platform, 2, max_flows=1)
+    flows = routing.flows
+    routing.hand_over(lost=["f1"], now=T + 2)
+    routing.hand_over(make_span(0, 1), default="f0", now=T + 9)
+    settle_all(flows, platform, T + 9)
+    routing.hand_over(make_span(5, 0), default="f2", now=T + 9)
+    assert held(flows) == ["f2"]
+    assert (counts(flows)["f0"], counts(flows)["f1"]) == ((2, 2, 0, {}), (2, 1, 0, {"unencodable": 1}))
+    assert (flows.status(T)["f0"].state, len(platform.keys("f0"))) == ("clean", 2)
     totals = flows.totals()
-    assert (totals.handed_over, totals.delivered, totals.pending) == (5, 0, 0)
-    assert (dict(totals.dropped), totals.inflight, totals.exported) == ({"shutdown": 5}, 0, 0)
-
-
-def test_what_had_finished_stays_finished_in_the_totals() -> None:
-    """A delivered span that moves is in flight no more, though it is pending again."""
-    flows, platform = make_flows(max_flows=2), Platform()
-    hand_over(flows, make_span(0, 1, parent=0), make_span(1, 0))
-    settle_all(flows, platform, T)
-    hand_over(flows, make_span(0, 0, name="b"))
-    totals = flows.totals()
-    assert (totals.handed_over, totals.delivered, totals.pending, totals.again) == (3, 1, 2, 1)
-    assert (totals.exported, totals.inflight, totals.failed) == (2, 1, {})
-    flow(flows, "b").abandon()
-    settle_all(flows, platform, T)
-    hand_over(flows, make_span(7, 0), make_span(8, 0, name="d"), default="c")
-    assert held(flows) == ["c", "d"]
-    totals = flows.totals()
-    assert (totals.handed_over, totals.exported, totals.inflight, totals.failed) == (5, 2, 2, {"shutdown": 1})
-    hand_over(flows, make_span(9, 0), default="b")
-    totals = flows.totals()
-    assert (totals.handed_over, totals.exported, totals.inflight, totals.failed) == (6, 2, 3, {"shutdown": 1})
-
-
-def test_an_attempt_that_is_over_may_leave_more_to_do() -> None:
-    """Whoever carried it out looks on."""
-    flows, platform = make_flows(merge=False), Platform()
-    hand_over(flows, make_span(0, 0))
-    job = flows.begin_next(T)
-    assert job is not None
-    assert (job.name, flows.unfinished(job)) == ("a", True)
-    flows.feed(job, job.perform(platform, 7.5), T, NOW_NS)  # type: ignore[arg-type]
-    assert (flows.unfinished(job), platform.deadlines) == (False, [7.5])
+    assert (totals.handed_over, totals.delivered, totals.pending) == (5, 3, 1)
+    assert totals.dropped == {"unencodable": 1}
 
 
 def test_what_a_flow_had_still_to_say_is_said_when_it_leaves() -> None:
     """No loss is silent, whatever its minute."""
-    flows = make_flows(max_flows=1)
-    flows.hand_over([], [(LOST, "a")], NOW_NS)
-    assert len(flows.notices(T, False)) == 1
-    flows.hand_over([], [(LOST, "a")], NOW_NS)
-    hand_over(flows, make_span(0, 0), default="b")
-    assert held(flows) == ["b"]
-    assert [line.text[:28] for line in flows.notices(T + 1, False)] == ["flow 'a': 1 spans are lost: "]
-    assert flows.notices(T + 1, False) == []
+    routing = Routing(max_flows=2)
+    for _ in range(2):
+        routing.flows.notices(T, False)
+        routing.hand_over(lost=["a", "b"])
+    assert routing.flows.notices(T + 1, False) == []
+    routing.hand_over(make_span(0, 0), make_span(1, 0, name="d"), default="c")
+    assert held(routing.flows) == ["c", "d"]
+    assert [line.text[:27] for line in routing.flows.notices(T + 1, False)] == [
+        "flow 'a': 1 span is lost: i",
+        "flow 'b': 1 span is lost: i",
+    ]
 
 
 def test_only_so_many_former_flows_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that left longest ago is forgotten; the totals keep its counts."""
-    monkeypatch.setattr(flows_room, "_REMEMBERED_STATUSES", 2)
-    flows = delivered_flows(Platform(), 5, max_flows=1)
+    monkeypatch.setattr(memory_room, "_REMEMBERED_STATUSES", 2)
+    flows = delivered_flows(Platform(), 5, max_flows=1).flows
     assert list(flows.status(T)) == ["f2", "f3", "f4"]
     assert flows.totals().delivered == 5
 
 
 def test_all_windows_together_have_a_bound_in_bytes() -> None:
-    """Flows that were delivered longest ago leave first."""
-    platform = Platform()
-    flows = delivered_flows(platform, 40, max_bytes=1000)
-    size = sum(one.window.size for one in flows)
-    assert size <= WINDOWS_OF_BYTES * 1000
+    """Flows that were delivered longest ago leave first, and no more than must."""
+    flows = delivered_flows(Platform(), 40, max_bytes=1000).flows
+    assert size(flows) <= WINDOWS_OF_BYTES * 1000 < size(flows) + 441
     assert held(flows) == [f"f{number}" for number in range(40 - len(held(flows)), 40)]
-    assert size + 441 > WINDOWS_OF_BYTES * 1000, "no more than must leave"
 
 
 def test_what_is_pending_is_dropped_when_memory_is_full() -> None:
-    """Counted, and said; also where each flow holds one span only: names may never repeat."""
-    flows = make_flows(max_bytes=1000)
+    """Counted; also where each flow holds one span only: names may never repeat."""
+    routing = Routing(max_bytes=1000)
     for number in range(200):
-        hand_over(flows, make_span(number, 0, size=500), default=f"f{number}")
-    assert sum(one.window.size for one in flows) <= WINDOWS_OF_BYTES * 1000 + 1000
-    totals = flows.totals()
+        routing.hand_over(make_span(number, 0, size=500), default=f"f{number}")
+    assert size(routing.flows) <= WINDOWS_OF_BYTES * 1000
+    totals = routing.flows.totals()
     assert totals.handed_over == 200 == totals.pending + totals.dropped["window_full"]
-    assert len(held(flows)) <= 100
-    assert any(line.level == logging.ERROR for line in flows.notices(T, True))
-    settle_all(flows, Platform(), T)
+    assert len(held(routing.flows)) <= 100
+    settle_all(routing.flows, Platform(), T)
 
 
 def test_the_largest_window_gives_way_first() -> None:
     """It loses its older half; the others keep what they have."""
-    flows = make_flows(max_bytes=10_000)
-    hand_over(flows, *(make_span(0, n, start=n, parent=99, size=405) for n in range(24)), default="large")
+    routing = Routing(max_bytes=10_000)
+    routing.hand_over(*(make_span(0, n, start=n, parent=99, size=405) for n in range(24)), default="large")
     for number in range(1, 17):
         spans = [make_span(number, n, start=n, parent=99, size=400) for n in range(24)]
-        hand_over(flows, *spans, default=f"f{number}")
-    spans_held = {one.name: one.window.spans for one in flows}
+        routing.hand_over(*spans, default=f"f{number}")
+    spans_held = {one.name: one.window.spans for one in routing.flows}
     assert spans_held.pop("large") == 11
     assert set(spans_held.values()) == {24}
-    assert counts(flows)["large"] == (24, 0, 11, {"window_full": 13})
-    assert sorted(entry.start - NOW_NS for entry in flow(flows, "large").window)[0] == 13 * 10**9
+    assert counts(routing.flows)["large"] == (24, 0, 11, {"window_full": 13})
+    assert min(entry.start - NOW_NS for entry in flow(routing.flows, "large").window) == 13 * 10**9
 
 
-def test_windows_that_fill_the_bound_exactly_stay() -> None:
-    """And one more byte is too much: then what can leave does, until it fits."""
-    flows = make_flows(max_bytes=1000)
-    for number in range(20):
-        hand_over(flows, make_span(number, 0, size=700), default=f"f{number:02}")
-    size = sum(one.window.size for one in flows)
-    flows._max_bytes = size
-    before = flows.totals().pending
-    flows.hand_over([], [(LOST, "f00")], NOW_NS)
-    assert flows.totals().pending == before
-    flows._max_bytes = size - 1
-    flows.hand_over([], [(LOST, "f00")], NOW_NS)
-    assert flows.totals().pending == before - 1
-    flows._max_bytes = size - 4 * 701
-    flows.hand_over([], [(LOST, "f00")], NOW_NS)
-    assert flows.totals().pending == before - 4
-    flows._max_bytes = size - 14 * 701
-    flows.hand_over([], [(LOST, "f00")], NOW_NS)
-    assert flows.totals().pending == before - 14
+# -- what it costs -----------------------------------------------------------------------------------------
+
+Ranks = st.lists(st.tuples(st.sampled_from("abcdef"), st.none() | st.integers(-3, 3)), max_size=300)
 
 
-def test_flows_that_fill_the_bound_exactly_stay() -> None:
-    """Delivered ones leave no sooner than they must."""
-    flows = delivered_flows(Platform(), 20, max_bytes=1000)
-    assert len(held(flows)) == 20
-    flows._max_bytes = sum(one.window.size for one in flows) - 1
-    flows.hand_over([], [(LOST, "f19")], NOW_NS)
-    assert held(flows)[0] == "f1"
-    flows._max_bytes = sum(one.window.size for one in flows)
-    flows._max_flows = 18
-    flows.hand_over([], [(LOST, "f19")], NOW_NS)
-    assert held(flows)[0] == "f2"
-    flows._max_bytes = sum(one.window.size for one in flows) - flow(flows, "f2").window.size
-    flows.hand_over([], [(LOST, "f19")], NOW_NS)
-    assert held(flows)[0] == "f3"
+@given(Ranks)
+def test_a_ranking_is_that_of_a_sorted_list(changes: list[tuple[str, int | None]]) -> None:
+    """After any changes; and out-of-date entries do not pile up."""
+    ranking, ranks = Ranking(), dict[str, float]()
+    for name, rank in changes:
+        ranking.put(name, rank)
+        ranks.pop(name, None)
+        if rank is not None:
+            ranks[name] = rank
+        assert (len(ranking), ranking.rank(name), name in ranking) == (len(ranks), rank, name in ranks)
+        assert ranking.first() == min(((rank, name) for name, rank in ranks.items()), default=None)
+    assert len(ranking._heap) <= 64 + 2 * 6
 
 
-def test_few_flows_are_not_looked_at() -> None:
-    """Sixteen windows within their own bounds are within the bound of all: nothing is added up for them."""
-    flows = make_flows(max_bytes=1000, max_flows=100)
-    for number in range(WINDOWS_OF_BYTES):
-        hand_over(flows, make_span(number, 0, size=900), default=f"f{number}")
-    assert all(one.window.spans == 1 for one in flows)
+class Scanned:
+    """Flows under random work, each answer compared with a look at all of them."""
+
+    def __init__(self, max_flows: int, merge: bool) -> None:
+        self.routing = Routing(max_flows=max_flows, merge=merge, max_spans=20, max_bytes=1200)
+        self.flows = self.routing.flows
+        self.platform = Platform()
+        self.jobs: list[FlowStep] = []
+        self.receipts: list[Receipt] = []
+        self.now = T
+        self.spans = 0
+
+    def hand_over(self, number: int, more: int) -> None:
+        self.spans += 1
+        span: EncodedSpan = make_span(self.spans % 97, self.spans, size=300 + more, name=f"f{number}")
+        self.receipts = self.routing.hand_over(
+            span, lost=[f"f{more}"] if more == 7 else [], now=self.now, now_ns=NOW_NS + self.spans
+        )
+
+    def begin(self, number: int, more: int) -> None:
+        due = {flow.name for flow in self.flows if (at := flow.due(self.now)) is not None and at <= self.now}
+        job = self.flows.begin_next(self.now)
+        assert (job is None and not due) or (job is not None and job.name in due)
+        self.jobs += [job] if job else []
+
+    def answer(self, number: int, more: int) -> None:
+        if self.jobs:
+            job = self.jobs.pop(number % len(self.jobs))
+            bad = [DOWN, Conflict("x"), Rejected(400, "", "no", ())][more % 3]
+            wrong = more < 3 and (isinstance(job.step, Write) or bad is DOWN)
+            answer = bad if wrong else perform(job, self.platform)
+            following = self.flows.feed(job, answer, self.now, NOW_NS)
+            self.jobs += [following] if following else []
+
+    def wait(self, number: int, more: int) -> None:
+        self.now += number * more / 10
+
+    def hurry(self, number: int, more: int) -> None:
+        unsettled = {f.name for f in self.flows if f.window.pending}
+        assert unsettled <= {receipt.flow.name for receipt in self.flows.hurry(self.now, self.now + 1)}
+
+    def check(self) -> None:
+        dues = {flow.name: flow.due(self.now) for flow in self.flows}
+        due, first = self.flows.next_due(), min((at for at in dues.values() if at is not None), default=None)
+        if due is None or first is None or min(due, first) > self.now:
+            assert due == first
+        else:
+            assert due <= self.now, "since when it is due is not told"
+        memory = self.flows._memory
+        assert memory.size == size(self.flows)
+        assert set(memory.active) == {flow.name for flow in self.flows if not flow.idle}
+        assert self.flows.busy == len(self.jobs)
+        assert memory.size <= WINDOWS_OF_BYTES * 1200
+        told = {flow.name for flow in self.flows if flow.report.speaks_at is not None}
+        assert set(self.flows._bulletin._speakers) == told
+
+
+@pytest.mark.parametrize("merge", [True, False])
+@given(
+    max_flows=st.sampled_from([1, 3, 50]),
+    seed=st.randoms(use_true_random=False),
+)
+def test_every_answer_is_that_of_a_look_at_all_flows(merge: bool, max_flows: int, seed: Any) -> None:
+    """Which is due and when, what memory holds, who has something to say: after any of hundreds of operations."""
+    scanned = Scanned(max_flows, merge)
+    work = (
+        [scanned.hand_over] * 4 + [scanned.begin] * 3 + [scanned.answer] * 6 + [scanned.wait, scanned.hurry]
+    )
+    for _ in range(150 if QUICK else 400):
+        seed.choice(work)(seed.randrange(60), seed.randrange(10))
+        scanned.check()
+        if seed.random() < 0.2:
+            scanned.flows.notices(scanned.now, False)
+            assert all(at > scanned.now for f in scanned.flows if (at := f.report.speaks_at) is not None)
+
+
+class Looks(Counter[str]):
+    """Counts how often a flow is looked at."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        for name in ("due", "settled", "hurry", "abandon"):
+            self.count(monkeypatch, name)
+
+    def count(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        asked = getattr(Flow, name)
+
+        def counted(*args: Any, **keywords: Any) -> Any:
+            self["looks"] += 1
+            return asked(*args, **keywords)
+
+        monkeypatch.setattr(Flow, name, counted)
+
+    def taken(self) -> int:
+        return self.pop("looks", 0)
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+def test_work_does_not_grow_with_the_number_of_flows(monkeypatch: pytest.MonkeyPatch, is_down: bool) -> None:
+    """A hand-over, an attempt, a line: as many looks at flows with a thousand as with ten."""
+    looks, told = Looks(monkeypatch), []
+    for number_of_flows in (10, 1000):
+        routing, platform = Routing(max_flows=2000), Platform()
+        flows = routing.flows
+        names = [f"f{number}" for number in range(number_of_flows)]
+        routing.hand_over(*(make_span(number, 0, name=name) for number, name in enumerate(names)))
+        looks.taken()
+        begun = 0
+        while (job := flows.begin_next(T)) is not None:
+            begun, following = begun + 1, job
+            while following is not None:
+                following = flows.feed(
+                    following, DOWN if is_down else perform(following, platform), T, NOW_NS
+                )
+            flows.notices(T, False)
+            flows.next_due()
+            assert looks.taken() <= 12, job
+        assert begun == number_of_flows
+        (receipt,) = routing.hand_over(make_span(5000, 0, name="f5"))
+        flows.verdict(receipt, T)
+        looks_for_one = looks.taken()
+        open_ones = flows.hurry(T, T + 1)
+        assert looks.taken() <= 5 * len(open_ones)
+        told.append((looks_for_one, len(open_ones)))
+    assert told[0][0] == told[1][0] <= 6
+    assert [count for _, count in told] == ([10, 1000] if is_down else [1, 1])

@@ -1,4 +1,4 @@
-"""What is said about one flow, how often, and what answers mean to a person."""
+"""What answers mean to a person, what is said of one flow, and of all of them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from opentelemetry.exporter.versori_flow.flow.body import Body
+from opentelemetry.exporter.versori_flow.flow.bulletin import MAX_LINES
+from opentelemetry.exporter.versori_flow.flow.flows import Flows
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
-from opentelemetry.exporter.versori_flow.flow.report import Notice, Reporter
-from opentelemetry.exporter.versori_flow.flow.steps import Read, Write, error_type, explain
+from opentelemetry.exporter.versori_flow.flow.report import Reporter, concerns_all, error_type, explain
+from opentelemetry.exporter.versori_flow.flow.steps import Stale
 from opentelemetry.exporter.versori_flow.flow.stored import StoredFlow, UnreadableFlow
 from opentelemetry.exporter.versori_flow.http.answers import (
     Absent,
@@ -24,254 +25,304 @@ from opentelemetry.exporter.versori_flow.http.answers import (
     Unavailable,
     Unreadable,
 )
-from tests.flow.model import Platform, digest_of
+from tests.flow.model import NOW_NS, Platform, make_span
+from tests.flow.several import Routing, settle_all
+
+DOWN = Unavailable("503", "no", None, True)
+DENIED = Denied(401, "who", None)
+PASSES = Conflict("busy")
+STAYS = Unreadable("endless")
+BUSY = "flow 'a': the platform does not take the flow now (busy). "
 
 
 def lines(reporter: Reporter, now: float = 0.0, last: bool = False) -> list[tuple[int, str]]:
     return [(notice.level, notice.text) for notice in reporter.take(now, last)]
 
 
+def said(flows: Flows, now: float, last: bool = False) -> list[tuple[int, str]]:
+    return [(notice.level, notice.text) for notice in flows.notices(now, last)]
+
+
+# -- one flow ----------------------------------------------------------------------------------------------
+
+
 def test_a_line_names_its_flow() -> None:
     """In front of everything, quoted as it may hold anything."""
     reporter = Reporter("a b\n")
     reporter.remark("was deleted")
-    assert reporter.take(0.0) == [Notice(logging.INFO, "flow 'a b\\n': was deleted")]
-    assert reporter.take(0.0) == []
-
-
-def test_trouble_is_said_at_once() -> None:
-    """With the level and the text that it is given."""
-    reporter = Reporter("a")
-    reporter.trouble(logging.WARNING, "down", 5.0)
-    assert lines(reporter) == [(logging.WARNING, "flow 'a': down")]
+    assert lines(reporter) == [(logging.INFO, "flow 'a b\\n': was deleted")]
+    assert (lines(reporter), reporter.speaks_at) == ([], None)
 
 
 def test_trouble_is_said_once_a_minute_with_what_was_skipped() -> None:
-    """An outage of an hour is a handful of lines."""
+    """And with what waits, for how long; no line speaks of no span."""
     reporter = Reporter("a")
     for second in (0.0, 1.0, 30.0, 59.9):
-        reporter.trouble(logging.WARNING, "down", second)
-    assert lines(reporter) == [(logging.WARNING, "flow 'a': down")]
-    reporter.trouble(logging.ERROR, "denied", 60.0)
-    reporter.trouble(logging.WARNING, "down", 119.0)
-    reporter.trouble(logging.WARNING, "down", 120.0)
+        reporter.trouble(PASSES, 3, 0.25, second)
+    reporter.trouble(PASSES, 1, 2.0, 60.0)
+    reporter.trouble(PASSES, 1, 2.0, 119.0)
+    reporter.trouble(PASSES, 0, 2.0, 120.0)
+    reporter.trouble(PASSES, 2, 2.0, 180.0)
+    since = "failed since the last line)"
     assert lines(reporter) == [
-        (logging.ERROR, "flow 'a': denied (3 more attempts failed since the last line)"),
-        (logging.WARNING, "flow 'a': down (1 more attempts failed since the last line)"),
+        (logging.WARNING, BUSY + "3 spans wait; the next attempt is in 0.2 s"),
+        (logging.WARNING, BUSY + f"1 span waits; the next attempt is in 2.0 s (3 more attempts {since}"),
+        (logging.WARNING, BUSY + f"The next attempt is in 2.0 s (1 more attempt {since}"),
+        (logging.WARNING, BUSY + "2 spans wait; the next attempt is in 2.0 s"),
     ]
-    reporter.trouble(logging.WARNING, "down", 180.0)
-    assert lines(reporter) == [(logging.WARNING, "flow 'a': down")]
 
 
-def test_recovery_is_said_once() -> None:
-    """After trouble only, with what waits."""
+def test_flapping_is_a_line_a_minute_and_its_end_another() -> None:
+    """Recovery is said once, after trouble only, with what waits."""
     reporter = Reporter("a")
     reporter.recovered(3)
     assert lines(reporter) == []
-    reporter.trouble(logging.WARNING, "down", 0.0)
-    reporter.trouble(logging.WARNING, "down", 1.0)
-    reporter.recovered(3)
-    reporter.recovered(3)
-    assert lines(reporter)[1:] == [(logging.INFO, "flow 'a': is delivered again; 3 spans wait")]
-
-
-def test_a_flapping_platform_is_a_line_a_minute() -> None:
-    """Fail, succeed, fail: the next trouble is said a minute after the last, with what was skipped."""
-    reporter = Reporter("a")
     for second in range(59):
-        reporter.trouble(logging.WARNING, "down", float(second))
+        reporter.trouble(PASSES, 1, 1.0, float(second))
         reporter.recovered(0)
-    assert [text for _, text in lines(reporter)] == [
-        "flow 'a': down",
-        "flow 'a': is delivered again; 0 spans wait",
-    ]
-    reporter.trouble(logging.WARNING, "down again", 60.0)
+    reporter.trouble(PASSES, 1, 1.0, 60.0)
     reporter.recovered(1)
-    assert [text for _, text in lines(reporter)] == [
-        "flow 'a': down again (58 more attempts failed since the last line)",
-        "flow 'a': is delivered again; 1 spans wait",
+    told = lines(reporter)
+    assert [text for level, text in told if level == logging.INFO] == [
+        "flow 'a': is delivered again",
+        "flow 'a': is delivered again; 1 span waits",
     ]
+    assert len(told) == 4
+    assert told[2][1].endswith("(58 more attempts failed since the last line)")
 
 
 def test_what_a_person_must_act_on_does_not_wait() -> None:
     """An ERROR is said at once after a WARNING; the other way round there is a minute between them."""
     reporter = Reporter("a")
-    reporter.trouble(logging.WARNING, "down", 0.0)
-    reporter.trouble(logging.ERROR, "denied", 1.0)
-    reporter.trouble(logging.ERROR, "denied", 2.0)
-    reporter.trouble(logging.WARNING, "down", 60.5)
+    for second, answer in ((0.0, PASSES), (1.0, STAYS), (2.0, STAYS), (60.5, PASSES)):
+        reporter.trouble(answer, 1, 1.0, second)
     assert [level for level, _ in lines(reporter)] == [logging.WARNING, logging.ERROR]
 
 
-def test_a_loss_is_an_error_with_count_and_advice() -> None:
-    """And what the platform said of it last."""
-    reporter = Reporter("a")
-    reporter.lost(DropReason.REFUSED, 2, "no name")
-    reporter.lost(DropReason.REFUSED, 1)
-    assert lines(reporter) == [
-        (logging.ERROR, "flow 'a': 3 spans are lost: the platform refuses them for what they hold: no name")
-    ]
-
-
-def test_the_last_detail_is_said() -> None:
-    """One is enough to see what is meant; it is said with its own losses only."""
-    reporter = Reporter("a")
-    reporter.lost(DropReason.REFUSED, 1, "first")
-    reporter.lost(DropReason.REFUSED, 1, "second")
-    assert lines(reporter, 0.0)[0][1].endswith(": second")
-    reporter.lost(DropReason.REFUSED, 1)
-    assert lines(reporter, 60.0) == [
-        (logging.ERROR, "flow 'a': 1 spans are lost: the platform refuses them for what they hold")
-    ]
-
-
 def test_losses_of_one_reason_are_said_once_a_minute() -> None:
-    """Those between are counted into the next line."""
+    """With their count and the last detail; those between are counted into the next line."""
     reporter = Reporter("a")
-    reporter.lost(DropReason.WINDOW_FULL, 1)
-    assert len(lines(reporter, 0.0)) == 1
-    reporter.lost(DropReason.WINDOW_FULL, 5)
-    assert reporter.take(59.9) == []
-    reporter.lost(DropReason.WINDOW_FULL, 6)
-    ((level, text),) = lines(reporter, 60.0)
-    assert level == logging.ERROR
-    assert text.startswith("flow 'a': 11 spans are lost: newer traces pushed them out")
-    assert "VERSORI_FLOW_MAX_SPANS" in text
-    assert lines(reporter, 600.0) == []
-
-
-def test_each_reason_has_its_own_minute() -> None:
-    """One kind of loss does not hide another."""
-    reporter = Reporter("a")
-    reporter.lost(DropReason.WINDOW_FULL, 1)
-    assert len(lines(reporter, 0.0)) == 1
+    reporter.lost(DropReason.REFUSED, 2, "first")
+    reporter.lost(DropReason.REFUSED, 1, "second")
+    why = "lost: the platform refuses"
+    assert reporter.speaks_at == float("-inf")
+    assert lines(reporter) == [
+        (logging.ERROR, f"flow 'a': 3 spans are {why} them for what they hold: second")
+    ]
+    reporter.lost(DropReason.REFUSED, 1)
+    assert (lines(reporter, 59.9), reporter.speaks_at) == ([], 60.0)
     reporter.lost(DropReason.TOO_LARGE, 1)
-    assert len(lines(reporter, 1.0)) == 1
-
-
-def test_the_last_lines_keep_nothing_back() -> None:
-    """At the end everything is said, minute or not."""
-    reporter = Reporter("a")
-    reporter.lost(DropReason.WINDOW_FULL, 1)
-    reporter.take(0.0)
-    reporter.lost(DropReason.WINDOW_FULL, 2)
+    assert len(lines(reporter, 59.9)) == 1, "one kind of loss does not hide another"
+    assert lines(reporter, 60.0) == [(logging.ERROR, f"flow 'a': 1 span is {why} it for what it holds")]
+    reporter.lost(DropReason.REFUSED, 1)
     reporter.lost(DropReason.SHUTDOWN, 4)
-    assert [text.split(" lost")[0] for _, text in lines(reporter, 1.0, last=True)] == [
-        "flow 'a': 2 spans are",
+    assert [text.split(" lost")[0] for _, text in lines(reporter, 61.0, last=True)] == [
+        "flow 'a': 1 span is",
         "flow 'a': 4 spans are",
     ]
 
 
 @pytest.mark.parametrize(
-    ("reason", "advice"),
+    ("reason", "one", "many"),
     [
-        (DropReason.UNENCODABLE, "they could not be turned into JSON"),
-        (DropReason.WINDOW_FULL, "newer traces pushed them out before they could be delivered; "),
-        (DropReason.TOO_LARGE, "each is too large alone; shorten its attributes, or raise "),
-        (DropReason.REFUSED, "the platform refuses them for what they hold"),
-        (DropReason.SHUTDOWN, "they were still waiting when the exporter shut down"),
+        (DropReason.UNENCODABLE, "it could not be turned", "they could not be turned into JSON"),
+        (DropReason.WINDOW_FULL, "newer traces pushed it out", "newer traces pushed them out"),
+        (DropReason.WINDOW_FULL, "raise VERSORI_FLOW_MAX_SPANS", "or VERSORI_FLOW_MAX_BYTES"),
+        (DropReason.TOO_LARGE, "it is too large alone; shorten its", "each is too large alone; shorten its"),
+        (DropReason.REFUSED, "refuses it for what it holds", "refuses them for what they hold"),
+        (DropReason.SHUTDOWN, "it was still waiting", "they were still waiting when the exporter shut down"),
     ],
 )
-def test_every_reason_has_its_advice(reason: DropReason, advice: str) -> None:
-    """No span is lost without a word."""
-    reporter = Reporter("a")
-    reporter.lost(reason, 1)
-    assert advice in lines(reporter)[0][1]
+def test_every_reason_has_its_advice(reason: DropReason, one: str, many: str) -> None:
+    """No span is lost without a word, and one is not many."""
+    for count, words in ((1, one), (2, many)):
+        reporter = Reporter("a")
+        reporter.lost(reason, count)
+        assert words in lines(reporter)[0][1]
 
 
-DENIED = (
-    "the platform denies access (401: who); check VERSORI_API_KEY or VERSORI_API_KEY_FILE, "
-    "VERSORI_AUTH_SCHEME, and that the key may write to the project"
-)
-MISCONFIGURED = (
-    "the platform does not take flows at this address (there); check VERSORI_API_BASE_URL, "
-    "VERSORI_ORGANISATION_ID and VERSORI_PROJECT_ID"
-)
+# -- answers -----------------------------------------------------------------------------------------------
+
+ADDRESS = "VERSORI_API_BASE_URL, VERSORI_ORGANISATION_ID and VERSORI_PROJECT_ID"
 UNREADABLE = (
     "the stored flow can't be read (endless) and is not overwritten; repair or delete it, or set "
     "VERSORI_FLOW_WRITE_MODE=replace"
 )
-REJECTED = (
-    "the platform refuses the flow even without its new spans (400: why); repair or delete the stored flow"
-)
+EXPLAINED: list[tuple[Any, int, str, str]] = [
+    (
+        DENIED,
+        logging.ERROR,
+        "the platform denies access (401: who); check VERSORI_API_KEY or VERSORI_API_KEY_FILE, "
+        "VERSORI_AUTH_SCHEME, and that the key may write to the project",
+        "401",
+    ),
+    (
+        Misconfigured(404, "404 Not Found: no such project", None),
+        logging.ERROR,
+        f"the platform does not take flows at this address (404 Not Found: no such project); check {ADDRESS}",
+        "404",
+    ),
+    (
+        Misconfigured(302, "there", None),
+        logging.ERROR,
+        f"the platform does not take flows at this address (302: there); check {ADDRESS}",
+        "302",
+    ),
+    (Misconfigured(0, "a, b", None), logging.ERROR, "no request can be made (a, b)", "0"),
+    (Misconfigured(407, "the proxy", None), logging.ERROR, "no request can be made (the proxy)", "407"),
+    (Unreadable("endless"), logging.ERROR, UNREADABLE, "unreadable"),
+    (UnreadableFlow("endless"), logging.ERROR, UNREADABLE, "unreadable"),
+    (
+        Rejected(400, "", "why", ()),
+        logging.ERROR,
+        "the platform refuses the flow even without its new spans (400: why); repair or delete the stored flow",
+        "400",
+    ),
+    (DOWN, logging.WARNING, "the platform is not available (503: no)", "503"),
+    (
+        Unavailable("error", "MemoryError", None, False),
+        logging.WARNING,
+        "the exporter itself failed in an attempt (MemoryError)",
+        "error",
+    ),
+    (TooLarge("big"), logging.WARNING, "the platform does not take the flow now (big)", "413"),
+    (Conflict("again"), logging.WARNING, "the platform does not take the flow now (again)", "409"),
+]
 
 
-@pytest.mark.parametrize(
-    ("answer", "level", "words", "error"),
-    [
-        (Denied(401, "who", None), logging.ERROR, DENIED, "401"),
-        (Misconfigured(302, "there", None), logging.ERROR, MISCONFIGURED, "302"),
-        (Unreadable("endless"), logging.ERROR, UNREADABLE, "unreadable"),
-        (UnreadableFlow("endless"), logging.ERROR, UNREADABLE, "unreadable"),
-        (Rejected(400, "", "why", ()), logging.ERROR, REJECTED, "400"),
-        (
-            Unavailable("503", "later", 1.0, True),
-            logging.WARNING,
-            "the platform is not available (503: later)",
-            "503",
-        ),
-        (TooLarge("big"), logging.WARNING, "the platform does not take the flow now (big)", "413"),
-        (Conflict("again"), logging.WARNING, "the platform does not take the flow now (again)", "409"),
-    ],
-)
+@pytest.mark.parametrize(("answer", "level", "words", "error"), EXPLAINED)
 def test_every_answer_is_explained(answer: Any, level: int, words: str, error: str) -> None:
-    """WARNING where it may pass, ERROR where a person must act, and what to check."""
+    """WARNING where it may pass, ERROR where a person must act, and what to check, once."""
     assert explain(answer) == (level, words)
     assert error_type(answer) == error
 
 
-def test_an_answer_that_was_not_asked_for_is_said() -> None:
-    """It can't be, and is not silent."""
+def test_a_success_is_no_error() -> None:
+    """Nothing is counted as failed that was not; one that was not asked for is said all the same."""
+    found = StoredFlow(b"", "a", b'""', (), ())
+    for answer in (Stored(200, None), Found(b"", b"", 200), Absent(), found, Stale()):
+        assert error_type(answer) is None
     words = "the platform answers with what was not asked for (Stored)"
     assert explain(Stored(200, None)) == (logging.ERROR, words)
 
 
-@pytest.mark.parametrize(
-    "answer", [Stored(200, None), Found(b"", b"", 200), Absent(), StoredFlow(b"", None, (), ())]
-)
-def test_a_success_is_no_error(answer: Any) -> None:
-    """Nothing is counted as failed that was not."""
-    assert error_type(answer) is None
+def test_what_concerns_all_flows_is_not_said_of_one() -> None:
+    """The platform, the key, the address."""
+    reporter = Reporter("a")
+    for answer, _, _, _ in EXPLAINED:
+        reporter.trouble(answer, 1, 1.0, 0.0)
+    assert [type(answer) for answer, _, _, _ in EXPLAINED if concerns_all(answer)] == (
+        [Denied] + [Misconfigured] * 4 + [Unavailable] * 2
+    )
+    assert [level for level, _ in lines(reporter)] == [logging.ERROR]  # and of the rest, one line a minute
 
 
-def test_a_read_parses_what_is_new() -> None:
-    """A flow that is there, with the answer's digest."""
-    platform = Platform()
-    platform.stored["a"] = b'{"name":"a","description":"d","spans":[]}'
-    flow = Read("a", None).perform(platform, 7.5)  # type: ignore[arg-type]
-    assert flow == StoredFlow(digest_of(platform.stored["a"]), b'"d"', (), ())
-    assert platform.deadlines == [7.5]
+# -- all flows ---------------------------------------------------------------------------------------------
 
 
-def test_a_read_does_not_parse_what_is_known() -> None:
-    """Where the bytes are those of the last answer, they stay bytes."""
-    platform = Platform()
-    platform.stored["a"] = b"not even JSON"
-    digest = digest_of(b"not even JSON")
-    answer = Read("a", digest).perform(platform, 0.0)  # type: ignore[arg-type]
-    assert answer == Found(b"not even JSON", digest, 200)
+def fail_all(flows: Flows, answer: Any, now: float) -> None:
+    """Makes an attempt at all that is due, and no other."""
+    while (job := flows.begin_next(now)) is not None:
+        assert flows.feed(job, answer, now, NOW_NS) is None
 
 
-def test_a_read_answers_with_what_is_wrong() -> None:
-    """A flow that can't be read is an answer, not an exception; what is not found stays that."""
-    platform = Platform()
-    platform.stored["a"] = b"[]"
-    answer = Read("a", b"other").perform(platform, 0.0)  # type: ignore[arg-type]
-    assert isinstance(answer, UnreadableFlow)
-    assert Read("b", None).perform(platform, 0.0) == Absent()  # type: ignore[arg-type]
+def test_an_outage_is_one_line_a_minute_for_all_flows() -> None:
+    """Naming how many flows and spans wait, and when it is over one line more."""
+    routing = Routing()
+    flows, told = routing.flows, []
+    for number in range(500):
+        routing.hand_over(*(make_span(3 * number + n, 0) for n in range(3)), default=f"f{number}")
+    for second in range(1000, 1200, 5):
+        fail_all(flows, DOWN, float(second))
+        told += said(flows, float(second))
+    assert [level for level, _ in told] == [logging.WARNING] * 4
+    assert told[0][1] == (
+        "the platform is not available (503: no). 1500 spans of 500 flows wait; the next attempt is in 2.0 s"
+    )
+    assert all(
+        "1500 spans of 500 flows wait" in text and "more attempts failed" in text for _, text in told[1:]
+    )
+    assert flows.in_trouble()
+    end = settle_all(flows, Platform(), 1200.0)
+    assert said(flows, end) == [(logging.INFO, "the platform takes flows again")]
+    assert not flows.in_trouble()
 
 
-def test_a_write_puts_the_joined_body() -> None:
-    """One piece of JSON."""
-    platform = Platform()
-    step = Write("a", Body(b'{"spans":[', [b"1", b"2"]))
-    assert step.perform(platform, 7.5) == Stored(200, digest_of(b'{"spans":[1,2]}'))  # type: ignore[arg-type]
-    assert platform.deadlines == [7.5]
-    assert platform.puts == [("a", b'{"spans":[1,2]}')]
+def test_an_outage_of_one_flow_names_it() -> None:
+    """From the first line to the last; what a person must act on is said at once."""
+    routing = Routing()
+    routing.hand_over(make_span(0, 0))
+    fail_all(routing.flows, DOWN, 1000.0)
+    fail_all(routing.flows, DENIED, 1002.0)
+    fail_all(routing.flows, DENIED, 1006.0)
+    (first, second) = said(routing.flows, 1006.0)
+    assert first[1].startswith("flow 'a': the platform is not available (503: no). 1 span waits; the next")
+    assert second[0] == logging.ERROR
+    assert second[1].startswith("flow 'a': the platform denies access")
+    end = settle_all(routing.flows, Platform(), 1006.0)
+    assert said(routing.flows, end) == [(logging.INFO, "flow 'a': is delivered again")]
+    fail_all(routing.flows, DOWN, end)
+    assert said(routing.flows, end) == [], "nothing is due, nothing fails"
 
 
-def test_steps_say_what_they_ask_for() -> None:
-    """For the metrics: the method, and the size of the body."""
-    body = Body(b'{"spans":[', [b"1", b"2"])
-    assert (Read("a", None).method, Read("a", None).body_size) == ("GET", None)
-    assert (Write("a", body).method, Write("a", body).body_size) == ("PUT", len(body.join()))
+def test_an_outage_is_over_when_no_flow_is_in_it() -> None:
+    """One that is stuck goes on being said, though others are delivered."""
+    routing = Routing()
+    flows = routing.flows
+    routing.hand_over(make_span(0, 0), default="stuck")
+    fail_all(flows, DOWN, 1000.0)
+    routing.hand_over(make_span(1, 0), default="well")
+    fail_all(flows, PASSES, 1000.0)
+    assert [text[:13] for _, text in said(flows, 1000.0)] == ["the platform ", "flow 'well': "]
+    job = flows.begin_next(1002.0)
+    assert job is not None
+    assert job.name == "stuck"
+    write = flows.feed(job, Absent(), 1002.0, NOW_NS)
+    assert (said(flows, 1002.0), flows.in_trouble()) == ([], True), "not before the attempt is over"
+    assert write is not None
+    flows.feed(write, Stored(200, None), 1002.0, NOW_NS)
+    assert [text for _, text in said(flows, 1002.0)] == ["flow 'stuck': is delivered again; 1 span waits"]
+
+
+def test_lines_about_single_flows_have_a_bound() -> None:
+    """What is beyond it is added up by reason, and said when the minute is over."""
+    routing = Routing()
+    flows, many = routing.flows, [f"f{number:02}" for number in range(MAX_LINES + 7)]
+    routing.hand_over(lost=many)
+    told = said(flows, 1000.0)
+    assert len(told) == MAX_LINES
+    assert told[0][1] == "flow 'f00': 1 span is lost: it could not be turned into JSON: TypeError"
+    routing.hand_over(lost=many[-1:])
+    assert said(flows, 1059.9) == []
+    assert said(flows, 1060.0)[0] == (
+        logging.ERROR,
+        "7 spans of 7 flows are lost: they could not be turned into JSON: TypeError "
+        "('f10': 1, 'f11': 1, 'f12': 1, 'f13': 1, 'f14': 1 and 2 more)",
+    )
+    for flow in flows:
+        flow.report.remark("was deleted")
+        flows._bulletin.listen(flow)
+    assert len(said(flows, 1061.0)) == MAX_LINES - 1
+    assert said(flows, 1120.0)[-1] == (
+        logging.WARNING,
+        "8 more lines about single flows were left out; status() says how each does",
+    )
+
+
+def test_the_end_is_one_line_for_each_reason() -> None:
+    """By flow and count, nothing kept back: the minute does not hold, nor the bound."""
+    routing = Routing()
+    for number in range(MAX_LINES + 1):
+        routing.hand_over(make_span(number, 0), default=f"f{number:02}")
+    routing.hand_over(make_span(99, 0), default="f03")
+    routing.hand_over(lost=["f03"])
+    assert len(said(routing.flows, 1000.0)) == 1
+    routing.hand_over(lost=["f03"])
+    routing.flows.close(1000.0, 1001.0)
+    routing.flows.abandon()
+    assert sorted(text for _, text in said(routing.flows, 1000.0, last=True)) == [
+        "12 spans of 11 flows are lost: they were still waiting when the exporter shut down "
+        "('f03': 2, 'f00': 1, 'f01': 1, 'f02': 1, 'f04': 1 and 6 more)",
+        "flow 'f03': 1 span is lost: it could not be turned into JSON: TypeError",
+    ]
+    assert said(routing.flows, 1000.0, last=True) == []

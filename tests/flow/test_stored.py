@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -18,7 +19,11 @@ MILLENNIUM = 946_684_800 * 1_000_000_000
 
 
 def flow(spans: str = "[]", more: str = "") -> StoredFlow:
-    return read(('{"name":"a","description":"d","spans":' + spans + more + "}").encode(), b"digest")
+    return read(document(spans, more), b"digest")
+
+
+def document(spans: str = "[]", more: str = "") -> bytes:
+    return ('{"name":"a","description":"d","spans":' + spans + more + "}").encode()
 
 
 def span(**fields: Any) -> StoredSpan:
@@ -33,7 +38,7 @@ def test_a_flow_is_read() -> None:
     """Digest, description as JSON text, spans with their keys, times and bytes."""
     ours = make_span(0, 1, start=3, end=5, parent=0)
     assert flow("[" + ours.body.decode() + "]") == StoredFlow(
-        b"digest", b'"d"', (), (StoredSpan(key(0, 1), ours.start, ours.end, False, ours.body),)
+        b"digest", "a", b'"d"', (), (StoredSpan(key(0, 1), ours.start, ours.end, False, ours.body),)
     )
 
 
@@ -59,8 +64,7 @@ def test_members_keep_their_bytes() -> None:
         ',"\\u0064escription":"d2","\\u00fc":1e400, "n":' + "7" * 4301 + ' ,"n": null }\t\r\n '
     )
     stored = read(source.encode(), b"d")
-    assert stored.description == b'"d2"'
-    assert stored.digest == b"d"
+    assert (stored.digest, stored.name, stored.description) == (b"d", "other", b'"d2"')
     assert stored.members == (
         b'"id" : "01J"',
         b'"tags" : [1.0, {"spans": [1]}]',
@@ -73,7 +77,7 @@ def test_members_keep_their_bytes() -> None:
 @pytest.mark.parametrize("spans", ["null", "[]", "[ \n ]"])
 def test_no_spans_are_an_empty_list(spans: str) -> None:
     """`spans: null` is one too; it is no other member, which would be written back beside the spans."""
-    assert flow(spans) == StoredFlow(b"digest", b'"d"', (), ())
+    assert flow(spans) == StoredFlow(b"digest", "a", b'"d"', (), ())
 
 
 @pytest.mark.parametrize("letter", ["0", "X", "x"])
@@ -84,34 +88,46 @@ def test_only_zeros_are_no_id(letter: str) -> None:
     assert (found.key[0] == "", found.is_root) == (letter == "0", letter == "0")
 
 
-def test_an_object_without_members_is_a_flow() -> None:
-    """Everything is missing, nothing is wrong."""
-    assert read(b"{}", b"d") == StoredFlow(b"d", None, (), ())
-    assert read(b" { } ", b"d") == StoredFlow(b"d", None, (), ())
-
-
-@pytest.mark.parametrize("description", ["null", "5", "{}", '["d"]', "true"])
-def test_a_description_that_is_no_text_is_none(description: str) -> None:
-    """It could not be written back: the API wants text."""
-    assert read(b'{"description":%s,"spans":[]}' % description.encode(), b"").description is None
-
-
-def test_a_description_keeps_its_bytes() -> None:
-    """Escapes and all."""
-    source = b'{"description" : "\\u00e9 \\"x\\" \xc3\xa9"}'
-    assert read(source, b"").description == b'"\\u00e9 \\"x\\" \xc3\xa9"'
+@pytest.mark.parametrize("description", ["null", "5", "{ }", '["d"]', '"\\u00e9 \\"x\\" é"'])
+def test_a_description_keeps_its_bytes(description: str) -> None:
+    """Escapes and all; also where it is no text, which is somebody's all the same."""
+    source = '{"description" : ' + description + ' ,"name":"a","spans":[]}'
+    assert read(source.encode(), b"").description == description.encode()
 
 
 def test_a_byte_order_mark_is_skipped() -> None:
     """Some platforms send one."""
-    assert read(b'\xef\xbb\xbf{"spans":[{}]}', b"").spans[0].body == b"{}"
+    assert read(b"\xef\xbb\xbf" + document("[{}]"), b"").spans[0].body == b"{}"
 
 
-def test_the_last_of_equal_members_counts() -> None:
-    """As in every JSON reader."""
-    stored = read(b'{"spans":[{"a":1}],"description":"x","spans":[{"a":2}],"description":"y"}', b"")
-    assert [span.body for span in stored.spans] == [b'{"a":2}']
-    assert stored.description == b'"y"'
+NO_FLOW = {
+    b"{}": "it is no flow: it has no name",
+    b" { } ": "it is no flow: it has no name",
+    b'{"code":"x","message":"y"}': "it is no flow: it has no name",
+    b'{"error":"x","description":"d","spans":[]}': "it is no flow: it has no name",
+    b'{"flows":[]}': "it is no flow: it has no name",
+    b'{"name":"a","spans":[]}': "it is no flow: it has no description",
+    b'{"name":"a","description":"d"}': "it is no flow: it has no spans",
+    b'{"name":5,"description":"d","spans":[]}': "it is no flow: its name is no text",
+    b'{"name":null,"description":"d","spans":null}': "it is no flow: its name is no text",
+    document("{}"): "its spans are no list",
+    document('"x"'): "its spans are no list",
+    document("0"): "its spans are no list",
+    document("false"): "its spans are no list",
+    document("[]", ',"spans":[]'): "it has spans twice",
+    document("null", ',"\\u0073pans":[{}]'): "it has spans twice",
+    document("[]", ',"name":"a"'): "it has name twice",
+    document("[]", ',"description":"d"'): "it has description twice",
+    document("[]", ',"x":1' * 1001): "it has more than 1000 members",
+}
+
+
+@pytest.mark.parametrize("body", NO_FLOW)
+def test_what_lacks_what_a_flow_has_is_unreadable(body: bytes) -> None:
+    """An error document, somebody's page, a list of flows: none is taken for an empty flow."""
+    with pytest.raises(UnreadableFlow) as raised:
+        read(body, b"")
+    assert str(raised.value) == NO_FLOW[body]
 
 
 UNREADABLE = {
@@ -140,10 +156,6 @@ UNREADABLE = {
     b'{ "a":1, "b" 2}': "a member was expected at character 9",
     b"{5:1}": "a member was expected at character 1",
     b"{null:1}": "a member was expected at character 1",
-    b'{"spans":{}}': "spans is not a list",
-    b'{"spans":"x"}': "spans is not a list",
-    b'{"spans":0}': "spans is not a list",
-    b'{"spans":false}': "spans is not a list",
     b'{"spans":[]} x': "there is text behind the flow",
     b'{"spans":[]}{}': "there is text behind the flow",
     b'{"spans":[]}x': "there is text behind the flow",
@@ -217,17 +229,17 @@ def test_a_span_without_usable_ids_has_its_bytes_as_key(context: Any) -> None:
     assert len(stored.spans[0].key[1]) == 32
 
 
-def test_equal_spans_without_ids_are_one() -> None:
-    """The same bytes are the same key, in every process."""
-    stored = flow('[{"n":1},{"n":1}]')
-    assert [span.key for span in stored.spans] == [("", digest_of(b'{"n":1}').hex())]
-
-
-def test_the_last_span_of_one_key_counts() -> None:
-    """A span stands in a flow once."""
+def test_what_stands_there_twice_is_kept_twice() -> None:
+    """The same ids with other contents, byte-equal spans: each has a key of its own, whatever their order."""
     ids = '"spanContext":{"traceId":"1","spanId":"2"}'
-    stored = flow("[{" + ids + ',"n":1},{"n":2},{' + ids + ',"n":3}]')
-    assert [loads(span.body)["n"] for span in stored.spans] == [3, 2]
+    texts = ["{" + ids + ',"n":1}', '{"n":2}', "{" + ids + ',"n":3}', '{"n":2}', "{" + ids + "}", "{}"]
+    stored, turned = flow(f"[{','.join(texts)}]"), flow(f"[{','.join(reversed(texts))}]")
+    assert [span.body.decode() for span in stored.spans] == texts
+    assert {(s.key, s.body) for s in stored.spans} == {(s.key, s.body) for s in turned.spans}
+    twins = ("2", "2#TWIN2", "2#TWIN3")
+    assert {s.key for s in stored.spans if s.key[0]} == {("1", twin) for twin in twins}
+    digest = digest_of(b'{"n":2}').hex()
+    assert [s.key for s in stored.spans if s.body == b'{"n":2}'] == [("", digest), ("", f"{digest}#TWIN2")]
 
 
 # -- roots -------------------------------------------------------------------------------------------------
@@ -377,27 +389,52 @@ def test_what_is_read_goes_back_as_it_stood(
     texts = [dump(value) for value in spans]
     fields = [f"{blank}{dump(name)}{blank}:{blank}{dump(value)}{blank}" for name, value in members.items()]
     fields.insert(len(fields) // 2, '"spans":' + blank + "[" + blank + f"{blank},".join(texts) + blank + "]")
-    fields.append('"description":' + dump(description))
+    fields += ['"description":' + dump(description), '"name":"n"']
     source = (blank + "{" + ",".join(fields) + "}" + blank).encode("utf-8", "replace")
 
     stored = read(source, b"")
-    distinct = dict.fromkeys(part.encode("utf-8", "replace") for part in texts)
-    assert {span.body for span in stored.spans} <= set(distinct)
-    without_ids = {span.body for span in stored.spans if span.key[0] == ""}
+    assert [span.body for span in stored.spans] == [part.encode("utf-8", "replace") for part in texts]
     assert len({span.key for span in stored.spans}) == len(stored.spans)
-    assert len(without_ids) == sum(span.key[0] == "" for span in stored.spans)
-    assert stored.description == (
-        dump(description).encode("utf-8", "replace") if isinstance(description, str) else None
-    )
+    assert stored.description == dump(description).encode("utf-8", "replace")
 
-    body = Body(head("n", stored.description or b'""', stored.members), [s.body for s in stored.spans]).join()
+    body = Body(head("n", stored.description, stored.members), [s.body for s in stored.spans]).join()
     again = read(body, b"")
     assert (again.members, again.spans) == (stored.members, stored.spans)
-    meant = loads(body)
-    original = loads(source)
-    assert {name: meant[name] for name in original if name not in ("description", "spans")} == {
-        name: value for name, value in original.items() if name not in ("description", "spans")
-    }
+    assert loads(body) == loads(source)
+
+
+HUGE = {
+    "lists": b"[" + b",".join([b"[]"] * 1_100_000) + b"]",
+    "objects": b"[" + b",".join([b"{}"] * 1_100_000) + b"]",
+    "keys": b"[{" + b",".join([b'"":1'] * 1_100_000) + b"}]",
+    "deep": b'[{"a":' + b"[" * 1_100_000 + b"]" * 1_100_000 + b"}]",
+}
+
+
+@pytest.mark.parametrize("spans", HUGE.values(), ids=HUGE)
+def test_what_has_too_many_values_is_not_parsed(spans: bytes) -> None:
+    """Each byte of it would cost 30 and more."""
+    body = document(spans.decode())
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnreadableFlow, match=f"^it has more values than a flow of {len(body)} bytes may"):
+            read(body, b"")
+        assert tracemalloc.get_traced_memory()[1] < 8 * len(body)
+    finally:
+        tracemalloc.stop()
+
+
+def test_too_many_spans_are_not_read() -> None:
+    """Small ones, each of which takes more memory here than there."""
+    with pytest.raises(UnreadableFlow, match=r"^it has more spans than are read$"):
+        flow("[" + ",".join(["0"] * 100_001) + "]")
+    assert len(flow("[" + ",".join(["0"] * 1000) + "]").spans) == 1000
+
+
+def test_commas_in_text_are_no_values() -> None:
+    """A flow whose texts are full of them is read; quotes in them are no ends."""
+    text = '{"a":"' + ',[{\\"\\\\' * 400_000 + '"}'
+    assert flow(f"[{text}]").spans[0].body == text.encode()
 
 
 @given(st.binary() | st.text().map(str.encode) | Anything.map(lambda value: json.dumps(value).encode()))
@@ -407,5 +444,5 @@ def test_anything_is_read_or_unreadable(body: bytes) -> None:
         stored = read(body, b"")
     except UnreadableFlow:
         return
-    assert isinstance(loads(body), dict)
+    assert {"name", "description", "spans"} <= set(loads(body))
     loads(Body(head("n", b'""', stored.members), [span.body for span in stored.spans]).join())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
@@ -10,11 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.sdk.resources import Resource
 
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Move, Routed
 from opentelemetry.exporter.versori_flow.routing import router as routing
-from opentelemetry.exporter.versori_flow.routing.default_flow import DefaultFlow
 from opentelemetry.exporter.versori_flow.routing.router import Router
 from tests.flow.model import key, make_span
 
@@ -36,31 +33,19 @@ def test_a_span_without_a_name_goes_to_its_default() -> None:
     assert moves == []
 
 
-def test_a_span_goes_to_the_flow_that_it_names() -> None:
-    """Its own name wins over its parent's."""
-    router = Router(100)
-    assert route(router, make_span(0, 0, name="A"), make_span(0, 1, parent=0, name="B")) == (["A", "B"], [])
-
-
-def test_a_child_goes_with_its_nearest_ancestor() -> None:
-    """Through any number of spans without a name."""
-    router = Router(100)
+def test_a_span_goes_with_its_nearest_name() -> None:
+    """Its own wins, then its nearest ancestor's, through any number of spans without one, in its trace only."""
     flows, moves = route(
-        router,
+        Router(100),
         make_span(0, 0, name="A"),
         make_span(0, 1, parent=0),
         make_span(0, 2, parent=1, name="B"),
         make_span(0, 3, parent=2),
         make_span(0, 4, parent=3),
         make_span(0, 5, parent=1),
+        make_span(1, 1, parent=0),
     )
-    assert (flows, moves) == (["A", "A", "B", "B", "B", "A"], [])
-
-
-def test_a_name_is_no_other_trace_s() -> None:
-    """Span ids are compared within a trace only."""
-    router = Router(100)
-    assert route(router, make_span(0, 0, name="A"), make_span(1, 1, parent=0)) == (["A", D], [])
+    assert (flows, moves) == (["A", "A", "B", "B", "B", "A", D], [])
 
 
 def test_a_late_name_moves_what_came_before() -> None:
@@ -95,7 +80,8 @@ def test_a_sibling_that_knows_its_name_hides_nobody() -> None:
     router = Router(100)
     route(router, make_span(0, 0, name="A"), make_span(0, 1, parent=0), make_span(0, 9, parent=2))
     route(router, make_span(0, 2, parent=0, name="B"), make_span(0, 3, parent=2), make_span(0, 4, parent=0))
-    router._traces[key(0, 0)[0]].spans[key(0, 1)[1]] = routing._Known("B", "B")
+    trace = router._traces[key(0, 0)[0]]
+    trace.flows[key(0, 1)[1]] = trace.names[key(0, 1)[1]] = "B"
     assert route(router, make_span(0, 0, name="B")) == (
         ["B"],
         [("A", "B", *key(0, 0)), ("A", "B", *key(0, 4))],
@@ -180,16 +166,11 @@ def test_a_deep_trace_needs_no_deep_stack() -> None:
     assert len(moves) == len(set(moves)) == 10_000
 
 
-def test_an_empty_name_is_a_name_no_more_than_none() -> None:
-    """Names come from the encoding room, which gives none where there is none to give."""
-    assert route(Router(100), make_span(0, 0, name=None)) == ([D], [])
-
-
 # -- memory ------------------------------------------------------------------------------------------------
 
 
 def remembered(router: Router) -> int:
-    spans = sum(len(trace.spans) for trace in router._traces.values())
+    spans = sum(len(trace.flows) for trace in router._traces.values())
     assert router._spans == spans
     return spans
 
@@ -205,16 +186,6 @@ def test_the_trace_that_was_quiet_for_longest_is_forgotten_first() -> None:
     assert route(router, make_span(1, 0, name="A"))[1] == []
     assert remembered(router) == 2
     assert route(router, make_span(2, 0, name="A"))[1] == [(D, "A", *key(2, 1))]
-
-
-def test_spans_are_remembered_up_to_the_bound() -> None:
-    """Exactly that many."""
-    router = Router(3)
-    route(router, *(make_span(n, 0) for n in range(3)))
-    assert remembered(router) == 3
-    route(router, make_span(3, 0))
-    assert remembered(router) == 3
-    assert len(router._traces) == 3
 
 
 def test_as_many_traces_are_forgotten_as_must_be() -> None:
@@ -246,24 +217,19 @@ def test_one_endless_trace_forgets_its_older_half() -> None:
     assert route(router, make_span(0, 100, name="A"))[1] == [(D, "A", *key(0, n)) for n in range(6, 11)]
 
 
-def test_defaults_that_never_repeat_cost_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A callable may give each span a flow of its own."""
-    monkeypatch.setattr(routing, "_REMEMBERED_DEFAULTS", 3)
-    router, most = Router(1000), 0
-    for number in range(10):
-        assert route(router, make_span(number, 0), default=str(number)) == ([str(number)], [])
-        most = max(most, len(router._nameless))
-    assert most == 3
-
-
 def test_an_endless_trace_costs_no_more_than_its_bound() -> None:
     """Whatever it holds: parents that never come, spans that come again and again."""
     router = Router(50)
     for number in range(2000):
-        route(router, make_span(0, number, parent=10_000 + number), make_span(0, 5_000, parent=9_999))
+        route(
+            router,
+            make_span(0, number, parent=10_000 + number),
+            make_span(0, 5_000, parent=9_999, name=f"{number}"),
+        )
     (trace,) = router._traces.values()
     assert remembered(router) <= 50
     assert sum(len(heirs) for heirs in trace.heirs.values()) <= 50
+    assert len(trace.names) <= 50
 
 
 # -- the rule, with full knowledge -------------------------------------------------------------------------
@@ -321,91 +287,3 @@ def test_any_order_ends_as_the_rule_says(
 def batches(spans: list[EncodedSpan], cuts: list[int]) -> Iterable[list[EncodedSpan]]:
     edges = sorted({0, len(spans), *(cut for cut in cuts if cut < len(spans))})
     return [spans[start:end] for start, end in pairwise(edges)]
-
-
-# -- the default flow --------------------------------------------------------------------------------------
-
-
-class Span:
-    """What the default flow looks at of a span."""
-
-    def __init__(self, resource: Resource | None = None, name: str = "n") -> None:
-        self.resource = resource
-        self.name = name
-
-
-def default(flow_name: Any, span: Any) -> str:
-    return DefaultFlow(flow_name)(span)
-
-
-SHOP = Resource({"service.name": "shop", "team": "x"})
-
-
-def test_the_template_is_rendered_over_the_resource(caplog: pytest.LogCaptureFixture) -> None:
-    """And a span without a resource has one without attributes."""
-    assert default("{service.name}-{team}", Span(SHOP)) == "shop-x"
-    assert default("{service.name}", Span()) == "unknown"
-    assert caplog.records == []
-
-
-def test_what_is_no_span_goes_somewhere_all_the_same() -> None:
-    """The encoding room says what is wrong with it."""
-    assert default("{service.name}", object()) == "unknown"
-    assert default(lambda span: span.name, object()) == "unknown"
-
-
-def test_each_resource_has_its_own_name() -> None:
-    """There may be several in one process; they are told apart by identity, and held while remembered."""
-    flow = DefaultFlow("{service.name}")
-    most = 0
-    for number in range(200):
-        assert flow(Span(Resource({"service.name": str(number)}))) == str(number)  # type: ignore[arg-type]
-        most = max(most, len(flow._names))
-    assert most == 64
-
-
-def test_a_resource_is_rendered_once() -> None:
-    """It is the same for all spans of a provider."""
-    flow = DefaultFlow("{service.name}")
-    flow._render = lambda attributes: pytest.fail("again") if flow._names else "once"
-    assert [flow(Span(SHOP)), flow(Span(SHOP))] == ["once", "once"]  # type: ignore[arg-type]
-
-
-def test_another_resource_at_the_same_address_is_another_one() -> None:
-    """An id alone says nothing once its resource is gone."""
-    flow = DefaultFlow("{service.name}")
-    flow._names[id(SHOP)] = (Resource({}), "stale")
-    assert flow(Span(SHOP)) == "shop"  # type: ignore[arg-type]
-
-
-def test_a_callable_is_given_the_span() -> None:
-    """And its word counts, without surrounding blanks."""
-    assert default(lambda span: f" {span.name}! ", Span(SHOP, "order")) == "order!"
-    assert default(lambda span: 17, Span(SHOP)) == "17"
-
-
-@pytest.mark.parametrize("nothing", [None, "", "  \n", 0, False, []])
-def test_a_callable_that_says_nothing_is_the_template_s(nothing: Any) -> None:
-    """`{service.name}`, since there is no other."""
-    assert default(lambda span: nothing, Span(SHOP)) == "shop"
-
-
-class Spoiled:
-    def __str__(self) -> str:
-        raise ValueError("no text")
-
-
-@pytest.mark.parametrize(
-    ("flow_name", "reason"),
-    [(lambda span: 1 / 0, "ZeroDivisionError"), (lambda span: Spoiled(), "ValueError")],
-)
-def test_a_callable_that_raises_breaks_nothing(
-    flow_name: Any, reason: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It is said once for each kind of error, not for each span."""
-    flow = DefaultFlow(flow_name)
-    assert [flow(Span(SHOP)) for _ in range(3)] == ["shop"] * 3  # type: ignore[arg-type]
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING
-    assert record.getMessage().startswith(f"flow_name raised {reason}: ")
-    assert record.name == "opentelemetry.exporter.versori_flow"

@@ -5,13 +5,8 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +24,6 @@ from tests.server.platform_client import CONTEXT, Project, make_flow, make_span,
 
 SPEC = Path(server.__file__).with_name("versori-flows.openapi.yaml")
 COMPONENTS = yaml.safe_load(SPEC.read_text())["components"]
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[LocalPlatform]:
-    with LocalPlatform() as running:
-        yield running
-
-
-@pytest.fixture
-def project(shared: LocalPlatform) -> Iterator[Project]:
-    shared.forget()
-    shared.clear_requests()
-    with Project(shared) as made:
-        yield made
 
 
 def is_error(response: httpx.Response) -> dict[str, Any]:
@@ -91,33 +72,26 @@ def test_id_is_the_platforms(project: Project) -> None:
     assert project.put("shop", make_flow()).json()["id"] != first
 
 
+REST = '"name":"","description":"","spans":[]'
+
+
 @pytest.mark.parametrize(
     ("sent", "stored"),
     [
-        (
-            '{"id":"x","name":"","description":"","spans":[]}',
-            '{"id":ID,"name":"","description":"","spans":[]}',
-        ),
-        (
-            '{"name":"","description":"","spans":[],"id":"x"}',
-            '{"id":ID,"name":"","description":"","spans":[]}',
-        ),
+        (f'{{"id":"x",{REST}}}', f'{{"id":ID,{REST}}}'),
+        (f'{{{REST},"id":"x"}}', f'{{"id":ID,{REST}}}'),
         (
             '{ "name":"" , "id" : "x" ,\n"description":"","id":"y","spans":[] , "\\u0069d":"z" }',
             '{ "id":ID,"name":"" , "description":"","spans":[] }',
         ),
+        (f'{{{REST},"more":{{"id":"inner"}}}}', f'{{"id":ID,{REST},"more":{{"id":"inner"}}}}'),
     ],
 )
 def test_id_is_cut_out_wherever_it_stands(project: Project, sent: str, stored: str) -> None:
-    """Exactly one id is stored, in front, and nothing else is touched, however the body carried its own."""
+    """Exactly one id is stored, in front, and nothing else is touched; what was read can be put as it is."""
     answer = project.put("shop", sent.encode()).text
     assert answer == stored.replace("ID", json.dumps(json.loads(answer)["id"]))
-
-
-def test_a_flow_put_as_it_was_read_stays_the_same(project: Project) -> None:
-    """Putting what GET answered changes no byte."""
-    read = project.put("shop", make_flow(make_span(), more={"id": "inner"})).content
-    assert project.put("shop", read).content == read
+    assert project.put("shop", answer.encode()).text == answer
 
 
 def test_delete(project: Project) -> None:
@@ -166,25 +140,28 @@ def test_names_that_look_like_paths(project: Project, shared: LocalPlatform, nam
     assert project.get(name).status_code == 200
 
 
-def test_names_that_differ_by_encoding_only_are_one(project: Project) -> None:
-    """`a%62` names the flow `ab`."""
+def test_other_spellings_are_the_same_address(project: Project) -> None:
+    """`a%62` names the flow `ab`, and ULIDs are compared without regard to case."""
     project.put("ab", make_flow())
-    assert project.http.get(f"{project.path}/a%62").status_code == 200
+    for path in (f"{project.path}/a%62", project.at("ab").replace("H0", "h0").replace("R/", "r/")):
+        assert project.http.get(path).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/workflows/a/b", "/nothing"])
-def test_other_paths_are_404_errors(project: Project, path: str) -> None:
-    """What is no path of the API is an `Error` of status 404; nothing is redirected."""
-    answer = project.http.get(project.path + path)
-    assert answer.status_code == 404
-    is_error(answer)
-
-
-def test_other_methods_are_405_errors(project: Project) -> None:
-    """A method that a path does not have is an `Error` of status 405."""
-    for answer in (project.http.post(project.path), project.http.patch(project.at("a"))):
-        assert answer.status_code == 405
-        assert is_error(answer)["code"] == "method_not_allowed"
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        *(("GET", path, 404, "not_found") for path in ("/", "/workflows/a/b", "/nothing")),
+        ("POST", "", 405, "method_not_allowed"),
+        ("PATCH", "/a", 405, "method_not_allowed"),
+    ],
+)
+def test_what_is_not_served_is_an_error(
+    project: Project, method: str, path: str, status: int, code: str
+) -> None:
+    """What is no path of the API, or a method that a path does not have, is an `Error`; nothing is redirected."""
+    answer = project.http.request(method, project.path + path)
+    assert answer.status_code == status
+    assert is_error(answer)["code"] == code
 
 
 @pytest.mark.parametrize("wrong", ["x", "0" * 27, "81HV0000000000000000000000", "01HV000000000000000000000U"])
@@ -199,31 +176,11 @@ def test_ids_are_ulids(project: Project, shared: LocalPlatform, wrong: str) -> N
         assert is_error(answer)["message"].startswith(name)
 
 
-def test_ids_in_lower_case_are_the_same_ids(project: Project) -> None:
-    """ULIDs are compared without regard to case."""
-    project.put("shop", make_flow())
-    assert project.http.get(project.at("shop").replace("H0", "h0").replace("R/", "r/")).status_code == 200
+CUT = b'{ {}x [1,] {"a"1} {"a":1,} {a:1} {"a":NaN} {"a":-Infinity}'.split()
+CODED = [b"\xff\xfe", b'{"a":"\xc3"}', b"\xef\xbb\xbf{}"]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"{} x",
-        b"[1,]",
-        b'{"a" 1}',
-        b'{"a":1,}',
-        b"{a:1}",
-        b'{"a":NaN}',
-        b'{"a":-Infinity}',
-        b"\xff\xfe",
-        b'{"a":"\xc3"}',
-        b"\xef\xbb\xbf{}",
-        b"[" * 200_000,
-        b'{"a":' * 200_000,
-    ],
-)
+@pytest.mark.parametrize("body", [b"", *CUT, *CODED, b"[" * 200_000, b'{"a":' * 200_000])
 def test_what_is_not_json_is_400(project: Project, body: bytes) -> None:
     """A body that is not UTF-8 or not JSON is refused with 400, and nothing is stored."""
     answer = project.put("shop", body)
@@ -286,21 +243,19 @@ def test_fields_of_an_error_are_few_and_short(project: Project) -> None:
 
 
 def test_gzip_is_undone(project: Project) -> None:
-    """A gzip body is stored as what it holds; a broken one is 400, and another encoding 415."""
+    """A gzip body is stored as what it holds; broken is 400, another encoding 415, above 64 MiB unpacked 413."""
     body = json.dumps(make_flow(make_span())).encode()
     headers = {"Content-Encoding": "gzip"}
     assert project.put("shop", gzip.compress(body), headers=headers).json()["spans"] == [make_span()]
-    for broken in (body, gzip.compress(body)[:-9]):
-        assert project.put("shop", broken, headers=headers).status_code == 400
-    assert project.put("shop", body, headers={"Content-Encoding": "br"}).status_code == 415
-
-
-def test_a_body_that_unpacks_without_end_is_413(project: Project) -> None:
-    """A small gzip body that unpacks to more than 64 MiB is refused."""
     bomb = gzip.compress(bytes(65 * 1024 * 1024), 1)
-    answer = project.put("shop", bomb, headers={"Content-Encoding": "gzip"})
-    assert answer.status_code == 413
-    is_error(answer)
+    for sent, encoding, status in (
+        *((broken, "gzip", 400) for broken in (body, gzip.compress(body)[:-9])),
+        (body, "br", 415),
+        (bomb, "gzip", 413),
+    ):
+        answer = project.put("shop", sent, headers={"Content-Encoding": encoding})
+        assert answer.status_code == status
+        is_error(answer)
 
 
 def test_a_window_of_spans_is_taken(project: Project) -> None:
@@ -461,60 +416,3 @@ def test_a_taken_port_is_told_at_once() -> None:
     """A port that somebody listens on is an OSError of the constructor."""
     with LocalPlatform() as platform, pytest.raises(OSError, match="in use"):
         LocalPlatform(port=platform.port)
-
-
-SERVE = "import sys; from opentelemetry.exporter.versori_flow.server import serve; serve(**eval(sys.argv[1]))"
-
-
-def start_serving(**keywords: Any) -> subprocess.Popen[str]:
-    arguments = [sys.executable, "-c", SERVE, repr(keywords)]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serve_runs_until_told_to_end(number: signal.Signals) -> None:
-    """`serve` prints where the page is, answers there, and ends well by Ctrl-C or SIGTERM, clients or not."""
-    process = start_serving(port=0, faults=["blackhole,flow=stuck"])
-    try:
-        assert process.stdout is not None
-        line, order, how = (process.stdout.readline() for _ in range(3))
-        assert "blackhole,flow=stuck" in order
-        assert "Ctrl-C" in how
-        url = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))
-        assert "Flows" in httpx.get(url, trust_env=False).text
-        host, port = url.removeprefix("http://").split(":")
-        stuck = socket.create_connection((host, int(port)), timeout=10)
-        organisation, project = LocalPlatform().organisation_id, LocalPlatform().project_id
-        path = f"/o/{organisation}/projects/{project}/workflows/stuck"
-        stuck.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=20)
-        assert (process.returncode, errors) == (0, "")
-        stuck.close()
-    finally:
-        process.kill()
-        process.wait()
-
-
-def test_serve_says_that_its_port_is_taken() -> None:
-    """A taken port is one line on standard error and exit status 1."""
-    with LocalPlatform() as platform:
-        process = start_serving(port=platform.port)
-        _, errors = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert errors.count("\n") == 1
-    assert str(platform.port) in errors
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_serve_warns_where_others_can_reach_it() -> None:
-    """Listening on more than loopback is warned of, the more so without a key."""
-    process = start_serving(host="0.0.0.0", port=0)
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.terminate()
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert "0.0.0.0 is not a loopback address" in errors
-    assert "no key is set" in errors

@@ -156,34 +156,26 @@ def test_every_problem_of_a_file_is_said_at_once():
 
 
 @pytest.mark.parametrize(
-    ("keyword", "text"),
+    ("keyword", "texts"),
     [
-        ("api_key", "12345"),
-        ("api_key", "0x1f"),
-        ("api_key", "1.5e+3"),
-        ("api_key", "true"),
-        ("organisation_id", "01234567012345670123456701"),
-        ("organisation_id", "12345678901234567890123456"),
-        ("project_id", "[01ARZ3NDEKTSV4RRFFQ69G5FAV]"),
-        ("flow_name", "{service.name}"),
-        ("flow_name", "2026"),
-        ("flow_name", "2026-01-01"),
-        ("flow_name", "off"),
-        ("flow_description", "3.0"),
-        ("store", "{memory: }"),
-        ("base_url", "8080"),
-        ("headers", "{x-team: 42}"),
-        ("headers", "[{name: x-team, value: 0042}]"),
-        ("resource_attributes", "[service.name, 7]"),
-        ("resource_attributes", "[no, service.name]"),
+        ("api_key", ["12345", "0x1f", "1.5e+3", "true"]),
+        ("organisation_id", ["01234567012345670123456701", "12345678901234567890123456"]),
+        ("project_id", ["[01ARZ3NDEKTSV4RRFFQ69G5FAV]"]),
+        ("flow_name", ["{service.name}", "2026", "2026-01-01", "off"]),
+        ("flow_description", ["3.0"]),
+        ("store", ["{memory: }"]),
+        ("base_url", ["8080"]),
+        ("headers", ["{x-team: 42}", "[{name: x-team, value: 0042}]"]),
+        ("resource_attributes", ["[service.name, 7]", "[no, service.name]"]),
     ],
 )
-def test_text_that_needs_quotes(tmp_path, keyword, text):
+def test_text_that_needs_quotes(tmp_path, keyword, texts):
     """Where text is meant, a value that YAML reads as something else is refused, and never shown."""
-    told = problems(keywords_of(tmp_path, **{keyword: text}))
-    assert told
-    assert all(f"(keyword {keyword})" in problem and "quote it" in problem for problem in told)
-    assert text == "true" or not any(text in problem for problem in told)
+    for text in texts:
+        told = problems(keywords_of(tmp_path, **{keyword: text}))
+        assert told
+        assert all(f"(keyword {keyword})" in problem and "quote it" in problem for problem in told)
+        assert text == "true" or not any(text in problem for problem in told)
 
 
 @pytest.mark.parametrize(

@@ -10,31 +10,36 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from . import lifecycle as children
+from . import lifecycle
+from .delivery import crew, host_lock
 from .delivery.backoff import wait_after
 from .delivery.courier import Courier
-from .delivery.host_lock import Turns
-from .encoded_span import EncodedSpan, Unencodable
+from .delivery.crew import Crew
+from .delivery.dispatcher import Dispatcher
+from .delivery.host_lock import HostLock
+from .delivery.turn_queue import TurnQueue
 from .encoding.span import SpanEncoder
-from .flow.flows import Flows, Receipt
-from .flow.ledger import FlowStatus
+from .flow.flows import Flows
+from .flow.ledger import FlowStatus, Totals
 from .flow.policy import FlowPolicy
 from .http.api import FlowsApi
 from .http.credentials import Credentials
+from .intake import Intake
 from .routing.default_flow import DefaultFlow
 from .routing.router import Router
 from .settings.load import internal_metrics_enabled, load_settings, unknown_variables
+from .settings.table import SETTINGS
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from .flow.ledger import Totals
-    from .own_metrics import Telemetry
+    from .own_metrics import OwnMetrics
 
 logger = logging.getLogger("opentelemetry.exporter.versori_flow")
 
@@ -45,39 +50,8 @@ _ROUTED_WINDOWS = 8
 class VersoriFlowSpanExporter(SpanExporter):
     """Shows spans in their Versori flows, whole traces that stay there.
 
-    Every setting is a keyword and an environment variable; the keyword wins.
-
-    Args:
-        api_key: VERSORI_API_KEY. Required, unless `api_key_file` is given.
-        api_key_file: VERSORI_API_KEY_FILE. A file that holds the key; read again when it changes, and on 401.
-        auth_scheme: VERSORI_AUTH_SCHEME. Default: `JWT` for a key that is one, else `Bearer`.
-        organisation_id: VERSORI_ORGANISATION_ID, a ULID. Required.
-        project_id: VERSORI_PROJECT_ID, a ULID. Required.
-        base_url: VERSORI_API_BASE_URL. Default: https://platform.versori.com/api/v2.
-        allow_insecure: VERSORI_ALLOW_INSECURE. Whether http may name another host than this one.
-        flow_name: VERSORI_FLOW_NAME. A template over resource attributes, default `{service.name}`; in code
-            also a callable that takes the span and returns the name.
-        flow_description: VERSORI_FLOW_DESCRIPTION. Default: the stored description is kept.
-        write_mode: VERSORI_FLOW_WRITE_MODE. `merge` (default: read the stored flow, keep what it has) or
-            `replace`.
-        store: VERSORI_FLOW_STORE. Where windows live: `memory:`.
-        max_spans: VERSORI_FLOW_MAX_SPANS. Spans per flow, default 1000.
-        max_bytes: VERSORI_FLOW_MAX_BYTES. Bytes of body per flow, default 4194304.
-        max_flows: VERSORI_FLOW_MAX_FLOWS. Flows held at once, default 100; more while
-            they hold pending spans.
-        min_interval: VERSORI_FLOW_MIN_INTERVAL. Seconds between two PUTs of one flow, default 1; 0: no
-            pacing.
-        timeout: VERSORI_FLOW_TIMEOUT. Seconds for one attempt at a flow, default 10.
-        export_wait: VERSORI_FLOW_EXPORT_WAIT. Seconds that `export` waits for delivery, default 1; 0: it
-            never waits.
-        headers: VERSORI_FLOW_HEADERS. Further headers: a mapping, or `k=v,k=v` percent-encoded.
-        compression: VERSORI_FLOW_COMPRESSION. `none` (default) or `gzip`.
-        certificate: VERSORI_FLOW_CERTIFICATE. PEM file of the authorities to trust; default: the system's.
-        client_certificate: VERSORI_FLOW_CLIENT_CERTIFICATE. PEM file.
-        client_key: VERSORI_FLOW_CLIENT_KEY. PEM file.
-        resource_attributes: VERSORI_FLOW_RESOURCE_ATTRIBUTES. Attributes of the resource that each span is
-            given too, default `service.name,service.version,service.instance.id,deployment.environment.name`.
-        meter_provider: For the exporter's own metrics; default: the global one.
+    Every setting is a keyword and an environment variable, and the keyword wins; what each takes, means and is
+    without it stands in the table that ends this text.
 
     Raises:
         ConfigurationError: Settings are missing or wrong; it lists every problem.
@@ -112,116 +86,88 @@ class VersoriFlowSpanExporter(SpanExporter):
         meter_provider: MeterProvider | None = None,
         **unknown: object,
     ) -> None:
-        self._settings = load_settings(
-            api_key=api_key,
-            api_key_file=api_key_file,
-            auth_scheme=auth_scheme,
-            organisation_id=organisation_id,
-            project_id=project_id,
-            base_url=base_url,
-            allow_insecure=allow_insecure,
-            flow_name=flow_name,
-            flow_description=flow_description,
-            write_mode=write_mode,
-            store=store,
-            max_spans=max_spans,
-            max_bytes=max_bytes,
-            max_flows=max_flows,
-            min_interval=min_interval,
-            timeout=timeout,
-            export_wait=export_wait,
-            headers=headers,
-            compression=compression,
-            certificate=certificate,
-            client_certificate=client_certificate,
-            client_key=client_key,
-            resource_attributes=resource_attributes,
-            meter_provider=meter_provider,
-            **unknown,
-        )
+        given = locals()  # before there is anything else: the keywords
+        del given["self"]
+        self._settings = load_settings({**given.pop("unknown"), **given})
         for variable, meant in unknown_variables().items():
             logger.warning(
                 "%s is no setting%s; it is ignored", variable, f" (did you mean {meant}?)" if meant else ""
             )
         self._credentials = Credentials(self._settings)
-        self._encoder = SpanEncoder(self._settings.resource_attributes)
-        self._default_flow = DefaultFlow(self._settings.flow_name)
-        self._telemetry: Telemetry | None = None
+        self._metrics: OwnMetrics | None = None
         if internal_metrics_enabled():
-            from .own_metrics import Telemetry  # few switch it on, and all would pay for the import
+            from .own_metrics import OwnMetrics  # few switch it on, and all would pay for the import
 
             # Weak: a meter provider keeps its callbacks for as long as it lives.
             totals = weakref.WeakMethod(self._totals)
-            self._telemetry = Telemetry(
+            self._metrics = OwnMetrics(
                 self._settings.meter_provider,
                 self._settings.base_url,
                 lambda: method() if (method := totals()) is not None else None,
             )
-        self._said_after_shutdown = False
-        self._ended = False
-        self._said_unknown_service = False
+        self._said_late = False
         self._start_anew()
-        if hasattr(os, "register_at_fork"):
-            # Weak: the hook can't be taken back, and must not keep the exporter.
-            method = weakref.WeakMethod(self._start_anew)
-            os.register_at_fork(after_in_child=lambda: (start := method()) and start())
-        children.watch(self)
+        lifecycle.watch(self)
+        # From the start: at interpreter exit no thread can be had, and the imports that the first request needs
+        # must not happen on the thread that waits there, where they can eat a KeyboardInterrupt.
+        self._courier.start()
         if "uwsgi" in sys.modules:
             # It forks without the hooks, and a fork in the middle of the courier's imports is a child's end.
-            self._warm_up()
+            _warm_up(self._api)
 
     def _start_anew(self) -> None:
-        """Builds all that belongs to one process: at construction, and in each forked child.
+        """Wires all that belongs to one process: at construction, and in each forked child.
 
-        A child has a copy of the parent's windows, which the parent delivers; of its lock, which the thread
-        that held it does not exist to release: taking it would hang; and of its sockets, where its bytes
-        would mix with the parent's. So everything is new there. The inherited client stays referenced:
-        closing it would end TLS sessions that are still the parent's.
+        A child has a copy of the parent's windows and intake, which the parent delivers; none of its threads;
+        and its sockets, where its bytes would mix with the parent's. So everything is new there. The inherited
+        client stays referenced: closing it would end TLS sessions that are still the parent's.
         """
         settings = self._settings
+        before: Courier | None = getattr(self, "_courier", None)
         self._inherited = getattr(self, "_api", None)
-        self._api = FlowsApi(settings, self._credentials)
-        if self._telemetry is not None:
-            self._telemetry.start_anew()
+        if before is not None:
+            crew.at_work.clear()
+            host_lock.start_anew()
+            if self._metrics is not None:
+                self._metrics.start_anew()
+        merge = settings.write_mode == "merge"
         policy = FlowPolicy(
             max_spans=settings.max_spans,
             max_bytes=settings.max_bytes,
             min_interval=settings.min_interval,
             timeout=settings.timeout,
-            merge=settings.write_mode == "merge",
+            merge=merge,
             description=settings.flow_description,
             backoff=wait_after,
             uniform=random.uniform,
         )
-        turns = Turns(settings.base_url, settings.organisation_id, settings.project_id)
-        before, self._turns = getattr(self, "_turns", turns), turns
-        before.abandon()
-        router = Router(_ROUTED_WINDOWS * settings.max_spans)
-        self._courier = Courier(
-            Flows(policy, settings.max_flows, router.route),
-            self._api,
-            settings.timeout,
-            self._warm_up,
-            self._telemetry,
-            (lambda step, deadline: turns.at(step.flow.name, deadline)) if policy.merge else None,
+        api = self._api = FlowsApi(settings, self._credentials)
+        intake = Intake(
+            SpanEncoder(settings.resource_attributes),
+            DefaultFlow(settings.flow_name),
+            Router(_ROUTED_WINDOWS * settings.max_spans),
         )
+        lock = HostLock(settings.base_url, settings.organisation_id, settings.project_id) if merge else None
+        threads = Crew(api, intake.messages, partial(_warm_up, api), self._metrics)
+        flows = Flows(policy, settings.max_flows)
+        self._courier = Courier(intake, Dispatcher(intake, flows, threads, TurnQueue(lock), settings.timeout))
         self._pid = os.getpid()
-        if self._ended:  # in a child of a process that had shut it down
+        if before is not None and before.closing:  # in a child of a process that had shut it down
             self._courier.shutdown(0)
+        lifecycle.end_with(self, self._courier)
 
-    def _warm_up(self) -> None:
-        with children.forks_wait():
-            wait_after(1)
-            self._api.open()
-            # What the first requests would import.
-            for codec in ("idna", "utf-8-sig"):
-                codecs.lookup(codec)
-
-    def _here(self) -> Courier[Flows]:
+    def _here(self) -> Courier:
         # uWSGI forks without running the hooks.
         if self._pid != os.getpid():
             self._start_anew()
         return self._courier
+
+    def leave(self, span: ReadableSpan) -> None:
+        """Leaves an ended span: what `VersoriFlowSpanProcessor` calls. No lock, no wait, no log line.
+
+        It may be called anywhere, also by a finalizer or a signal handler in the middle of another call.
+        """
+        (self._courier if self._pid == os.getpid() else self._here()).leave(span)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Hands spans over to their flows, and waits `export_wait` for them to be delivered.
@@ -235,49 +181,13 @@ class VersoriFlowSpanExporter(SpanExporter):
             SUCCESS: the spans are with the platform, or wait for their flow's pacing interval only.
             FAILURE: they are not delivered yet, or some are lost. Nothing is raised.
         """
-        receipts = self.hand_over(spans)
-        if receipts is None:
-            return SpanExportResult.FAILURE
-        delivered = self._here().wait(receipts, self._settings.export_wait)
-        return SpanExportResult.SUCCESS if delivered else SpanExportResult.FAILURE
-
-    def hand_over(self, spans: Sequence[ReadableSpan]) -> list[Receipt] | None:
-        """Hands spans over to their flows, and returns at once; None after `shutdown`.
-
-        What `VersoriFlowSpanProcessor` calls. Nothing is raised.
-        """
         courier = self._here()
-        if courier.closed:
-            if not self._said_after_shutdown:
-                self._said_after_shutdown = True
-                logger.warning("%d spans came after shutdown and are lost, as all that follow", len(spans))
-            courier.look(lambda flows, _: flows.lose_late(len(spans)))
-            return None
-        named, unencodable = self._encode(spans)
-        if not self._said_unknown_service and any(flow.startswith("unknown_service") for _, flow in named):
-            self._said_unknown_service = True
-            logger.warning(
-                "OTEL_SERVICE_NAME is not set: these spans go to the flow %r, which every program without a "
-                "name shares; set it, or VERSORI_FLOW_NAME",
-                named[0][1],
-            )
-        return courier.accept(lambda flows, now_ns: flows.hand_over(named, unencodable, now_ns))
-
-    def _encode(
-        self, spans: Sequence[ReadableSpan]
-    ) -> tuple[list[tuple[EncodedSpan, str]], list[tuple[Unencodable, str]]]:
-        """Encodes spans; each is returned with its default flow."""
-        encoded, unencodable = self._encoder.encode(spans)
-        if not unencodable:
-            return list(zip(encoded, map(self._default_flow, spans), strict=True)), []
-        good: list[tuple[EncodedSpan, str]] = []
-        bad: list[tuple[Unencodable, str]] = []
-        for span in spans:
-            encoded, unencodable = self._encoder.encode([span])
-            flow = self._default_flow(span)
-            good += [(one, flow) for one in encoded]
-            bad += [(one, flow) for one in unencodable]
-        return good, bad
+        if courier.closing:
+            courier.lose(len(spans))
+            self._say_late()
+            return SpanExportResult.FAILURE
+        delivered = courier.export(spans, self._settings.export_wait)
+        return SpanExportResult.SUCCESS if delivered else SpanExportResult.FAILURE
 
     def force_flush(self, timeout_millis: float = 30_000) -> bool:
         """Delivers all that is pending now; pacing, backoff and a running `Retry-After` are ignored.
@@ -287,12 +197,13 @@ class VersoriFlowSpanExporter(SpanExporter):
 
         Returns:
             True when nothing of it is pending any more; False when the time is up, or when no attempt within
-            it can change anything.
+            it can change anything. On a thread of the exporter itself (in a finalizer that happens to run
+            there): False at once, while the delivery goes on.
         """
         return self._here().flush(timeout_millis / 1000)
 
     def shutdown(self, timeout_millis: float = 30_000) -> None:
-        """Delivers what is pending, reads back what was written, and ends. A second call does nothing.
+        """Delivers what is pending, reads back what was written, and ends. A second call waits for the first.
 
         It returns within the smaller of its time and the setting `timeout`, whatever the platform does. What
         could not be delivered is logged, by flow and count.
@@ -301,22 +212,50 @@ class VersoriFlowSpanExporter(SpanExporter):
             timeout_millis: Milliseconds to take at most. An ordinary parameter: the SDK looks for it by name,
                 and passes what is left of its own time.
         """
-        self._ended = True
-        children.forget(self)
+        courier = self._here()
         try:
-            self._here().shutdown(min(timeout_millis / 1000, self._settings.timeout))
+            courier.shutdown(min(timeout_millis / 1000, self._settings.timeout))
         except KeyboardInterrupt:
             # At interpreter exit nobody can take it: it has ended the wait, and would be shown as a fault.
             if threading.main_thread().is_alive():
                 raise
+        if courier.over:
+            lifecycle.has_ended(self)
 
     def status(self) -> dict[str, FlowStatus]:
         """How every flow does, by its name: spans handed over, delivered, pending, dropped by reason."""
-        return self._here().look(lambda flows, now: flows.status(now))
+        return self._here().status()
+
+    def _say_late(self) -> None:
+        late = self._courier.late
+        if late and not self._said_late:
+            self._said_late = True
+            logger.warning("%d spans came after shutdown and are lost, as all that follow", late)
 
     def _totals(self) -> Totals:
-        return self._here().look(lambda flows, _: flows.totals())
+        return self._here().totals()
 
     def __repr__(self) -> str:
-        settings = self._settings
+        settings = getattr(self, "_settings", None)
+        if settings is None:  # the constructor raised
+            return f"<{type(self).__name__}, not configured>"
         return f"{type(self).__name__}(base_url={settings.base_url!r}, flow_name={settings.flow_name!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} can't be pickled: make one in each process")
+
+
+def _warm_up(api: FlowsApi) -> None:
+    """Imports what the first requests take."""
+    with lifecycle.forks_wait():
+        wait_after(1)
+        api.open()
+        for codec in ("idna", "utf-8-sig"):
+            codecs.lookup(codec)
+
+
+if VersoriFlowSpanExporter.__doc__:  # not under -OO
+    VersoriFlowSpanExporter.__doc__ += "\n".join(
+        f"    {row.keyword} ({row.variable or 'in code only'}; {row.documented_default}): {row.meaning}"
+        for row in SETTINGS
+    )

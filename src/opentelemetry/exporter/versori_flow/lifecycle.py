@@ -19,8 +19,12 @@ import contextlib
 import os
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 from typing import Any, Protocol
+
+from .native import allocate_lock
 
 _LAST = -1000
 """A finalizer's priority. Below those of the standard library, which end at -100."""
@@ -31,43 +35,98 @@ _PARTS = ("multiprocessing", "billiard")
 _LONGEST_IMPORT = 5.0
 
 
-class Deliverer(Protocol):
-    """An exporter, as far as its end goes."""
+class Exporter(Protocol):
+    """An exporter, as far as its processes go."""
 
     def shutdown(self) -> None:
         """Delivers what is pending, within its own bound, and ends."""
 
+    def _start_anew(self) -> None:
+        """In a forked child: makes anew all that belongs to one process."""
 
-_open: dict[int, Deliverer] = {}
+    def _say_late(self) -> None:
+        """Says how many spans came after `shutdown`, if any."""
+
+
+class Courier(Protocol):
+    """What delivers for an exporter, and outlives it while spans are pending."""
+
+    @property
+    def over(self) -> bool:
+        """True once it has ended."""
+
+    def let_go(self) -> None:
+        """Ends once nothing is pending. Does not wait: a finalizer calls it."""
+
+    def shutdown(self, seconds: float) -> None:
+        """Delivers what is pending, within its time, and ends."""
+
+
+_ORPHANS_TIME = 10.0
+"""Seconds, for all couriers together whose exporters are gone, at the end of the process."""
+
+_open: weakref.WeakSet[Exporter] = weakref.WeakSet()
+_ends: dict[int, weakref.finalize[..., Any]] = {}
+# Of exporters that were dropped without `shutdown`, while spans were pending.
+_orphans: set[Courier] = set()
 # Inherited by children, as are the registries that these names stand for.
 _registered: set[str] = set()
 _finalizer: tuple[int, Any] | None = None
-_imports = threading.RLock()
+_imports = allocate_lock()
+_fork_waited = False
 
 
-def watch(exporter: Deliverer) -> None:
+def watch(exporter: Exporter) -> None:
     """Sees to it that the exporter is shut down when this process ends, and in each child at its end.
 
-    The exporter lives until then, or until `forget`: its last spans would be lost with it.
+    It does not keep the exporter: whoever drops the last reference to it ends it, see `end_with`.
     """
-    _open[id(exporter)] = exporter
+    _open.add(exporter)
     _enlist()
 
 
-def forget(exporter: Deliverer) -> None:
-    """The exporter is shut down."""
-    _open.pop(id(exporter), None)
+def end_with(exporter: Exporter, courier: Courier) -> None:
+    """Lets the courier end once the exporter is gone, after it has delivered what is pending.
+
+    In a child it replaces what the parent said of its own courier.
+    """
+    former = _ends.pop(id(exporter), None)
+    if former is not None:
+        former.detach()
+    end = weakref.finalize(exporter, _let_go, id(exporter), courier)
+    end.atexit = False
+    _ends[id(exporter)] = end
+
+
+def has_ended(exporter: Exporter) -> None:
+    """The exporter is shut down: its courier has ended."""
+    end = _ends.pop(id(exporter), None)
+    if end is not None:
+        end.detach()
+
+
+def _let_go(key: int, courier: Courier) -> None:
+    _ends.pop(key, None)
+    for orphan in [orphan for orphan in _orphans if orphan.over]:
+        _orphans.discard(orphan)
+    _orphans.add(courier)
+    courier.let_go()
 
 
 def deliver(**_: object) -> None:
     """Empties the SDK's queues into the exporters that are still open, and shuts these down."""
-    for exporter in list(_open.values()):
+    for exporter in list(_open):
         for processor in _queues_before(exporter):
             processor.force_flush()
         exporter.shutdown()
+    until = time.monotonic() + _ORPHANS_TIME
+    while _orphans:
+        orphan = _orphans.pop()
+        if not orphan.over:
+            orphan.shutdown(max(0.0, until - time.monotonic()))
 
 
-def _queues_before(exporter: Deliverer) -> Iterator[Any]:
+def _queues_before(exporter: Exporter) -> Iterator[Any]:
     """The batch processors that hand over to the exporter: nothing else knows of all of them.
 
     A provider need not be the global one. What every batch processor has is a live thread that runs a method
@@ -131,33 +190,37 @@ def _deliver_after(threads: list[threading.Thread]) -> None:
     deliver()
 
 
-@contextlib.contextmanager
-def forks_wait() -> Iterator[None]:
+def forks_wait() -> Any:
     """While this thread imports, a fork waits.
 
     The child would inherit half a module, and the lock of a thread that is not there to finish it.
     """
-    with _imports:
-        yield
+    return _imports
 
 
 def _before_fork() -> None:
-    _imports.acquire(timeout=_LONGEST_IMPORT)
+    global _fork_waited
+    _fork_waited = _imports.acquire(True, _LONGEST_IMPORT)
 
 
 def _after_fork_in_parent() -> None:
-    with contextlib.suppress(RuntimeError):  # it took too long
+    if _fork_waited:
         _imports.release()
 
 
 def _after_fork_in_child() -> None:
     global _imports
-    _imports = threading.RLock()
+    _imports = allocate_lock()
+    _orphans.clear()  # they are the parent's
+    for exporter in list(_open):
+        exporter._start_anew()
     _enlist()
 
 
 def _at_exit() -> None:
     deliver()
+    for exporter in list(_open):
+        exporter._say_late()
     # The interpreter ends by SIGINT where Ctrl-C has ended the program, and forgets that it has when a text is
     # executed meanwhile: as the courier's imports do, where the program was too short for them to be over.
     if getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1"):

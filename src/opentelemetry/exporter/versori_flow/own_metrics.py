@@ -41,7 +41,7 @@ _REMEMBERED_OPERATIONS = 1000
 """Flows in trouble whose beginning is remembered."""
 
 
-class Telemetry:
+class OwnMetrics:
     """Instruments of one exporter.
 
     Args:

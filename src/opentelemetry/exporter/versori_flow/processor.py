@@ -1,4 +1,4 @@
-"""`VersoriFlowSpanProcessor`, the SpanProcessor's face: no queue between a span and its window."""
+"""`VersoriFlowSpanProcessor`, the SpanProcessor's face: no queue that overflows between a span and its flow."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .exporter import VersoriFlowSpanExporter
 
 
 class VersoriFlowSpanProcessor(SpanProcessor):
-    """Hands each ended sampled span to the exporter at once, and never waits.
+    """Leaves each ended sampled span with the exporter, and never waits.
 
-    The SDK's `BatchSpanProcessor` keeps a queue of its own, whose `force_flush` ignores its timeout, which a
-    fork empties, and which `multiprocessing` children die with. Here a span is in its flow's window when
-    `span.end()` returns.
+    `span.end()` takes no lock, logs nothing and encodes nothing: that is done on the exporter's own thread.
+    The SDK's `BatchSpanProcessor` keeps a queue of its own, which can overflow, whose `force_flush` ignores
+    its timeout, which a fork empties, and which `multiprocessing` children die with.
 
     Args:
         exporter: Delivers the spans.
@@ -21,15 +21,16 @@ class VersoriFlowSpanProcessor(SpanProcessor):
 
     def __init__(self, exporter: VersoriFlowSpanExporter) -> None:
         self._exporter = exporter
+        self._leave = exporter.leave
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Does nothing: a span is handed over when it ends."""
+        """Does nothing: a span is left when it ends."""
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Hands the span over if it is sampled."""
+        """Leaves the span with the exporter if it is sampled."""
         context = span.context
         if context is not None and context.trace_flags.sampled:
-            self._exporter.hand_over((span,))
+            self._leave(span)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Delivers all that is pending now, within `timeout_millis`; True when nothing of it is pending."""

@@ -16,11 +16,10 @@ from rich.text import Text
 
 from ..version import __version__
 from . import launch as _launch
-from .tree import flow_trees, plain, span_count
+from .tree import count, flow_trees, plain, span_count
 
 if TYPE_CHECKING:
     from ..http.answers import Answer
-    from ..server import LocalPlatform
     from ..settings.load import Settings
 
 LOCAL_HOST = "127.0.0.1"
@@ -66,13 +65,16 @@ def serve(
     fault: Annotated[
         list[str] | None, typer.Option(help="A fault to play, such as status=503,share=0.3; repeatable.")
     ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name that requests may come by, e.g. in a container network.")
+    ] = None,
 ) -> None:
     """Serve a local platform: the flows' API, and a page that shows them."""
     from .. import server
 
     try:
-        server.serve(host, port, data, key, fault or [])
-    except server.FaultError as error:
+        server.serve(host, port, data, key, fault or [], allowed_hosts=allow_host or [])
+    except ValueError as error:
         _fail(str(error))
 
 
@@ -103,8 +105,9 @@ def run(
             _say(f"the service is called {name!r}, as OTEL_SERVICE_NAME is not set")
         url = _launch.local_url(environ, LOCAL_URL)
         if url is not None and not environ.get(_launch.BASE_URL):
-            status = _run_locally(command, environ, stay=_at_terminal() if stay is None else stay)
-            raise typer.Exit(status)
+            if stay is None:
+                stay = sys.stdin.isatty() and sys.stderr.isatty()
+            raise typer.Exit(_run_locally(command, environ, stay=stay))
         _launch.replace_process(command, {**environ, **(_launch.local_credentials(url) if url else {})})
     except _launch.LaunchError as error:
         _fail(str(error), error.status)
@@ -135,10 +138,9 @@ def show(
     for tree in trees:
         console.print(tree)
         console.print()
-    spans = span_count(document)
-    line = f"{plain(document.get('name', flow))}: {spans} span{'' if spans == 1 else 's'}"
+    line = f"{plain(document.get('name', flow))}: {count(span_count(document), 'span')}"
     if left_out:
-        line += f"; {left_out} older trace{'' if left_out == 1 else 's'} not shown (--all shows all)"
+        line += f"; {count(left_out, 'older trace')} not shown (--all shows all)"
     console.print(Text(line, style="dim"))
 
 
@@ -148,14 +150,8 @@ def _show_settings(base_url: str | None) -> Settings:
 
     given = {_launch.BASE_URL: base_url} if base_url else {}
     url = _launch.local_url({**os.environ, **given}, LOCAL_URL)
-    if url is None:
-        return load_settings(base_url=base_url)
-    return load_settings(
-        base_url=url,
-        api_key=_launch.LOCAL_KEY,
-        organisation_id=_launch.LOCAL_ORGANISATION,
-        project_id=_launch.LOCAL_PROJECT,
-    )
+    keywords = {"base_url": base_url} if url is None else _launch.local_settings(url)
+    return load_settings(**keywords)
 
 
 def _read_flow(name: str, settings: Settings) -> dict[str, Any]:
@@ -164,13 +160,16 @@ def _read_flow(name: str, settings: Settings) -> dict[str, Any]:
     from ..http.credentials import Credentials
 
     client = api.FlowsApi(settings, Credentials(settings))
-    try:
+    with contextlib.closing(client):
         answer = client.get(name, time.monotonic() + settings.timeout)
-    finally:
-        client.close()
     if not isinstance(answer, answers.Found):
         _fail(_why_not(answer, name, settings))
-    return _parsed(answer.body, name)
+    document = None
+    with contextlib.suppress(ValueError, RecursionError):
+        document = json.loads(answer.body, parse_int=lambda n: n if len(n) > _MOST_DIGITS else int(n))
+    if not isinstance(document, dict):
+        _fail(f"what the platform has as {name!r} is not a flow")
+    return document
 
 
 def _why_not(answer: Answer, name: str, settings: Settings) -> str:
@@ -192,22 +191,6 @@ def _why_not(answer: Answer, name: str, settings: Settings) -> str:
             return f"{settings.base_url} does not give the flow: {message}"
 
 
-def _parsed(body: bytes, name: str) -> dict[str, Any]:
-    try:
-        document = json.loads(
-            body, parse_int=lambda digits: digits if len(digits) > _MOST_DIGITS else int(digits)
-        )
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        _fail(f"what the platform has as {name!r} is not a flow")
-    return document
-
-
-def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
-
-
 def _run_locally(command: list[str], environ: dict[str, str], *, stay: bool) -> int:
     """Runs the program with a platform in this process, and says what arrived there."""
     from ..server import LocalPlatform
@@ -218,25 +201,15 @@ def _run_locally(command: list[str], environ: dict[str, str], *, stay: bool) -> 
         status = _launch.run_child(command, {**environ, **_launch.local_credentials(platform.url)})
         # The status is the program's own, whenever the Ctrl-C comes.
         with contextlib.suppress(KeyboardInterrupt):
-            _say_flows(platform)
+            for name in platform.names():
+                _say(f"{count(len(platform.spans(name)), 'span')} in the flow {name!r}")
+            if not platform.names():
+                _say("no span arrived")
             if stay:
                 _say(f"the page stays at {platform.url} until Ctrl-C")
             while stay:
                 time.sleep(1.0)  # a wait without end misses a signal that comes as it begins
     return status
-
-
-def _say_flows(platform: LocalPlatform) -> None:
-    """Says how many spans stand in which flow."""
-    for name in platform.names():
-        spans = len(platform.spans(name))
-        _say(f"{spans} span{'' if spans == 1 else 's'} in the flow {name!r}")
-    if not platform.names():
-        _say("no span arrived")
-
-
-def _at_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _say(text: str) -> None:

@@ -6,6 +6,7 @@ since the local platform lives in this process: signals are passed on, and the e
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -13,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -47,43 +48,34 @@ class LaunchError(Exception):
         self.status = status
 
 
-def has_credentials(environ: Mapping[str, str]) -> bool:
-    """Whether any of them is set; blank is not set, as for the exporter."""
-    return any(environ.get(name, "").strip() for name in _CREDENTIALS)
-
-
 def local_url(environ: Mapping[str, str], default: str) -> str | None:
-    """The local platform that the environment means, by an address on this host and no credentials.
+    """The local platform that is meant: an address on this host (`default` where none is set), no credentials.
 
-    Args:
-        environ: The environment.
-        default: The local platform's usual address.
-
-    Returns:
-        Its address; None where the environment means another platform.
+    None where the environment means another platform. Blank is not set, as for the exporter.
     """
     url = environ.get(BASE_URL, "").strip() or default
-    return url if is_loopback(url) and not has_credentials(environ) else None
+    has_credentials = any(environ.get(name, "").strip() for name in _CREDENTIALS)
+    return url if is_loopback(url) and not has_credentials else None
 
 
 def is_free(port: int) -> bool:
     """Whether a server could listen there, on loopback."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    with contextlib.suppress(OSError), socket.socket() as probe:
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
+def local_settings(url: str) -> dict[str, str]:
+    """The exporter's keywords for a local platform."""
+    ids = {"organisation_id": LOCAL_ORGANISATION, "project_id": LOCAL_PROJECT}
+    return {"base_url": url, "api_key": LOCAL_KEY, **ids}
 
 
 def local_credentials(url: str) -> dict[str, str]:
     """The variables that send a program's traces to a local platform."""
-    return {
-        BASE_URL: url,
-        "VERSORI_API_KEY": LOCAL_KEY,
-        "VERSORI_ORGANISATION_ID": LOCAL_ORGANISATION,
-        "VERSORI_PROJECT_ID": LOCAL_PROJECT,
-    }
+    key, organisation_id, project_id = REQUIRED
+    return {BASE_URL: url, key: LOCAL_KEY, organisation_id: LOCAL_ORGANISATION, project_id: LOCAL_PROJECT}
 
 
 def instrumented(environ: Mapping[str, str]) -> dict[str, str]:
@@ -153,60 +145,38 @@ def run_child(command: Sequence[str], environ: Mapping[str, str]) -> int:
     Raises:
         LaunchError: There is no such program, or it can't be run.
     """
-    with _Signals() as signals:
-        try:
-            program = subprocess.Popen(command, env=dict(environ))  # noqa: S603 - likewise
-        except OSError as error:
-            raise _cannot_start(command[0], error) from None
-        signals.send_to(program)
-        status = program.wait()
-    return 128 - status if status < 0 else status
+    program: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
 
-
-class _Signals:
-    """While open, what this process is told to do is what the program is told to do."""
-
-    def __init__(self) -> None:
-        self._program: subprocess.Popen[bytes] | None = None
-        self._early: list[int] = []
-        self._before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
-
-    def __enter__(self) -> _Signals:
-        for number in _PASSED_ON:
-            # Ignored before (`nohup`, `&`): the program ignores it too.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._pass_on)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def send_to(self, program: subprocess.Popen[bytes]) -> None:
-        """Names the program, and sends it what came before it was there."""
-        self._program = program
-        for number in self._early:
-            program.send_signal(number)
-
-    def _pass_on(self, number: int, _: FrameType | None) -> None:
+    def pass_on(number: int, _: FrameType | None) -> None:
         if number == signal.SIGINT and _in_foreground():
             return
-        if self._program is None:
-            self._early.append(number)
+        if program is None:
+            early.append(number)
         else:
-            self._program.send_signal(number)
+            program.send_signal(number)
+
+    # Ignored before (`nohup`, `&`): the program ignores it too.
+    handled = [number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, pass_on) for number in handled}
+    try:
+        program = subprocess.Popen(command, env=dict(environ))  # noqa: S603 - likewise
+        for number in early:
+            program.send_signal(number)
+        status = program.wait()
+    except OSError as error:
+        raise _cannot_start(command[0], error) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 128 - status if status < 0 else status
 
 
 def _in_foreground() -> bool:
     """Whether a terminal sends Ctrl-C to this process, and with it to its children."""
-    try:
-        terminal = os.open(os.ctermid(), os.O_RDONLY | os.O_NOCTTY)
-    except (AttributeError, OSError):
-        return False
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    finally:
-        os.close(terminal)
+    with contextlib.suppress(AttributeError, OSError), open(os.ctermid(), "rb", 0) as terminal:
+        return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    return False
 
 
 def _search_path(environ: Mapping[str, str]) -> str:
@@ -218,8 +188,8 @@ def _search_path(environ: Mapping[str, str]) -> str:
 
 
 def _cannot_start(program: str, error: OSError) -> LaunchError:
-    if isinstance(error, FileNotFoundError):
-        hint = f", did you mean: python {program}" if program.endswith(".py") else ""
-        return LaunchError(f"there is no program {program!r} on the PATH{hint}", 127)
+    missing = isinstance(error, FileNotFoundError)
+    why = f"there is no program {program!r} on the PATH" if missing else f"{program!r} can't be run"
+    reason = "" if missing else f": {error.strerror}"
     hint = f" (for a Python file: python {program})" if program.endswith(".py") else ""
-    return LaunchError(f"{program!r} can't be run: {error.strerror}{hint}", 126)
+    return LaunchError(f"{why}{reason}{hint}", 127 if missing else 126)

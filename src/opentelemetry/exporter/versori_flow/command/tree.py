@@ -6,8 +6,7 @@ Every span is shown once, and no text of a span reaches the terminal as markup o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.text import Text
@@ -15,20 +14,7 @@ from rich.tree import Tree
 
 _TO_MILLISECONDS = len("2026-03-01T10:00:00.000")
 _LONGEST = 200  # characters shown of one text
-
-
-@dataclass(slots=True, eq=False)
-class _Node:
-    """One span, and what was found about its place."""
-
-    span: Mapping[str, Any]
-    parent: _Node | None = None
-    children: list[_Node] = field(default_factory=list)
-    note: str = ""
-
-    @property
-    def start(self) -> str:
-        return str(self.span.get("startTime") or "")
+_Span = Mapping[str, Any]
 
 
 def flow_trees(
@@ -44,9 +30,9 @@ def flow_trees(
     Returns:
         The trees, and how many older traces were left out.
     """
-    traces = sorted(_traces(flow.get("spans")).items(), key=lambda item: min(node.start for node in item[1]))
+    traces = sorted(_traces(flow.get("spans")).items(), key=lambda item: min(map(_start, item[1])))
     left_out = 0 if newest is None else max(0, len(traces) - newest)
-    return [_draw_trace(trace_id, nodes, levels) for trace_id, nodes in traces[left_out:]], left_out
+    return [_draw_trace(trace_id, found, levels) for trace_id, found in traces[left_out:]], left_out
 
 
 def span_count(flow: Mapping[str, Any]) -> int:
@@ -55,109 +41,84 @@ def span_count(flow: Mapping[str, Any]) -> int:
     return len(spans) if isinstance(spans, list) else 0
 
 
-def _traces(spans: object) -> dict[str, list[_Node]]:
-    traces: dict[str, list[_Node]] = {}
-    for span in spans if isinstance(spans, list) else []:
-        node = _Node(span) if isinstance(span, dict) else _Node({"name": str(span)}, note="not a span")
-        traces.setdefault(_identity(node.span.get("spanContext"), "traceId"), []).append(node)
+def _traces(spans: object) -> dict[str, list[_Span]]:
+    traces: dict[str, list[_Span]] = {}
+    for found in spans if isinstance(spans, list) else []:
+        span = found if isinstance(found, dict) else {"name": f"(not a span) {found}"}
+        traces.setdefault(_id(span, "spanContext", "traceId"), []).append(span)
     return traces
 
 
-def _identity(context: object, key: str) -> str:
-    return str(context.get(key) or "") if isinstance(context, dict) else ""
+def _id(span: _Span, context: str, key: str) -> str:
+    holder = span.get(context)
+    return str(holder.get(key) or "") if isinstance(holder, dict) else ""
 
 
-def _parent(span: Mapping[str, Any]) -> str:
-    """The parent's id, under either spelling of the API description."""
-    spellings = ("parentSpanContext", "parentSpanContenxt")
-    return next(filter(None, (_identity(span.get(name), "spanId") for name in spellings)), "")
+def _start(span: _Span) -> str:
+    return str(span.get("startTime") or "")
 
 
-def _draw_trace(trace_id: str, nodes: list[_Node], levels: int) -> Tree:
-    roots = _link(nodes)
-    services = {_attributes(node.span).get("service.name") for node in nodes}
+def _draw_trace(trace_id: str, spans: list[_Span], levels: int) -> Tree:
+    spans.sort(key=_start)
+    several = len({_attributes(span).get("service.name") for span in spans}) > 1
     title = Text("trace ", style="bold")
     title.append(plain(trace_id) or "without an id", style="cyan")
-    started = plain(min(node.start for node in nodes))[:_TO_MILLISECONDS].replace("T", " ")
-    title.append(f"  {started}", style="dim")
-    title.append(f"  {len(nodes)} span{'' if len(nodes) == 1 else 's'}", style="dim")
+    started = plain(_start(spans[0]))[:_TO_MILLISECONDS].replace("T", " ")
+    title.append(f"  {started}  {count(len(spans), 'span')}", style="dim")
     tree = Tree(title, guide_style="dim")
-    waiting = [(tree, node, 1) for node in reversed(roots)]
-    while waiting:
-        above, node, depth = waiting.pop()
-        branch = above.add(_line(node, with_service=len(services) > 1))
-        for event in _events(node.span):
-            branch.add(event)
-        below = branch if depth < levels else above
-        waiting.extend((below, child, depth + 1) for child in reversed(node.children))
+    tops, children = _parents(spans)
+    drawn: set[int] = set()
+    # The spans themselves come last: only those in a circle, and what hangs on them, are still to be drawn.
+    for top in [*tops, *((span, "its parents form a circle") for span in spans)]:
+        waiting = [(tree, *top, 1)]
+        while waiting:
+            above, span, note, depth = waiting.pop()
+            if id(span) in drawn:
+                continue
+            drawn.add(id(span))
+            branch = above.add(_line(span, note, with_service=several))
+            for event in _events(span):
+                branch.add(event)
+            below = branch if depth < levels else above
+            found = children.pop(_id(span, "spanContext", "spanId"), [])
+            waiting += [(below, child, "", depth + 1) for child in reversed(found)]
     return tree
 
 
-def _link(nodes: list[_Node]) -> list[_Node]:
-    """Hangs each node under its parent and returns those that have none here, by start time."""
-    nodes.sort(key=lambda node: node.start)
-    known: dict[str, _Node] = {}
-    for node in nodes:
-        known.setdefault(_identity(node.span.get("spanContext"), "spanId"), node)
-    roots = []
-    for node in nodes:
-        parent = _parent(node.span)
-        if parent and parent in known and known[parent] is not node:
-            node.parent = known[parent]
-            node.parent.children.append(node)
+def _parents(spans: list[_Span]) -> tuple[list[tuple[_Span, str]], dict[str, list[_Span]]]:
+    """The spans that stand under no other one, each with the reason where it has a parent; and the others."""
+    known = {_id(span, "spanContext", "spanId") for span in spans}
+    tops: list[tuple[_Span, str]] = []
+    children: dict[str, list[_Span]] = {}
+    for span in spans:
+        # The API description has two spellings.
+        parent = _id(span, "parentSpanContext", "spanId") or _id(span, "parentSpanContenxt", "spanId")
+        if not parent:
+            tops.append((span, ""))
+        elif parent == _id(span, "spanContext", "spanId"):
+            tops.append((span, "its parent is itself"))
+        elif parent not in known:
+            tops.append((span, "its parent is not in the flow"))
         else:
-            if parent:
-                node.note = f"its parent is {'itself' if parent in known else 'not in the flow'}"
-            roots.append(node)
-    _break_circles(nodes, roots)
-    return roots
+            children.setdefault(parent, []).append(span)
+    return tops, children
 
 
-def _break_circles(nodes: list[_Node], roots: list[_Node]) -> None:
-    """Makes a root of the earliest span of each circle of parents, which no root leads to."""
-    reached = {id(node) for root in roots for node in _walk(root)}
-    for node in nodes:
-        if id(node) in reached or node.parent is None:
-            continue
-        node.parent.children.remove(node)
-        node.note = "its parents form a circle"
-        roots.append(node)
-        reached.update(id(found) for found in _walk(node))
-
-
-def _walk(root: _Node) -> Iterator[_Node]:
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        waiting.extend(node.children)
-
-
-def _line(node: _Node, *, with_service: bool) -> Text:
-    span = node.span
-    failed = _failed(span)
+def _line(span: _Span, note: str, *, with_service: bool) -> Text:
+    status, attributes = span.get("status"), _attributes(span)
+    failed = isinstance(status, dict) and status.get("code") == 1
     line = Text(plain(span.get("name")) or "(no name)", style="bold red" if failed else "bold")
     line.append(f"  {_duration(span)}", style="yellow")
-    attributes = _attributes(span)
     if with_service and "service.name" in attributes:
         line.append(f"  {plain(attributes['service.name'])}", style="magenta")
     if failed:
-        line.append(f"  ERROR {_error_message(span)}".rstrip(), style="red")
-    if node.note:
-        line.append(f"  ({node.note})", style="dim italic")
+        line.append(f"  ERROR {plain(attributes.get('otel.status_description'))}".rstrip(), style="red")
+    if note:
+        line.append(f"  ({note})", style="dim italic")
     return line
 
 
-def _failed(span: Mapping[str, Any]) -> bool:
-    status = span.get("status")
-    return isinstance(status, dict) and status.get("code") == 1
-
-
-def _error_message(span: Mapping[str, Any]) -> str:
-    return plain(_attributes(span).get("otel.status_description"))
-
-
-def _duration(span: Mapping[str, Any]) -> str:
+def _duration(span: _Span) -> str:
     if span.get("ended") is False:
         return "not ended"
     duration = span.get("duration")
@@ -168,7 +129,7 @@ def _duration(span: Mapping[str, Any]) -> str:
     return f"{duration:.2f} ms" if duration >= 1 else f"{duration:.3f} ms"
 
 
-def _events(span: Mapping[str, Any]) -> Iterator[Text]:
+def _events(span: _Span) -> Iterator[Text]:
     events = span.get("events")
     for event in events if isinstance(events, list) else []:
         if not isinstance(event, dict):
@@ -179,17 +140,19 @@ def _events(span: Mapping[str, Any]) -> Iterator[Text]:
             yield Text(f"! {': '.join(filter(None, (plain(kind), plain(message))))}", style="red")
         else:
             line = Text(f"* {plain(event.get('name'))}", style="blue")
-            line.append("".join(_pairs(attributes.items())), style="dim")
+            pairs = (f"  {plain(key)}={plain(value)}" for key, value in attributes.items())
+            line.append("".join(pairs), style="dim")
             yield line
-
-
-def _pairs(items: Iterable[tuple[str, object]]) -> Iterator[str]:
-    return (f"  {plain(key)}={plain(value)}" for key, value in items)
 
 
 def _attributes(owner: Mapping[str, Any]) -> Mapping[str, Any]:
     attributes = owner.get("attributes")
     return attributes if isinstance(attributes, dict) else {}
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things, in words."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def plain(value: object) -> str:

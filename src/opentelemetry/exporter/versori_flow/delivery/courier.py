@@ -1,359 +1,178 @@
-"""What decides when a flow is delivered, and delivers it: threads, the clock, and the one lock.
+"""Delivers what the application leaves: the side that callers meet, and who does the work.
 
-Nothing is decided here about a flow: the `Work` says what is due, hands out the steps, and is told what came
-of them. Workers take one due flow at a time, and one more than are busy waits: a stuck flow holds up no
-other.
+    application threads                      the courier's thread                     the crew's threads
+    leave a span ------> intake -----------> take, encode, route --> flows
+    ask, and wait -----> intake.messages --> what is due? ---------------------------> an attempt
+                   <---- the answer <------- what came of a step <--------------------- GET, PUT
+
+One thread owns the flows, so there is no lock, and a caller that comes from a finalizer or a signal handler,
+in the middle of anything, can't meet one. Where no thread can be had (at interpreter exit, in an isolated
+subinterpreter) the thread that asks does the courier's work, one at a time.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import threading
+import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from collections.abc import Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
-from ..flow.report import Notice
-from ..http.answers import Unavailable
-from ..http.api import FlowsApi
+from ..flow.ledger import DropReason, FlowStatus, Totals, add_up
+from ..intake import Intake
+from ..native import get_ident, start_thread
+from .crew import at_work
+from .dispatcher import Dispatcher
+from .question import Kind, Question
 
 if TYPE_CHECKING:
-    from ..own_metrics import Telemetry
+    from opentelemetry.sdk.trace import ReadableSpan
 
-logger = logging.getLogger("opentelemetry.exporter.versori_flow")
+_ACCEPTED_WITHIN = 1.0
+"""Seconds that an export which does not wait for delivery waits for its spans to be taken at most."""
 
-MAX_WORKERS = 32
-"""Threads at most. A worker is held for `timeout` at most, and only by a platform that does not answer."""
+_STATUS_WITHIN = 5.0
+_GRACE = 1.0
+"""Seconds beyond its time that a shutdown waits to hear that it is over: the courier ends on time by itself."""
 
-_KEPT_IDLE = 2
-_IDLE_BEFORE_WARM_UP = 1.0
+_SLICE = 0.01
 _FOREVER = float("inf")
 
 
-class Job(Protocol):
-    """One step of an attempt at a flow."""
-
-    @property
-    def name(self) -> str:
-        """The flow's name."""
-
-    @property
-    def method(self) -> str:
-        """The request's method."""
-
-    @property
-    def body_size(self) -> int | None:
-        """Bytes of the request's body; None without one."""
-
-    def perform(self, api: FlowsApi, deadline: float) -> Any:
-        """Carries it out, without the lock; returns the answer."""
-
-
-class Work(Protocol):
-    """What there is to deliver. Every call is made under the courier's lock, and returns at once."""
-
-    def begin_next(self, now: float) -> Job | None:
-        """Begins an attempt at the flow that has been due for longest, if one is due."""
-
-    def feed(self, job: Any, answer: Any, now: float, now_ns: int) -> Job | None:
-        """Takes the answer to a step; returns the attempt's next step, if there is one."""
-
-    def unfinished(self, job: Any) -> bool:
-        """True when there is more to do about the flow, once an attempt is over. Needs no lock."""
-
-    def error_type(self, answer: Any) -> str | None:
-        """What `error.type` says of an answer; None for a success. Needs no lock."""
-
-    def next_due(self, now: float) -> float | None:
-        """When the next flow is due; None when nothing is."""
-
-    def busy(self) -> bool:
-        """True while an attempt is under way."""
-
-    def consequences(self, receipts: Any, now: float) -> tuple[float | None, list[Notice]]:
-        """When what was handed over is due, and the lines to log of it."""
-
-    def verdict(self, receipts: Any, now: float) -> bool | None:
-        """Whether what was handed over is delivered: True, False, or None while that is open."""
-
-    def hurry(self, now: float) -> Any:
-        """Makes all that is pending due at once; returns marks for `settled`."""
-
-    def settled(self, marks: Any) -> bool:
-        """True when everything up to the marks is delivered or dropped."""
-
-    def close(self, now: float) -> None:
-        """The exporter ends: deliver, and read back, at once."""
-
-    def abandon(self) -> None:
-        """The exporter has ended: what is pending is lost."""
-
-    def notices(self, now: float, last: bool) -> list[Notice]:
-        """The lines to log now."""
-
-
-WorkT = TypeVar("WorkT", bound=Work)
-ReceiptT = TypeVar("ReceiptT")
-
-
-class Courier(Generic[WorkT]):
-    """Delivers what a `Work` holds. It belongs to one process: a forked child makes its own.
+class Courier:
+    """Owns what one exporter delivers in one process; a forked child makes its own.
 
     Args:
-        work: What there is to deliver.
-        api: The platform.
-        timeout: Seconds for one attempt.
-        warm_up: Does what is slow the first time (imports); called on the courier's thread.
-        telemetry: The exporter's metrics; None: switched off.
-        turn: What is held during an attempt, given its first step and its deadline; None: nothing.
+        intake: Where application threads leave things.
+        dispatcher: Does the work.
+
+    Attributes:
+        closing: True from the call of `shutdown` on: spans are not taken any more.
+        late: Spans that came after that, and are lost; they are of no flow.
     """
 
-    def __init__(
-        self,
-        work: WorkT,
-        api: FlowsApi,
-        timeout: float,
-        warm_up: Callable[[], object],
-        telemetry: Telemetry | None = None,
-        turn: Callable[[Any, float], AbstractContextManager[object]] | None = None,
-    ) -> None:
-        self._work = work
-        self._api = api
-        self._timeout = timeout
-        self._warm_up = warm_up
-        self._telemetry = telemetry
-        self._turn = turn
-        self._lock = threading.Lock()
-        # Workers wait for work, whoever handed spans over waits for an outcome.
-        self._to_do = threading.Condition(self._lock)
-        self._outcome = threading.Condition(self._lock)
-        self._workers = 0
-        self._idle = 0
-        self._wakes_at = _FOREVER
-        self._last_call = _FOREVER
-        self._closing = False
-        self._closed = False
-        with self._lock:
-            # From the start: at interpreter exit none can be started, and the imports that the first request
-            # needs must not happen on the thread that waits there, where they can eat a KeyboardInterrupt.
-            self._hire()
+    def __init__(self, intake: Intake, dispatcher: Dispatcher) -> None:
+        self.closing = False
+        self._intake = intake
+        self._dispatcher = dispatcher
+        self._started = False
+        # Who does the work, under the one key; a dictionary for its `setdefault`, which nothing can interrupt.
+        self._at_work: dict[str, int] = {}
+        self.late = 0
 
-    # -- what the exporter calls ---------------------------------------------------------------------------
+    def leave(self, span: ReadableSpan) -> None:
+        """Leaves an ended span: no lock, no wait, no log line."""
+        if self.closing:
+            self.lose(1)
+            return
+        self._intake.leave(span)
+        if not self._started:
+            self.start()
 
-    @property
-    def closed(self) -> bool:
-        """True from the call of `shutdown` on."""
-        return self._closing
-
-    def accept(self, store: Callable[[WorkT, int], ReceiptT]) -> ReceiptT:
-        """Lets `store` put spans into the work, and wakes a worker where that makes something due.
-
-        Args:
-            store: Called with the work and the time in nanoseconds since the Unix epoch, under the lock.
-        """
-        with self._lock:
-            receipts = store(self._work, time.time_ns())
-            due, notices = self._work.consequences(receipts, time.monotonic())
-            if self._closed:  # while the spans were encoded
-                self._work.abandon()
-                notices += self._work.notices(time.monotonic(), True)
-            elif due is not None and due < self._wakes_at:
-                self._wake(due)
-        if notices:
-            _log(notices)
-        return receipts
-
-    def wait(self, receipts: Any, seconds: float) -> bool:
-        """Waits until it is known whether what was handed over is delivered, `seconds` at most."""
-        deadline = time.monotonic() + seconds
-        with self._lock:
-            while True:
-                now = time.monotonic()
-                verdict = self._work.verdict(receipts, now)
-                if verdict is not None:
-                    return verdict
-                if now >= deadline or self._closed:
-                    return seconds == 0
-                self._outcome.wait(deadline - now)
+    def export(self, spans: Sequence[ReadableSpan], seconds: float) -> bool:
+        """Hands spans over, and waits for their delivery, `seconds` at most; with 0 for their acceptance only."""
+        kind, wait = (Kind.EXPORT, seconds) if seconds else (Kind.ACCEPT, _ACCEPTED_WITHIN)
+        return self._ask(Question(kind, time.monotonic() + wait, spans)) is True
 
     def flush(self, seconds: float) -> bool:
-        """Delivers what is pending now, ignoring pacing and backoff; True when all of it was settled."""
-        deadline = time.monotonic() + seconds
-        with self._lock:
-            if self._closing:
-                return self._work.settled(self._work.hurry(time.monotonic()))
-            marks = self._work.hurry(time.monotonic())
-            self._to_do.notify_all()
-        return self._see_through(lambda: self._work.settled(marks), deadline)
+        """Delivers all that is pending now; True when nothing of it is pending any more."""
+        return self._ask(Question(Kind.FLUSH, time.monotonic() + seconds)) is True
 
     def shutdown(self, seconds: float) -> None:
-        """Delivers what is pending, reads back what was written, and ends; a second call does nothing.
+        """Delivers what is pending, reads back what was written, and ends; another call waits for the first."""
+        self.closing = True
+        self._ask(Question(Kind.SHUTDOWN, time.monotonic() + seconds), _GRACE)
 
-        The order: no spans are taken any more, the flows get their last attempts, what is left is given up,
-        every wait ends, and only then the client is closed, under the requests that are still in flight.
-        """
-        deadline = time.monotonic() + seconds
-        with self._lock:
-            if self._closing:
-                return
-            self._closing = True
-            self._last_call = deadline
-            self._work.close(time.monotonic())
-            self._to_do.notify_all()
+    def let_go(self) -> None:
+        """The exporter is gone: it ends once nothing is pending. Does not wait; a finalizer may call it."""
+        self._intake.messages.put(Question(Kind.LET_GO, _FOREVER))
+
+    def status(self) -> dict[str, FlowStatus]:
+        """How every flow does."""
+        answer: dict[str, FlowStatus] | None = self._ask(
+            Question(Kind.STATUS, time.monotonic() + _STATUS_WITHIN)
+        )
+        return answer if answer is not None else self._dispatcher.flows.status(time.monotonic())
+
+    def totals(self) -> Totals:
+        """How many spans came in, and what became of them, over all flows."""
+        answer: Totals | None = self._ask(Question(Kind.TOTALS, time.monotonic() + _STATUS_WITHIN))
+        totals = answer if answer is not None else self._dispatcher.flows.totals()
+        late = Totals(self.late, 0, 0, {DropReason.SHUTDOWN.value: self.late} if self.late else {})
+        return add_up([totals, late])
+
+    def lose(self, count: int) -> None:
+        """Counts spans that came after the end."""
+        self.late += count
+
+    @property
+    def over(self) -> bool:
+        """True once it has ended."""
+        return self._dispatcher.over
+
+    # -- who does the work ---------------------------------------------------------------------------------
+
+    def start(self) -> bool:
+        """Starts the courier's thread, once; False where none can be had."""
+        if not self._started:
+            self._started = True  # first: what is entered again in here must not start another one
+            self._started = start_thread(self._live)
+        return self._started
+
+    def _live(self) -> None:
+        me = get_ident()
+        if self._at_work.setdefault("courier", me) != me:
+            return
+        at_work.add(me)
         try:
-            self._see_through(self._nothing_left, deadline)
+            while not self._dispatcher.over:
+                self._dispatcher.go_round(_FOREVER)
         finally:
-            with self._lock:
-                self._closed = True
-                self._work.abandon()
-                notices = self._work.notices(time.monotonic(), True)
-                self._to_do.notify_all()
-                self._outcome.notify_all()
-            self._api.close()
-            if self._telemetry is not None:
-                self._telemetry.end()
-            _log(notices)
+            at_work.discard(me)
 
-    def look(self, question: Callable[[WorkT, float], ReceiptT]) -> ReceiptT:
-        """Answers a question about the work, such as how its flows do."""
-        with self._lock:
-            return question(self._work, time.monotonic())
+    def _ask(self, question: Question, grace: float = 0.0) -> Any:
+        """Asks, and waits for the answer; None where it is not known in time."""
+        waiter = question.waiter
+        self._intake.messages.put(question)
+        if get_ident() in at_work:
+            return None  # it would wait for itself
+        while not waiter.answered:
+            if self._dispatcher.over:  # and it may not have seen the question
+                return self._dispatcher.answer_at_rest(question)
+            left = question.until + grace - time.monotonic()
+            if left <= 0 or sys.is_finalizing():
+                return None
+            if self.start():
+                waiter.wait(left)
+            elif not self._work_here(question):
+                waiter.wait(min(left, _SLICE))  # another thread does the work
+        return waiter.answer
 
-    # -- workers -------------------------------------------------------------------------------------------
+    def _work_here(self, question: Question) -> bool:
+        """Does the courier's work until the question is answered; False where another thread is at it.
 
-    def _see_through(self, done: Callable[[], bool], deadline: float) -> bool:
-        """Waits until `done`, the deadline, or until no attempt before the deadline can change anything."""
-        while True:
-            with self._lock:
-                now = time.monotonic()
-                if done():
-                    return True
-                due = self._work.next_due(now)
-                hopeless = not self._work.busy() and (due is None or due >= deadline)
-                if now >= deadline or hopeless or self._closed:
-                    return False
-                job = None
-                until = deadline
-                if not self._idle and not self._hire():
-                    # No thread can be started (at interpreter exit, or in uWSGI without threads): this one
-                    # does the work.
-                    job = self._work.begin_next(now)
-                    until = min(deadline, due if due is not None else deadline)
-                if job is None:
-                    self._outcome.wait(max(0.0, until - now))
-                    continue
-            self._carry(job, deadline)
-
-    def _nothing_left(self) -> bool:
-        return not self._work.busy() and self._work.next_due(time.monotonic()) is None
-
-    def _wake(self, due: float) -> None:
-        if self._idle:
-            self._wakes_at = due
-            self._to_do.notify()
-        else:
-            self._hire()
-
-    def _hire(self) -> bool:
-        """Starts one more worker; False when no thread can be had."""
-        if self._workers >= MAX_WORKERS:
-            return False
-        worker = threading.Thread(target=self._toil, name="versori-flow-courier", daemon=True)
-        self._workers += 1
+        It claims within the `try`, so that what a signal handler raises can't leave the claim behind.
+        """
+        me = get_ident()
+        if self._at_work.get("courier") == me and _is_running(Courier._work_here):
+            question.until = 0.0  # entered again, from a handler: it would wait for itself
+            return True
         try:
-            worker.start()
-        except RuntimeError:
-            self._workers -= 1
-            return False
-        return True
-
-    def _toil(self) -> None:
-        with self._lock:
-            if not self._closed and self._workers == 1 and not self._work.next_due(time.monotonic()):
-                self._rest(_IDLE_BEFORE_WARM_UP)
-        if not self._closed:
-            self._warm_up()
-        while (job := self._await_job()) is not None:
-            self._carry(job, _FOREVER)
-
-    def _await_job(self) -> Job | None:
-        """The next step that is due; None when this worker is not needed any more."""
-        with self._lock:
-            while not self._closed:
-                now = time.monotonic()
-                job = self._work.begin_next(now)
-                if job is not None:
-                    if not self._idle:
-                        self._hire()
-                    elif self._work.next_due(now) is not None:
-                        # It came while this worker was waking up, and nobody else was told.
-                        self._to_do.notify()
-                    return job
-                if self._idle >= _KEPT_IDLE:
-                    # What it has just done may be due again sooner than those who rest know.
-                    self._to_do.notify()
-                    break
-                due = self._work.next_due(now)
-                self._rest(None if due is None else max(0.0, due - now))
-            self._workers -= 1
-            return None
-
-    def _rest(self, seconds: float | None) -> None:
-        self._idle += 1
-        self._wakes_at = _FOREVER if seconds is None else time.monotonic() + seconds
-        self._to_do.wait(seconds)
-        self._wakes_at = _FOREVER
-        self._idle -= 1
-
-    def _carry(self, job: Job, deadline: float) -> None:
-        """Makes one attempt at a flow."""
-        deadline = min(deadline, self._last_call, time.monotonic() + self._timeout)
-        with contextlib.ExitStack() as held:
-            if self._turn is not None:
-                try:
-                    held.enter_context(self._turn(job, deadline))
-                except BaseException:
-                    self._interrupted(job)
-                    raise
-            self._go_through(job, deadline)
-
-    def _go_through(self, first: Job, deadline: float) -> None:
-        begun = time.monotonic()
-        job: Job | None = first
-        while job is not None:
-            try:
-                answer = job.perform(self._api, deadline)
-            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the worker, or stay unsaid
-                answer = Unavailable("error", type(error).__name__, None, answered=False)
-            except BaseException:
-                self._interrupted(job)
-                raise
-            # Before the work is told, which may begin the next attempt at once.
-            if self._telemetry is not None:
-                error_type = self._work.error_type(answer)
-                self._telemetry.request(job.name, begun, job.method, job.body_size, error_type)
-            following = self._feed(job, answer)
-            if self._telemetry is not None and following is None:
-                self._telemetry.attempt(job.name, begun, error_type, self._work.unfinished(job))
-            job = following
-
-    def _interrupted(self, job: Job) -> None:
-        # Ctrl-C on the thread that waits at exit: the flow must not look busy for ever.
-        self._feed(job, Unavailable("error", "interrupted", None, answered=False))
-
-    def _feed(self, job: Job, answer: Any) -> Job | None:
-        with self._lock:
-            now = time.monotonic()
-            following = self._work.feed(job, answer, now, time.time_ns())
-            notices = self._work.notices(now, False)
-            if following is None:
-                self._outcome.notify_all()
-        _log(notices)
-        return following
+            if self._at_work.setdefault("courier", me) != me:
+                return False
+            while not question.waiter.answered and time.monotonic() < question.until + _GRACE:
+                self._dispatcher.go_round(question.until)
+            return True
+        finally:
+            if self._at_work.get("courier") == me:
+                del self._at_work["courier"]
 
 
-def _log(notices: Sequence[Notice]) -> None:
-    for notice in notices:
-        logger.log(notice.level, "%s", notice.text)
+def _is_running(function: Any) -> bool:
+    """Whether a call of the function, before the one that asks, is under way on this thread."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code is function.__code__:
+            return True
+        frame = frame.f_back
+    return False

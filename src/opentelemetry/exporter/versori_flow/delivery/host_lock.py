@@ -4,17 +4,19 @@ Without an ETag, who reads before another one has written erases what that one w
 unless it looks too early: children that begin and end together would lose spans. Between hosts, and where no
 lock can be had (another file system, Windows), reading back is all that there is.
 
-A lock is an open file, and ends with the process that holds it, however that ends.
+A turn is a POSIX lock on a file: it ends with the process that holds it, however that ends, and no child
+inherits it. Within a process such a lock stops nobody, and closing the file anywhere drops it: so whoever
+looks for a turn here looks first whether this very process has it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
-import time
 import zlib
-from collections.abc import Iterator
+from typing import NamedTuple
 
 try:
     import fcntl
@@ -22,6 +24,8 @@ except ImportError:  # Windows
     _CAN_LOCK = False
 else:
     _CAN_LOCK = True
+
+logger = logging.getLogger("opentelemetry.exporter.versori_flow")
 
 # The same for all of them: TMPDIR may differ. Where there is none, there are no turns.
 _FOLDER = "/tmp"  # noqa: S108 - only a folder of our own in it is used
@@ -32,9 +36,89 @@ time to the one that they wait for."""
 
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
+_held: dict[str, list[int]] = {}
+"""The turns of this process, all its exporters together: the descriptor of each, by its path."""
 
-class Turns:
-    """Takes turns at the flows of one target.
+
+def start_anew() -> None:
+    """In a forked child: what was inherited is closed; the turns stay with the parent."""
+    for path in list(_held):
+        _let_go(path)
+
+
+class Turn(NamedTuple):
+    """A turn that is held."""
+
+    path: str
+
+    def release(self) -> None:
+        """Lets the next one have it."""
+        if self.path in _held:  # not in a child
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+            _let_go(self.path)
+
+
+class Wait:
+    """The wait for a turn: a look now and then, until it is ours, or was in vain.
+
+    It lasts for half of the time that is left: who is stuck there must not be the reason to do nothing. While
+    the turn changes hands nobody is stuck, and it lasts for longer: going on without it would erase what the
+    others write.
+
+    Args:
+        path: The file to lock; None: there are no turns here.
+        deadline: When all that is done in the turn is over, in seconds of the same clock as `now`.
+
+    Attributes:
+        turn: Ours, once `over` has said so; None: there is none, or it was waited for in vain.
+        vain: Whether another one had it to the last.
+        next_look: When to ask `over` again.
+    """
+
+    def __init__(self, path: str | None, deadline: float, now: float) -> None:
+        self.turn: Turn | None = None
+        self.vain = False
+        self.next_look = now
+        self._path = path
+        self._deadline = deadline
+        self._begun = now
+        self._patience = (deadline - now) / 2
+        self._until = now + self._patience
+        self._holder: tuple[int, int] | None = None
+        self._pause = _LOOK_FIRST
+
+    def over(self, now: float, deadline: float) -> bool:
+        """Looks; True when the wait is over, one way or the other.
+
+        Args:
+            now: Seconds.
+            deadline: What may have come between: the exporter ends by then.
+        """
+        if self._path is None:
+            return True
+        try:
+            if _lock(self._path):
+                self.turn = Turn(self._path)
+                return True
+            holder = _holder(self._path)
+        except OSError:  # no file system for locks
+            return True
+        end = min(self._deadline, deadline)
+        last_moment = end - (end - self._begun) / 5
+        if holder != self._holder:
+            # Each holder has a file of its own; the number of a file that is gone may come again.
+            if self._holder is not None:
+                self._until = now + self._patience
+            self._holder = holder
+        self.next_look = now + self._pause * random.uniform(0.5, 1.0)  # noqa: S311 - not in step with others
+        self._pause = min(1.3 * self._pause, _LOOK_LAST)
+        self.vain = self.next_look >= min(self._until, last_moment)
+        return self.vain
+
+
+class HostLock:
+    """The turns at the flows of one target.
 
     Args:
         target: What tells two targets apart: flows of one name in two projects are two flows.
@@ -42,37 +126,17 @@ class Turns:
 
     def __init__(self, *target: str) -> None:
         self._target = target
-        self._held: set[int] = set()
+        self._said = False
 
-    @contextlib.contextmanager
-    def at(self, flow_name: str, deadline: float) -> Iterator[bool]:
-        """Waits for the turn at a flow, and holds it.
-
-        It waits for half of the time that is left: who is stuck there must not be the reason to do nothing.
-        While the turn changes hands nobody is stuck, and it waits for longer: going on without it would erase
-        what the others write.
-
-        Args:
-            flow_name: The flow.
-            deadline: The `time.monotonic()` by which all that is done in the turn is over.
-
-        Yields:
-            Whether it is ours.
-        """
+    def wait(self, flow_name: str, deadline: float, now: float) -> Wait:
+        """Begins to wait for the turn at a flow."""
         path = self._path(flow_name) if _CAN_LOCK else None
-        descriptor = None if path is None else self._acquire(path, deadline)
-        try:
-            yield descriptor is not None
-        finally:
-            if descriptor is not None and path is not None:
-                self._release(descriptor, path)
-
-    def abandon(self) -> None:
-        """Closes what a child inherited; the locks stay with the parent."""
-        for descriptor in self._held:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-        self._held = set()
+        if path is None and not self._said:
+            self._said = True
+            logger.debug(
+                "processes of this host can't take turns at a flow here: each reads back what it wrote"
+            )
+        return Wait(path, deadline, now)
 
     def _path(self, flow_name: str) -> str | None:
         # Two flows of one number would take turns with each other: no harm.
@@ -86,50 +150,36 @@ class Turns:
         except OSError:
             return None
 
-    def _acquire(self, path: str, deadline: float) -> int | None:
-        now = time.monotonic()
-        patience, last_moment = (deadline - now) / 2, deadline - (deadline - now) / 5
-        until, holder, pause = now + patience, (0, 0), _LOOK_FIRST
-        while True:
-            try:
-                descriptor = os.open(path, _FLAGS, 0o600)
-            except OSError:
-                return None
-            self._held.add(descriptor)
-            try:
-                if _lock(descriptor, path):
-                    return descriptor
-                # Each holder has a file of its own; the number of a file that is gone may come again.
-                file = os.fstat(descriptor)
-                if holder != (file.st_ino, file.st_ctime_ns):
-                    holder = file.st_ino, file.st_ctime_ns
-                    until = min(time.monotonic() + patience, last_moment)
-            except OSError:
-                until = 0.0  # no file system for locks
-            self._close(descriptor)
-            if time.monotonic() + pause >= until:
-                return None
-            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - not in step with the others
-            pause = min(1.3 * pause, _LOOK_LAST)
 
-    def _release(self, descriptor: int, path: str) -> None:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        with contextlib.suppress(OSError):
-            # Closing would do, were it not for children that have inherited it.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        self._close(descriptor)
+def _lock(path: str) -> bool:
+    mine: list[int] = []
+    if _held.setdefault(path, mine) is not mine:
+        return False
+    try:
+        mine.append(os.open(path, _FLAGS, 0o600))
+        fcntl.lockf(mine[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Its last holder has removed it: by now it may be no file any more, or another one.
+        if os.fstat(mine[0]).st_ino == os.stat(path).st_ino:
+            return True
+    except (BlockingIOError, FileNotFoundError, PermissionError):
+        pass  # another process has it (EAGAIN or EACCES), or has just removed it
+    except OSError:
+        _let_go(path)
+        raise
+    _let_go(path)
+    return False
 
-    def _close(self, descriptor: int) -> None:
-        self._held.discard(descriptor)
+
+def _let_go(path: str) -> None:
+    for descriptor in _held.get(path, ()):
         with contextlib.suppress(OSError):
             os.close(descriptor)
+    _held.pop(path, None)
 
 
-def _lock(descriptor: int, path: str) -> bool:
+def _holder(path: str) -> tuple[int, int] | None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Its last holder has removed it: by now it may be no file any more, or another one.
-        return os.fstat(descriptor).st_ino == os.stat(path).st_ino
-    except (BlockingIOError, FileNotFoundError):
-        return False
+        file = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return file.st_ino, file.st_ctime_ns

@@ -4,13 +4,13 @@ There is one way to write a span and two to read it:
 
 ```
 a plain ReadableSpan of the SDK -----------------------------> _write -> EncodedSpan
-anything else, or _write raised -> Tidied: plain, clean parts -> _write -> EncodedSpan
+anything else, or _write raised -> tidied: plain, clean parts -> _write -> EncodedSpan
                                                                     | raised
                                                                     +----> Unencodable
 ```
 
 `_write` takes what almost every span is made of (text keys, valid ids, whole nanoseconds) and raises on the
-rest: checking exact types is all the care that it can afford. `Tidied` turns anything into what it takes.
+rest: checking exact types is all the care that it can afford. `tidied` turns anything into what it takes.
 
 The names of what OTelSpan has no field for follow OpenTelemetry's "Mapping to non-OTLP Formats"
 (https://opentelemetry.io/docs/specs/otel/common/mapping-to-non-otlp/).
@@ -22,7 +22,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -31,20 +31,11 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE, TraceState
 
 from ..encoded_span import EncodedSpan, Unencodable
-from .tolerant import LAST_SECOND, Kept, Tidied, get
+from .tolerant import LAST_SECOND, Kept, get, tidied
 from .values import WRITERS, clean, clean_text, integer, literal, quote, text
 
-__all__ = ["FLOW_NAME_ATTRIBUTE", "EncodedSpan", "SpanEncoder", "Unencodable"]
-
 FLOW_NAME_ATTRIBUTE = "versori.flow.name"
-_RESOURCE_ATTRIBUTES = (
-    "service.name",
-    "service.version",
-    "service.instance.id",
-    "deployment.environment.name",
-)
 _LOST_ATTRIBUTES = "otel.dropped_attributes_count"
-
 _MAX_KEPT = 1024  # entries of a table: a program has some hundred keys, and a second is wanted for a second
 _MAX_KEPT_TEXT = 128  # characters of an entry: longer keys are rare, and a table of them would hold megabytes
 _MAX_SHARED = 256  # combinations of resource, kind and scope that are kept
@@ -53,8 +44,13 @@ _EPOCH = datetime(1970, 1, 1)
 _UNSET, _ERROR = StatusCode.UNSET, StatusCode.ERROR
 # By id, as the hash of an enum's member is Python code.
 _KIND_NAMES = {id(kind): kind.name.lower() for kind in SpanKind}
-_CODE_MEMBERS = {id(code): f'"otel.status_code":"{code.name}"' for code in StatusCode}
+_CODES = {id(code): f'"{code.name}"' for code in StatusCode}
 _FLAGS = {flags: str(flags) for flags in range(256)}
+
+_Shared = tuple[dict[str, str], str]
+"""What resource, kind and scope say of each of their spans: JSON values by attribute name, and all as members."""
+_Parent = tuple[str | None, bool, str]
+"""A parent's span id, whether its child is a root all the same, and the parent as members of the child."""
 
 
 class SpanEncoder:
@@ -65,22 +61,21 @@ class SpanEncoder:
             An attribute that the span itself has under that name wins.
     """
 
-    def __init__(self, resource_attributes: Sequence[str] = _RESOURCE_ATTRIBUTES) -> None:
+    def __init__(self, resource_attributes: Sequence[str]) -> None:
         self._resource_attributes = {clean_text(name): name for name in resource_attributes}
-        # What spans of one resource, kind and scope share. By the resource's id, as its hash makes JSON of
-        # it, and beside a weak reference, as another object may get that id once it is gone.
+        # By the resource's id, as its hash makes JSON of it, and beside a weak reference, as another object
+        # may get that id once it is gone.
         self._shared: dict[tuple[object, ...], tuple[Callable[[], object], _Shared]] = {}
 
-    def encode(self, spans: Sequence[ReadableSpan]) -> tuple[list[EncodedSpan], list[Unencodable]]:
+    def encode(self, spans: Sequence[ReadableSpan]) -> list[EncodedSpan | Unencodable]:
         """Encode a batch; never raises, whatever is in the spans.
 
         Returns:
-            The encoded spans in the order of `spans`, and those that had to be left out.
+            What became of each span, in the order of `spans`.
         """
-        encoded: list[EncodedSpan] = []
-        unencodable: list[Unencodable] = []
-        # What is written of a parent, by its id: siblings share the object, which the batch keeps alive.
-        parents: dict[int, tuple[str | None, bool, str]] = {}
+        encoded: list[EncodedSpan | Unencodable] = []
+        # By the parent's id: siblings share the object, which the batch keeps alive.
+        parents: dict[int, _Parent] = {}
         for span in spans:
             # Of this exact type it is known that its private fields are what its properties say: a subclass
             # may well hide a password in its `attributes`. The SDK's processors hand over no other type.
@@ -91,12 +86,12 @@ class SpanEncoder:
                 except Exception:  # noqa: BLE001, S110 - not a plain one: the careful way follows
                     pass
             try:
-                encoded.append(self._write(Tidied(span), {}))
+                encoded.append(self._write(tidied(span), {}))
             except Exception as error:  # noqa: BLE001 - one span must not take the rest of its batch along
-                unencodable.append(Unencodable(clean_text(get(span, "name")), _reason(error)))
-        return encoded, unencodable
+                encoded.append(Unencodable(clean_text(get(span, "name")), _reason(error)))
+        return encoded
 
-    def _write(self, span: Any, parents: dict[int, tuple[str | None, bool, str]]) -> EncodedSpan:
+    def _write(self, span: Any, parents: dict[int, _Parent]) -> EncodedSpan:
         # The private fields: the properties copy all attributes and events, 3 us a span.
         if type(span._context) is not SpanContext:
             raise _InvalidSpanError("no span context")
@@ -110,33 +105,35 @@ class SpanEncoder:
         if parent is not None:
             known = parents.get(id(parent))
             if known is None:
-                known = parents[id(parent)] = _parents(parent, trace_id, trace_hex)
+                known = parents[id(parent)] = _parent(parent)
             parent_hex, is_root, parent_members = known
 
         start, end, ended = span._start_time, span._end_time, "true"
         if end is None:
             end, ended = start, "false"
 
-        # The usual types first, without a call: there are four such containers in a span.
-        found, kind = span._attributes, type(span._attributes)
+        # The usual types first, without a call.
+        kept: Any = span._attributes
         attributes, lost_attributes = (
-            (found._dict, found.dropped) if kind is BoundedAttributes else _entries(found)
+            (kept._dict, kept.dropped) if type(kept) is BoundedAttributes else _entries(kept)
         )
-        found, kind = span._events, type(span._events)
-        events, lost_events = (found._dq, found.dropped) if kind is BoundedList else _entries(found)
-        found, kind = span._links, type(span._links)
-        links, lost_links = (found._dq, found.dropped) if kind is BoundedList else _entries(found)
+        kept = span._events
+        events, lost_events = (kept._dq, kept.dropped) if type(kept) is BoundedList else _entries(kept)
+        kept = span._links
+        links, lost_links = (kept._dq, kept.dropped) if type(kept) is BoundedList else _entries(kept)
         members = _members(attributes)
-        shared = self._shared_members(span._resource, span._kind, span._instrumentation_scope)
-        if shared.names.isdisjoint(attributes):
-            members.append(shared.joined)
+        shared, joined = self._shared_values(span._resource, span._kind, span._instrumentation_scope)
+        if attributes.keys().isdisjoint(shared):
+            members.append(joined)
         else:
-            members += [shared.members[name] for name in shared.members if name not in attributes]
+            members += [f'"{name}":{shared[name]}' for name in shared if name not in attributes]
         status = span._status.status_code
         lost = lost_attributes or lost_events or lost_links
         if status is not _UNSET or links or lost or trace_state is not DEFAULT_TRACE_STATE:
-            rare = _rare_members(span._status, trace_state, links, lost_attributes, lost_events, lost_links)
-            members += [rare[name] for name in rare if name not in attributes and name not in shared.names]
+            rare = _rare_values(span._status, trace_state, links, lost_attributes, lost_events, lost_links)
+            members += [
+                f'"{name}":{value}' for name, value in rare if name not in attributes and name not in shared
+            ]
 
         body = (
             f'{{"name":{quote(span._name)},"startTime":{_time(start)},"endTime":{_time(end)}'
@@ -151,47 +148,37 @@ class SpanEncoder:
         made = (trace_hex, span_hex, parent_hex, is_root, start, end, body.encode(), flow_name)
         return tuple.__new__(EncodedSpan, made)  # a third of the time of its constructor
 
-    def _shared_members(self, resource: Any, kind: Any, scope: Any) -> _Shared:
-        scope_name, scope_version = (None, None) if scope is None else (scope._name, scope._version)
-        key = (id(resource), id(kind), scope_name, scope_version)
+    def _shared_values(self, resource: Any, kind: Any, scope: Any) -> _Shared:
+        name, version = (None, None) if scope is None else (scope._name, scope._version)
+        key = (id(resource), id(kind), name, version)
         found = self._shared.get(key)
         if found is not None and found[0]() is resource:
             return found[1]
         values = {"span.kind": quote(_KIND_NAMES[id(kind)])}
-        for name, value in ("otel.scope.name", scope_name), ("otel.scope.version", scope_version):
+        for what, value in ("name", name), ("version", version):
             if value is not None and value != "":
-                values[name] = quote(value)
-        values.update(self._from_resource(resource))
-        members = {name: f"{quote(name)}:{value}" for name, value in values.items()}
-        shared = _Shared(frozenset(members), members, ",".join(members.values()))
-        if len(shared.joined) <= _MAX_SHARED_TEXT:
+                values[f"otel.scope.{what}"] = quote(value)
+        attributes = get(resource, "attributes")
+        for shown, asked in self._resource_attributes.items():
+            with suppress(Exception):  # it has none of that name, or is no resource
+                values[shown] = clean(literal(attributes[asked]))
+        shared = values, ",".join([f"{quote(name)}:{value}" for name, value in values.items()])
+        if len(shared[1]) <= _MAX_SHARED_TEXT:
             if len(self._shared) >= _MAX_SHARED:
                 self._shared.clear()
             with suppress(TypeError):  # None, for one, takes no weak reference
                 self._shared[key] = weakref.ref(resource), shared
         return shared
 
-    def _from_resource(self, resource: Any) -> Iterator[tuple[str, str]]:
-        attributes = get(resource, "attributes")
-        for name, given in self._resource_attributes.items():
-            try:
-                value = attributes[given]
-            except Exception:  # noqa: BLE001, S112 - it has none of that name, or is no resource
-                continue
-            yield name, clean(literal(value))
-
 
 class _InvalidSpanError(ValueError):
     """Its text may be shown: it holds nothing from the span."""
 
 
-class _Shared(NamedTuple):
-    """What resource, kind and scope say of each of their spans."""
-
-    names: frozenset[str]
-    members: dict[str, str]
-    """JSON members by attribute name."""
-    joined: str
+def _reason(error: Exception) -> str:
+    """Type and text; foreign exceptions may quote a value from the span, so that their text stays out."""
+    name = type(error).__name__.lstrip("_")
+    return f"{name}: {error}" if isinstance(error, _InvalidSpanError) else f"{name} while it was encoded"
 
 
 _KEYS: dict[str, str] = {}  # '"key":' by key
@@ -213,12 +200,6 @@ def _key(key: str) -> str:
     return _keep(_KEYS, key, quote(key) + ":")
 
 
-def _second(second: str) -> str:
-    if not 0 <= int(second) <= LAST_SECOND:
-        raise OverflowError
-    return _keep(_SECONDS, second, (_EPOCH + timedelta(seconds=int(second))).isoformat())
-
-
 def _time(nanos: int) -> str:
     """RFC 3339 with nine digits, in quotes."""
     if type(nanos) is not int:
@@ -229,17 +210,20 @@ def _time(nanos: int) -> str:
     return f'"{_SECONDS.get(second) or _second(second)}.{digits[-9:]}Z"'
 
 
-def _parents(parent: Any, child_trace_id: int, trace_hex: str) -> tuple[str | None, bool, str]:
-    """The parent's span id, whether the span is a root all the same, and the parent as members."""
+def _second(second: str) -> str:
+    if not 0 <= int(second) <= LAST_SECOND:
+        raise OverflowError
+    return _keep(_SECONDS, second, (_EPOCH + timedelta(seconds=int(second))).isoformat())
+
+
+def _parent(parent: Any) -> _Parent:
     if type(parent) is not SpanContext:
         raise TypeError
     trace_id, span_id, is_remote, flags, _, valid = parent
     if not valid:
         return None, True, ""
-    if trace_id != child_trace_id:
-        trace_hex = f"{trace_id:032x}"
-    span_hex = span_id.to_bytes(8, "big").hex()
-    context = f'{{"traceId":"{trace_hex}","spanId":"{span_hex}","traceFlags":{_FLAGS[flags]}}}'
+    span_hex = f"{span_id:016x}"
+    context = f'{{"traceId":"{trace_id:032x}","spanId":"{span_hex}","traceFlags":{_FLAGS[flags]}}}'
     # Nothing says which of the two spellings a reader of the flow uses.
     return span_hex, is_remote is True, f',"parentSpanContext":{context},"parentSpanContenxt":{context}'
 
@@ -269,27 +253,24 @@ def _members(attributes: Any) -> list[str]:
         return [(_KEYS.get(key) or _key(key)) + literal(value) for key, value in attributes.items()]
 
 
-def _counted_members(container: Any) -> list[str]:
+def _counted_members(container: Any) -> str:
     """The attributes of an event or a link, which say for themselves how many were lost."""
+    if type(container) is BoundedAttributes and not container.dropped:  # as most are
+        return ",".join(_members(container._dict))
     attributes, lost = _entries(container)
     members = _members(attributes)
     if lost and _LOST_ATTRIBUTES not in attributes:
         members.append(f'"{_LOST_ATTRIBUTES}":{integer(lost)}')
-    return members
+    return ",".join(members)
 
 
 def _event(event: Any) -> str:
     if type(event) is not Event:
         raise TypeError
-    container = event._attributes
-    if type(container) is BoundedAttributes and not container.dropped:
-        members = _members(container._dict)
-    else:
-        members = _counted_members(container)
     # One f-string: every other copy of a stack trace costs as much as an attribute.
     return (
         f'{{"name":{quote(event._name)},"timestamp":{_time(event._timestamp)}'
-        f',"attributes":{{{",".join(members)}}}}}'
+        f',"attributes":{{{_counted_members(event._attributes)}}}}}'
     )
 
 
@@ -300,43 +281,33 @@ def _link(link: Any) -> str:
     state = _trace_state(trace_state)
     state = f',"trace_state":{quote(state)}' if state else ""
     ids = f'"trace_id":"{trace_id:032x}","span_id":"{span_id:016x}"'
-    return f'{{{ids}{state},"attributes":{{{",".join(_counted_members(link.attributes))}}}}}'
+    return f'{{{ids}{state},"attributes":{{{_counted_members(link.attributes)}}}}}'
 
 
 def _trace_state(state: Any) -> str:
     """As the header of W3C Trace Context."""
     if type(state) is TraceState:
         return state.to_header()
-    if type(state) is str:  # from Tidied
+    if type(state) is str:  # from `tidied`
         return state
     raise TypeError
 
 
-def _rare_members(
+def _rare_values(
     status: Any, trace_state: Any, links: Any, lost_attributes: int, lost_events: int, lost_links: int
-) -> dict[str, str]:
-    """What most spans do not have: JSON members by attribute name."""
-    members = {}
+) -> Iterator[tuple[str, str]]:
+    """What most spans do not have: attribute names and their JSON values."""
     if status.status_code is not _UNSET:
-        members["otel.status_code"] = _CODE_MEMBERS[id(status.status_code)]
-        description = status.description
-        if description is not None and description != "":
-            members["otel.status_description"] = f'"otel.status_description":{quote(description)}'
+        yield "otel.status_code", _CODES[id(status.status_code)]
+        if status.description is not None and status.description != "":
+            yield "otel.status_description", quote(status.description)
     if trace_state is not DEFAULT_TRACE_STATE and (state := _trace_state(trace_state)):
-        members["otel.trace_state"] = f'"otel.trace_state":{quote(state)}'
+        yield "otel.trace_state", quote(state)
     if links:
-        joined = ",".join([_link(link) for link in links])
-        members["otel.links"] = f'"otel.links":{quote(f"[{joined}]")}'
+        yield "otel.links", quote(f"[{','.join([_link(link) for link in links])}]")
     if lost_attributes:
-        members[_LOST_ATTRIBUTES] = f'"{_LOST_ATTRIBUTES}":{integer(lost_attributes)}'
+        yield _LOST_ATTRIBUTES, integer(lost_attributes)
     if lost_events:
-        members["otel.dropped_events_count"] = f'"otel.dropped_events_count":{integer(lost_events)}'
+        yield "otel.dropped_events_count", integer(lost_events)
     if lost_links:
-        members["otel.dropped_links_count"] = f'"otel.dropped_links_count":{integer(lost_links)}'
-    return members
-
-
-def _reason(error: Exception) -> str:
-    """Type and text; foreign exceptions may quote a value from the span, so that their text stays out."""
-    name = type(error).__name__.lstrip("_")
-    return f"{name}: {error}" if isinstance(error, _InvalidSpanError) else f"{name} while it was encoded"
+        yield "otel.dropped_links_count", integer(lost_links)

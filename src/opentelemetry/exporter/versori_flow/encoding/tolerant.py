@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
 from operator import index
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk.trace import Event
@@ -17,30 +18,37 @@ from .values import MAX_ENTRIES, clean, clean_text, literal
 LAST_SECOND = 253_402_300_799  # Unix seconds: the end of the year 9999, after which RFC 3339 has no more
 
 
-class Tidied:
+def tidied(span: object) -> SimpleNamespace:
     """A span made of plain parts, under the names of ReadableSpan's private fields.
 
     Text is text without lone surrogates, attribute values are text, numbers and booleans, times are whole
     nanoseconds from 1970 to 9999. What can't be read or is of a wrong type becomes what an unset part is.
     """
-
-    def __init__(self, span: object) -> None:
-        start, end = _moment(get(span, "start_time")), _moment(get(span, "end_time"))
-        if start is None:  # all that is known is when it ended
-            start = end or 0
-        self._name = clean_text(get(span, "name"))
-        self._context = _context(get(span, "context"))
-        self._parent = _context(get(span, "parent"))
-        self._start_time = start
-        self._end_time = end
-        self._attributes = _attributes(span)
-        self._events = _entries(span, "events", lambda event: _event(event, start))
-        self._links = _entries(span, "links", _link)
-        self._resource = get(span, "resource")
-        kind = get(span, "kind")
-        self._kind = kind if type(kind) is SpanKind else SpanKind.INTERNAL
-        self._instrumentation_scope = _Scope(get(span, "instrumentation_scope"))
-        self._status = _status(get(span, "status"))
+    start, end = _moment(get(span, "start_time")), _moment(get(span, "end_time"))
+    if start is None:  # all that is known is when it ended
+        start = end or 0
+    kind, scope = get(span, "kind"), get(span, "instrumentation_scope")
+    status = get(span, "status")
+    code = get(status, "status_code")
+    return SimpleNamespace(
+        _name=clean_text(get(span, "name")),
+        _context=_context(get(span, "context")),
+        _parent=_context(get(span, "parent")),
+        _start_time=start,
+        _end_time=end,
+        _attributes=_attributes(span),
+        _events=_entries(span, "events", lambda event: _event(event, start)),
+        _links=_entries(span, "links", _link),
+        _resource=get(span, "resource"),
+        _kind=kind if type(kind) is SpanKind else SpanKind.INTERNAL,
+        _instrumentation_scope=SimpleNamespace(
+            _name=clean_text(get(scope, "name")), _version=clean_text(get(scope, "version"))
+        ),
+        _status=SimpleNamespace(
+            status_code=code if type(code) is StatusCode else StatusCode.UNSET,
+            description=clean_text(get(status, "description")),
+        ),
+    )
 
 
 class Kept(NamedTuple):
@@ -48,17 +56,6 @@ class Kept(NamedTuple):
 
     entries: Any
     lost: int
-
-
-class _Scope:
-    def __init__(self, scope: object) -> None:
-        self._name = clean_text(get(scope, "name"))
-        self._version = clean_text(get(scope, "version"))
-
-
-class _Status(NamedTuple):
-    status_code: StatusCode
-    description: str
 
 
 def get(thing: object, name: str) -> Any:
@@ -131,10 +128,3 @@ def _event(event: object, start: int) -> Event:
 def _link(link: object) -> Link:
     attributes: Any = _attributes(link)
     return Link(_context(get(link, "context")) or SpanContext(0, 0, False), attributes)
-
-
-def _status(status: object) -> _Status:
-    code = get(status, "status_code")
-    return _Status(
-        code if type(code) is StatusCode else StatusCode.UNSET, clean_text(get(status, "description"))
-    )

@@ -29,8 +29,8 @@ from .ledger import DropReason, FlowStatus
 from .policy import FlowPolicy
 from .refusal_search import Search, Verdict
 from .remote import KnownFlow
-from .report import Reporter
-from .steps import Read, Reading, Step, Write, explain
+from .report import Reporter, explain
+from .steps import Read, Reading, Step, Write
 from .stored import StoredFlow
 from .window import Entry, Key, Origin, Window
 
@@ -237,7 +237,9 @@ class Flow:
         self._checking = not (self.window.pending or self._rewrite)
         return Read(self.name, None if self._checking else self._known.digest)
 
-    def feed(self, step: Read | Write, answer: Reading, now: float, now_ns: int) -> Step | None:
+    def feed(
+        self, step: Read | Write, answer: Reading, now: float, now_ns: int, in_turn: bool = True
+    ) -> Step | None:
         """Takes the answer to a step; returns the next one, or None when the attempt is over."""
         if isinstance(answer, Stored | Absent | Found | StoredFlow):
             self._last_success = now
@@ -268,13 +270,13 @@ class Flow:
         self._fail(answer, now)
         return None
 
-    def hurry(self, now: float) -> int:
+    def hurry(self, now: float, until: float = _FOREVER) -> int:
         """Makes the flow due at once, whatever pacing, backoff and `Retry-After` say; returns a mark."""
         if self._has_work():
             self._urgent = True
         return self._mark
 
-    def close(self, now: float) -> None:
+    def close(self, now: float, until: float = _FOREVER) -> None:
         """The exporter ends: deliver at once, read back, and try again only where that has a chance."""
         self._closing = True
         # The attempt under way, which may fail any moment, is not the one that is still to come.
@@ -283,6 +285,13 @@ class Flow:
             self._checks = 0 if self.window.pending or self._rewrite else 1
             self._check_at = now
         self.hurry(now)
+
+    def flushed(self, mark: int) -> bool | None:
+        """Whether all up to that mark is settled; None while that is open."""
+        return True if self.settled(mark) else None
+
+    def waited_in_vain(self) -> None:
+        """A caller has waited for as long as it may."""
 
     def abandon(self) -> int:
         """The exporter has ended: what is pending is lost. Returns how many that are."""
@@ -459,12 +468,8 @@ class Flow:
             self._tries_left -= 1
         wait = max(self._policy.backoff(self.failures), getattr(answer, "retry_after", None) or 0.0)
         self._retry_at = now + wait
-        level, self.last_error = explain(answer)
-        self.report.trouble(
-            level,
-            f"{self.last_error}. {self.window.pending} spans wait; the next attempt is in {wait:.1f} s",
-            now,
-        )
+        self.last_error = explain(answer)[1]
+        self.report.trouble(answer, self.window.pending, wait, now)
 
     def _over(self) -> None:
         self.busy = False

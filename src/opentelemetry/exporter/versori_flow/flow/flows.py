@@ -1,28 +1,24 @@
 """The flows of one target, together: who gets which span, which is due, what leaves memory. Pure.
 
-This is the store `memory:`. It has few, coarse operations, and no lock: the courier holds one around each.
+This is the store `memory:`. One thread owns it, so there is no lock. What an operation costs depends on the
+flows that it touches, not on how many there are: a flow is lined up anew after everything that may change
+when it is due, how large it is, whether it may leave, or what it has to say.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 from ..encoded_span import EncodedSpan, Move, Routed, Unencodable
-from ..http.api import FlowsApi
+from .bulletin import Bulletin
 from .delivery import Flow
-from .ledger import DropReason, FlowStatus, Totals, add_up
+from .ledger import DropReason, FlowStatus, Totals
+from .memory import Memory
 from .policy import FlowPolicy
-from .report import Notice
-from .steps import Reading, Step, error_type
-
-WINDOWS_OF_BYTES = 16
-"""All windows together may hold this many times `max_bytes`: 64 MiB with the default."""
-
-_REMEMBERED_STATUSES = 1000
-
-Route = Callable[[Iterable[tuple[EncodedSpan, str]]], tuple[list[Routed], list[Move]]]
+from .ranking import Ranking
+from .report import Notice, concerns_all, error_type
+from .steps import Reading, Step
 
 
 class Receipt(NamedTuple):
@@ -40,23 +36,9 @@ class FlowStep(NamedTuple):
     step: Step
 
     @property
-    def method(self) -> str:
-        """The request's method."""
-        return self.step.method
-
-    @property
-    def body_size(self) -> int | None:
-        """Bytes of the request's body; None without one."""
-        return self.step.body_size
-
-    @property
     def name(self) -> str:
         """The flow's name."""
         return self.flow.name
-
-    def perform(self, api: FlowsApi, deadline: float) -> Reading:
-        """Carries it out; `deadline` in seconds of the monotonic clock."""
-        return self.step.perform(api, deadline)
 
 
 class Flows:
@@ -65,202 +47,210 @@ class Flows:
     Args:
         policy: What holds for every flow.
         max_flows: Most windows held; more only while they hold pending spans.
-        route: Says where spans belong, and which earlier ones must move.
+
+    Attributes:
+        busy: How many attempts are under way.
     """
 
-    def __init__(self, policy: FlowPolicy, max_flows: int, route: Route) -> None:
-        self._policy = policy
-        self._route = route
-        self._busy = 0
-        self._max_flows = max_flows
-        self._max_bytes = WINDOWS_OF_BYTES * policy.max_bytes
-        self._flows: dict[str, Flow] = {}
-        self._gone = Totals(0, 0, 0, {})
-        # What flows that have left memory had counted; it is counted on when they come back.
-        self._former: OrderedDict[str, FlowStatus] = OrderedDict()
-        # What they had to say, and had not said yet.
-        self._last_words: list[Notice] = []
+    def __init__(self, policy: FlowPolicy, max_flows: int) -> None:
+        self.busy = 0
+        self._memory = Memory(policy, max_flows)
+        # By the time since when each is due, or from when on it will be.
+        self._due = Ranking()
+        self._bulletin = Bulletin()
+        self._in_trouble: set[str] = set()
 
     def __iter__(self) -> Iterator[Flow]:
-        return iter(self._flows.values())
+        return iter(self._memory)
 
     def hand_over(
         self,
-        spans: Iterable[tuple[EncodedSpan, str]],
-        unencodable: Iterable[tuple[Unencodable, str]],
+        routed: Sequence[Routed],
+        moves: Sequence[Move],
+        unencodable: Sequence[tuple[Unencodable, str]],
+        now: float,
         now_ns: int,
     ) -> list[Receipt]:
         """Takes spans.
 
         Args:
-            spans: Each with the name of its default flow.
-            unencodable: Spans that are lost before they begin, likewise.
+            routed: The spans and where they belong.
+            moves: Earlier spans that belong elsewhere by now.
+            unencodable: Spans that are lost before they begin, each with its flow.
+            now: Seconds.
             now_ns: Nanoseconds since the Unix epoch.
 
         Returns:
             One for each flow that got a span.
         """
-        routed, moves = self._route(spans)
         by_flow: dict[str, list[EncodedSpan]] = {}
         for name, span in routed:
             by_flow.setdefault(name, []).append(span)
         marks: dict[str, int] = {}
-        lost: dict[str, int] = {}
+        touched: dict[str, tuple[Flow, int]] = {}
+
+        def touch(name: str) -> Flow:
+            if name not in touched:
+                flow = self._memory.get(name)
+                touched[name] = flow, flow.lost  # before this hand-over
+            return touched[name][0]
+
         for name, encoded in by_flow.items():
-            marks[name] = self._touch(name, lost).hand_over(encoded, now_ns)
+            marks[name] = touch(name).hand_over(encoded, now_ns)
         for move in moves:
-            source = self._flows.get(move.source)
-            entries = source.take([(move.trace_id, move.span_id)]) if source is not None else []
-            if entries:
-                marks[move.target] = self._touch(move.target, lost).give(entries)
+            if move.source in self._memory.flows:
+                entries = touch(move.source).take([(move.trace_id, move.span_id)])
+                if entries:
+                    marks[move.target] = touch(move.target).give(entries)
         for failure, name in unencodable:
-            marks[name] = self._touch(name, lost).lose_unencodable(failure.reason)
-        if len(self._flows) > min(self._max_flows, WINDOWS_OF_BYTES):
-            self._make_room(marks)
-        return [Receipt(self._flows[name], mark, lost[name]) for name, mark in marks.items()]
+            marks[name] = touch(name).lose_unencodable(failure.reason)
+        for flow, _ in touched.values():
+            self._line_up(flow, now)
+        self._make_room(now, touched)
+        return [Receipt(touched[name][0], mark, touched[name][1]) for name, mark in marks.items()]
+
+    # -- attempts ------------------------------------------------------------------------------------------
 
     def begin_next(self, now: float) -> FlowStep | None:
         """Begins an attempt at the flow that has been due for longest, if one is due."""
-        while True:
-            due = [(at, flow.name, flow) for flow in self if (at := flow.due(now)) is not None and at <= now]
-            if not due:
-                return None
-            flow = min(due)[2]
-            step = flow.begin(now)
+        while (first := self._due.first()) is not None and first[0] <= now:
+            flow = self._memory.flows[first[1]]
+            due = flow.due(now)
+            step = flow.begin(now) if due is not None and due <= now else None
+            self._line_up(flow, now)
             if step is not None:
-                self._busy += 1
+                self.busy += 1
                 return FlowStep(flow, step)
-
-    def feed(self, job: FlowStep, answer: Reading, now: float, now_ns: int) -> FlowStep | None:
-        """Takes the answer to a step; returns the attempt's next step, if there is one."""
-        following = job.flow.feed(job.step, answer, now, now_ns)
-        if following is not None:
-            return FlowStep(job.flow, following)
-        self._busy -= 1
         return None
 
-    def unfinished(self, job: FlowStep) -> bool:
-        """True when there is more to do about the flow, once an attempt is over."""
-        return not job.flow.idle
+    def feed(
+        self, job: FlowStep, answer: Reading, now: float, now_ns: int, in_turn: bool = True
+    ) -> FlowStep | None:
+        """Takes the answer to a step; returns the attempt's next step, if there is one.
 
-    def error_type(self, answer: Reading) -> str | None:
-        """What `error.type` says of an answer; None for a success."""
-        return error_type(answer)
+        Args:
+            job: The step.
+            answer: What came of it.
+            now: Seconds.
+            now_ns: Nanoseconds since the Unix epoch.
+            in_turn: False where another process of this host may be writing the flow at the same time.
+        """
+        flow = job.flow
+        following = flow.feed(job.step, answer, now, now_ns, in_turn)
+        if following is None:
+            self.busy -= 1
+            self._note(flow, answer, now)
+        self._line_up(flow, now)
+        if following is None:
+            self._make_room(now, ())
+            return None
+        return FlowStep(flow, following)
 
-    def next_due(self, now: float) -> float | None:
-        """When the next flow is due; None when nothing is."""
-        return min((at for flow in self if (at := flow.due(now)) is not None), default=None)
+    def next_due(self) -> float | None:
+        """When the next flow is due, or since when it has been; None when nothing is."""
+        first = self._due.first()
+        return None if first is None else first[0]
 
-    def busy(self) -> bool:
-        """True while an attempt is under way."""
-        return self._busy > 0
+    def in_trouble(self) -> bool:
+        """True when the last attempt at any flow failed."""
+        return bool(self._in_trouble)
 
-    def consequences(self, receipts: Iterable[Receipt], now: float) -> tuple[float | None, list[Notice]]:
-        """When what was handed over is due, and the lines to log of it."""
-        due: float | None = None
-        notices: list[Notice] = []
-        for flow, _, lost in receipts:
-            at = flow.due(now)
-            if at is not None and (due is None or at < due):
-                due = at
-            if flow.lost != lost:
-                notices += flow.report.take(now)
-        return due, notices
+    # -- what callers wait for -----------------------------------------------------------------------------
 
-    def verdict(self, receipts: Iterable[Receipt], now: float) -> bool | None:
+    def verdict(self, receipt: Receipt, now: float) -> bool | None:
         """Whether what was handed over is delivered, or only waits for its pacing interval.
 
         Returns:
-            True; False: some are lost, or a flow is in trouble; None while that is open.
+            True; False: some are lost, or the flow is in trouble; None while that is open.
         """
-        verdicts = {receipt.flow.verdict(receipt.mark, receipt.lost, now) for receipt in receipts}
-        if False in verdicts:
-            return False
-        return None if None in verdicts else True
+        return receipt.flow.verdict(receipt.mark, receipt.lost, now)
 
-    def hurry(self, now: float) -> list[Receipt]:
-        """Makes all that is pending due at once; returns marks for `settled`."""
-        return [Receipt(flow, flow.hurry(now), flow.lost) for flow in self]
+    def waited_in_vain(self, receipt: Receipt) -> None:
+        """A caller has waited for the flow as long as it may: the next one does not."""
+        receipt.flow.waited_in_vain()
 
-    def settled(self, receipts: Iterable[Receipt]) -> bool:
-        """True when everything up to the marks is delivered or dropped."""
-        return all(receipt.flow.settled(receipt.mark) for receipt in receipts)
+    def hurry(self, now: float, until: float) -> list[Receipt]:
+        """Makes all that is pending due at once, until then; returns what is to be waited for."""
+        receipts = []
+        for flow in list(self._memory.active.values()):
+            receipt = Receipt(flow, flow.hurry(now, until), flow.lost)
+            self._line_up(flow, now)
+            if not flow.settled(receipt.mark):
+                receipts.append(receipt)
+        return receipts
 
-    def close(self, now: float) -> None:
-        """The exporter ends: deliver, and read back, at once."""
+    def flushed(self, receipt: Receipt) -> bool | None:
+        """Whether all up to the mark is settled; False where no attempt can help; None while that is open."""
+        return receipt.flow.flushed(receipt.mark)
+
+    # -- the end -------------------------------------------------------------------------------------------
+
+    def close(self, now: float, until: float) -> None:
+        """The exporter ends: deliver, and read back, at once. Every flow that is held may have to."""
         for flow in self:
-            flow.close(now)
+            flow.close(now, until)
+            self._line_up(flow, now)
 
     def abandon(self) -> None:
         """The exporter has ended: what is pending is lost."""
-        for flow in self:
+        for flow in list(self._memory.active.values()):
             flow.abandon()
+            self._due.put(flow.name, None)
+            self._memory.measure(flow)
+            self._bulletin.listen(flow)
 
     def lose_late(self, count: int) -> None:
         """Counts spans that came after the end; they are of no flow."""
-        late = Totals(count, 0, 0, {DropReason.SHUTDOWN.value: count})
-        self._gone = add_up([self._gone, late])
+        if count:
+            self._memory.lose(count, DropReason.SHUTDOWN)
+
+    # -- what is told --------------------------------------------------------------------------------------
 
     def notices(self, now: float, last: bool) -> list[Notice]:
         """The lines to log now; with `last` nothing is kept for later."""
-        words, self._last_words = self._last_words, []
-        return words + [notice for flow in self for notice in flow.report.take(now, last)]
+        return self._bulletin.take(now, last, self._waiting)
 
     def totals(self) -> Totals:
         """Spans over all flows, those that have left memory included."""
-        return add_up([self._gone, *map(_counts, self)])
+        return self._memory.totals(0.0)
 
     def status(self, now: float) -> dict[str, FlowStatus]:
         """How every flow does that is held, or was not long ago."""
-        return {**self._former, **{flow.name: flow.status(now) for flow in self}}
+        return self._memory.status(now)
 
-    def _flow(self, name: str) -> Flow:
-        flow = self._flows.get(name)
-        if flow is None:
-            former = self._former.pop(name, None)
-            if former is not None:
-                self._gone = add_up([self._gone, _taken_back(former)])
-            flow = self._flows[name] = Flow(name, self._policy, former)
-        return flow
+    # -- small things --------------------------------------------------------------------------------------
 
-    def _touch(self, name: str, lost: dict[str, int]) -> Flow:
-        """The flow of that name; `lost` keeps what it had lost before it was touched first."""
-        flow = self._flow(name)
-        lost.setdefault(name, flow.lost)
-        return flow
+    def _line_up(self, flow: Flow, now: float) -> None:
+        due, before = flow.due(now), self._due.rank(flow.name)
+        if due is not None and due <= now:
+            # It keeps its place among those that are due.
+            due = before if before is not None and before <= now else now
+        self._due.put(flow.name, due)
+        self._memory.measure(flow)
+        self._bulletin.listen(flow)
+        if flow.name not in self._memory.active:
+            self._in_trouble.discard(flow.name)
+            self._bulletin.outage.flows.discard(flow.name)
 
-    def _make_room(self, touched: Container[str]) -> None:
-        size = sum(flow.window.size for flow in self)
-        if len(self._flows) <= self._max_flows and size <= self._max_bytes:
-            return
-        for flow in sorted(self, key=lambda flow: flow.last_delivery):
-            if len(self._flows) <= self._max_flows and size <= self._max_bytes:
-                return
-            if flow.idle and flow.name not in touched:
-                del self._flows[flow.name]
-                size -= flow.window.size
-                self._last_words += flow.report.take(0.0, last=True)
-                self._former[flow.name] = flow.status(0.0)
-                self._gone = add_up([self._gone, _counts(flow)])
-                if len(self._former) > _REMEMBERED_STATUSES:
-                    self._former.popitem(last=False)
-        while size > self._max_bytes:
-            largest = max(self, key=lambda flow: flow.window.size)
-            before = largest.window.size
-            largest.squeeze(before // 2)
-            if largest.window.size == before:
-                return
-            size -= before - largest.window.size
+    def _make_room(self, now: float, spared: Container[str]) -> None:
+        for flow in self._memory.let_go(spared):
+            self._due.put(flow.name, None)
+            self._bulletin.part(flow)
+        while (squeezed := self._memory.squeeze()) is not None:
+            self._line_up(squeezed, now)
 
+    def _note(self, flow: Flow, answer: Reading, now: float) -> None:
+        """An attempt is over."""
+        name, due = flow.name, flow.due(now)
+        if error_type(answer) is None:
+            self._in_trouble.discard(name)
+        else:
+            self._in_trouble.add(name)
+        if concerns_all(answer):
+            self._bulletin.outage.failed(name, answer, 0.0 if due is None else max(0.0, due - now), now)
+        else:
+            self._bulletin.outage.came_through(name)
 
-def _counts(flow: Flow) -> Totals:
-    window = flow.window
-    return Totals(
-        flow.handed_over, flow.delivered, window.pending, flow.dropped, window.again, flow.lost_again
-    )
-
-
-def _taken_back(former: FlowStatus) -> Totals:
-    """What a flow that comes back counts itself again; `lost_again` it begins anew."""
-    dropped = {reason: -count for reason, count in former.dropped.items()}
-    return Totals(-former.handed_over, -former.delivered, -former.pending, dropped)
+    def _waiting(self) -> tuple[list[str], int]:
+        waiting = {name: flow.window.pending for name, flow in self._memory.active.items()}
+        return [name for name, count in waiting.items() if count], sum(waiting.values())

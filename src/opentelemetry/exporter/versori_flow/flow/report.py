@@ -1,4 +1,8 @@
-"""What is said in the log about one flow, and how often. Pure: lines are collected, the courier logs them."""
+"""What answers mean to a person, and what is said in the log about one flow. Pure.
+
+Lines are collected; the courier logs them. What concerns all flows alike, such as a platform that is down, is
+said once for all of them: see `bulletin.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,45 @@ import logging
 from collections import Counter
 from typing import NamedTuple
 
+from ..http.answers import Conflict, Denied, Misconfigured, Rejected, TooLarge, Unavailable, Unreadable
 from .ledger import DropReason
+from .steps import Reading
+from .stored import UnreadableFlow
 
 SECONDS_BETWEEN_LINES = 60.0
 """A platform that is down for an hour is worth a handful of lines, not one for each attempt."""
 
-_ADVICE = {
-    DropReason.UNENCODABLE: "they could not be turned into JSON",
-    DropReason.WINDOW_FULL: "newer traces pushed them out before they could be delivered; raise "
-    "VERSORI_FLOW_MAX_SPANS or VERSORI_FLOW_MAX_BYTES, or record fewer spans",
-    DropReason.TOO_LARGE: "each is too large alone; shorten its attributes, or raise VERSORI_FLOW_MAX_BYTES",
-    DropReason.REFUSED: "the platform refuses them for what they hold",
-    DropReason.SHUTDOWN: "they were still waiting when the exporter shut down",
+_BECAUSE = {
+    DropReason.UNENCODABLE: ("it could not be turned into JSON", "they could not be turned into JSON"),
+    DropReason.WINDOW_FULL: (
+        "newer traces pushed it out before it could be delivered; raise VERSORI_FLOW_MAX_SPANS or "
+        "VERSORI_FLOW_MAX_BYTES, or record fewer spans",
+        "newer traces pushed them out before they could be delivered; raise VERSORI_FLOW_MAX_SPANS or "
+        "VERSORI_FLOW_MAX_BYTES, or record fewer spans",
+    ),
+    DropReason.TOO_LARGE: (
+        "it is too large alone; shorten its attributes, or raise VERSORI_FLOW_MAX_BYTES",
+        "each is too large alone; shorten its attributes, or raise VERSORI_FLOW_MAX_BYTES",
+    ),
+    DropReason.REFUSED: (
+        "the platform refuses it for what it holds",
+        "the platform refuses them for what they hold",
+    ),
+    DropReason.SHUTDOWN: (
+        "it was still waiting when the exporter shut down",
+        "they were still waiting when the exporter shut down",
+    ),
 }
+"""Why, for one span and for several."""
+
+
+class Loss(NamedTuple):
+    """Spans of one flow that were lost for one reason."""
+
+    flow: str
+    reason: DropReason
+    spans: int
+    detail: str
 
 
 class Notice(NamedTuple):
@@ -27,10 +57,12 @@ class Notice(NamedTuple):
     Attributes:
         level: A level of the `logging` module.
         text: The line.
+        loss: The loss that it tells of, if it does.
     """
 
     level: int
     text: str
+    loss: Loss | None = None
 
 
 class Reporter:
@@ -51,24 +83,33 @@ class Reporter:
         self._loss_detail: dict[DropReason, str] = {}
         self._loss_said: dict[DropReason, float] = {}
 
-    def trouble(self, level: int, text: str, now: float) -> None:
-        """An attempt failed: WARNING where it may pass, ERROR where a person must act.
+    def trouble(self, answer: Reading, waiting: int, wait: float, now: float) -> None:
+        """An attempt failed: a line a minute, also where every second attempt succeeds.
 
-        A line a minute, also where every second attempt succeeds; but what a person must act on is said at
-        once, where the line before was of what may pass.
+        What a person must act on is said at once, where the line before was of what may pass. What concerns
+        all flows is not said here.
+
+        Args:
+            answer: What the attempt ended with.
+            waiting: Spans that wait for the next one.
+            wait: Seconds until then.
+            now: Seconds.
         """
+        if concerns_all(answer):
+            return
+        level, sentence = explain(answer)
         if now - self._trouble_said < SECONDS_BETWEEN_LINES and level <= self._level_said:
             self._skipped += 1
             return
-        tail = f" ({self._skipped} more attempts failed since the last line)" if self._skipped else ""
+        text = f"{sentence}. {what_follows(waits(waiting), wait, self._skipped)}"
         self._in_trouble, self._trouble_said, self._level_said, self._skipped = True, now, level, 0
-        self._say(level, text + tail)
+        self._say(level, text)
 
     def recovered(self, waiting: int) -> None:
         """An attempt succeeded; it is worth a line where the trouble was."""
         if self._in_trouble:
             self._in_trouble = False
-            self._say(logging.INFO, f"is delivered again; {waiting} spans wait")
+            self._say(logging.INFO, "is delivered again" + (f"; {waits(waiting)}" if waiting else ""))
 
     def remark(self, text: str) -> None:
         """Something worth knowing that needs nobody."""
@@ -80,17 +121,111 @@ class Reporter:
         if detail:
             self._loss_detail[reason] = detail
 
+    @property
+    def speaks_at(self) -> float | None:
+        """When `take` has something to give next, in seconds; None: there is nothing to say."""
+        if self._lines:
+            return float("-inf")
+        return min((self._may_say(reason) for reason in self._losses), default=None)
+
     def take(self, now: float, last: bool = False) -> list[Notice]:
         """The lines to log now; with `last` nothing is kept for later."""
-        for reason in [r for r, count in self._losses.items() if count]:
-            said = self._loss_said.get(reason)
-            if last or said is None or now - said >= SECONDS_BETWEEN_LINES:
+        for reason in list(self._losses):
+            if last or now >= self._may_say(reason):
                 self._loss_said[reason] = now
-                detail = self._loss_detail.pop(reason, "")
-                because = f"{_ADVICE[reason]}: {detail}" if detail else _ADVICE[reason]
-                self._say(logging.ERROR, f"{self._losses.pop(reason)} spans are lost: {because}")
+                loss = Loss(self._flow, reason, self._losses.pop(reason), self._loss_detail.pop(reason, ""))
+                text = f"{spans(loss.spans)} {because(loss.spans, reason, loss.detail)}"
+                self._say(logging.ERROR, text, loss)
         lines, self._lines = self._lines, []
         return lines
 
-    def _say(self, level: int, text: str) -> None:
-        self._lines.append(Notice(level, f"flow {self._flow!r}: {text}"))
+    def _may_say(self, reason: DropReason) -> float:
+        return self._loss_said.get(reason, float("-inf")) + SECONDS_BETWEEN_LINES
+
+    def _say(self, level: int, text: str, loss: Loss | None = None) -> None:
+        self._lines.append(Notice(level, f"flow {self._flow!r}: {text}", loss))
+
+
+def spans(count: int) -> str:
+    """A number of spans in words."""
+    return "1 span" if count == 1 else f"{count} spans"
+
+
+def waits(count: int, where: str = "") -> str:
+    """How many spans wait, in words; nothing where none does."""
+    return f"{spans(count)}{where} {'waits' if count == 1 else 'wait'}" if count else ""
+
+
+def what_follows(waiting: str, wait: float, skipped: int) -> str:
+    """What is said after the trouble itself: what waits, for how long, and how often nothing was said."""
+    text = (
+        f"{waiting}; the next attempt is in {wait:.1f} s"
+        if waiting
+        else f"The next attempt is in {wait:.1f} s"
+    )
+    return text + (
+        f" ({skipped} more attempt{'s' * (skipped != 1)} failed since the last line)" if skipped else ""
+    )
+
+
+def because(count: int, reason: DropReason, detail: str = "") -> str:
+    """That so many spans are lost, and why."""
+    one, many = _BECAUSE[reason]
+    text = f"is lost: {one}" if count == 1 else f"are lost: {many}"
+    return f"{text}: {detail}" if detail else text
+
+
+def concerns_all(answer: Reading) -> bool:
+    """Whether the answer would be the same for every flow: the platform, the key, the address."""
+    return isinstance(answer, Unavailable | Denied | Misconfigured)
+
+
+def error_type(answer: Reading) -> str | None:
+    """What `error.type` says of an answer; None for a success."""
+    match answer:
+        case Denied() | Misconfigured() | Rejected():
+            return str(answer.status)
+        case Unavailable():
+            return answer.kind
+        case TooLarge():
+            return "413"
+        case Conflict():
+            return "409"
+        case Unreadable() | UnreadableFlow():
+            return "unreadable"
+    return None
+
+
+def explain(answer: Reading) -> tuple[int, str]:
+    """The log level and the sentence for an answer that is no success."""
+    match answer:
+        case Denied():
+            return logging.ERROR, (
+                f"the platform denies access ({answer.status}: {answer.message}); check VERSORI_API_KEY or "
+                "VERSORI_API_KEY_FILE, VERSORI_AUTH_SCHEME, and that the key may write to the project"
+            )
+        case Misconfigured(status=0 | 407, message=message):  # it says what to check
+            return logging.ERROR, f"no request can be made ({message})"
+        case Misconfigured(status=status, message=message):
+            told = message if message.startswith(str(status)) else f"{status}: {message}"
+            return logging.ERROR, (
+                f"the platform does not take flows at this address ({told}); check "
+                "VERSORI_API_BASE_URL, VERSORI_ORGANISATION_ID and VERSORI_PROJECT_ID"
+            )
+        case Unreadable(message=message) | UnreadableFlow(args=(message,)):
+            return logging.ERROR, (
+                f"the stored flow can't be read ({message}) and is not overwritten; repair or delete it, "
+                "or set VERSORI_FLOW_WRITE_MODE=replace"
+            )
+        case Rejected():
+            return logging.ERROR, (
+                f"the platform refuses the flow even without its new spans ({answer.status}: "
+                f"{answer.message}); repair or delete the stored flow"
+            )
+        case Unavailable(kind="error", message=message):
+            return logging.WARNING, f"the exporter itself failed in an attempt ({message})"
+        case Unavailable(kind=kind, message=message):
+            return logging.WARNING, f"the platform is not available ({kind}: {message})"
+        case TooLarge(message=message) | Conflict(message=message):
+            return logging.WARNING, f"the platform does not take the flow now ({message})"
+    return logging.ERROR, f"the platform answers with what was not asked for ({type(answer).__name__})"

@@ -9,12 +9,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from .window import Key
+
+MAX_VALUES = 1_000_000
+"""Values in a document, and one more for each 16 bytes beyond 16 MB: real ones take that much and more, and
+who sends empty lists only makes each byte cost 30."""
+
+MAX_SPANS = 100_000
+"""Spans in a document, and one more for each 64 bytes beyond 6.4 MB."""
+
+MAX_MEMBERS = 1000
+"""Members of the flow itself."""
 
 _BLANK = re.compile(r"[ \t\n\r]*")
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -37,7 +47,8 @@ class StoredSpan(NamedTuple):
     """One span as the platform has it.
 
     Attributes:
-        key: (trace id, span id), lower case; for a span without usable ids ("", a digest of its bytes).
+        key: (trace id, span id), lower case; for a span without usable ids ("", a digest of its bytes). No two
+            spans of one flow have the same: see `_tell_apart`.
         start: Nanoseconds since the Unix epoch; 0 where the span does not say.
         end: Likewise.
         is_root: True without a parent.
@@ -56,13 +67,15 @@ class StoredFlow(NamedTuple):
 
     Attributes:
         digest: Of the whole answer, as the api room made it.
-        description: The description as JSON text, or None without one.
+        name: The name that the platform gives the flow.
+        description: The description as JSON, as it stands; text, unless somebody wrote something else.
         members: `"name": value` of every member but name, description and spans, as they stand.
         spans: The spans, in their order.
     """
 
     digest: bytes
-    description: bytes | None
+    name: str
+    description: bytes
     members: tuple[bytes, ...]
     spans: tuple[StoredSpan, ...]
 
@@ -75,39 +88,69 @@ def read(body: bytes, digest: bytes) -> StoredFlow:
         digest: The digest of that answer.
 
     Raises:
-        UnreadableFlow: It is not JSON, not a flow, or nested too deeply to be read.
+        UnreadableFlow: It is not JSON, not a flow, or more than is parsed; its text says why.
     """
     try:
+        if _too_many_values(body):
+            raise UnreadableFlow(f"it has more values than a flow of {len(body)} bytes may have")
         return _read(body.decode("utf-8-sig"), digest)
     except RecursionError:
         raise UnreadableFlow("it is nested too deeply") from None
     except UnicodeDecodeError:
         raise UnreadableFlow("it is not UTF-8") from None
+    except UnreadableFlow:
+        raise
     except ValueError as error:
         raise UnreadableFlow(f"it is not a flow in JSON: {error}") from None
 
 
+def _too_many_values(body: bytes) -> bool:
+    """Counts before anything is parsed, which takes memory for each value."""
+    most = max(MAX_VALUES, len(body) // 16)
+    if len(body) <= 2 * most:
+        return False
+    if (values := _containers_and_commas(body)) <= most or values > 4 * most:
+        return values > most
+    # Perhaps it is text that has so many commas, in few strings.
+    plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return plain.count(b'"') > 2 * most or _containers_and_commas(b"".join(plain.split(b'"')[::2])) > most
+
+
+def _containers_and_commas(body: bytes) -> int:
+    return sum(map(body.count, (b",", b"[", b"{")))
+
+
 def _read(source: str, digest: bytes) -> StoredFlow:
-    description: bytes | None = None
+    known: dict[str, Any] = {}
     members: list[bytes] = []
-    spans: dict[Key, StoredSpan] = {}
     end = _skip_blank(source, 0)
     if source[end : end + 1] != "{":
         raise ValueError("an object was expected")
     for name, at in (walk := _Members(source, end)):
+        if name in known:
+            raise UnreadableFlow(f"it has {name} twice")
         if name == "spans" and source[at : at + 1] == "[":
-            spans = {span.key: span for span in _spans(walk, at)}
+            known[name] = _tell_apart(_spans(walk, at))
             continue
         value = walk.value(at)
         if name == "description":
-            description = source[at : walk.end].encode() if isinstance(value, str) else None
+            known[name] = source[at : walk.end].encode()
         elif name == "spans" and value is not None:
-            raise ValueError("spans is not a list")
-        elif name not in ("name", "spans"):
+            raise UnreadableFlow("its spans are no list")
+        elif name in ("name", "spans"):
+            known[name] = value if name == "name" else ()
+        elif len(members) >= MAX_MEMBERS:
+            raise UnreadableFlow(f"it has more than {MAX_MEMBERS} members")
+        else:
             members.append(source[walk.start : walk.end].encode())
     if _skip_blank(source, walk.end) != len(source):
         raise ValueError("there is text behind the flow")
-    return StoredFlow(digest, description, tuple(members), tuple(spans.values()))
+    for name in ("name", "description", "spans"):
+        if name not in known:
+            raise UnreadableFlow(f"it is no flow: it has no {name}")
+    if not isinstance(known["name"], str):
+        raise UnreadableFlow("it is no flow: its name is no text")
+    return StoredFlow(digest, known["name"], known["description"], tuple(members), known["spans"])
 
 
 class _Members:
@@ -149,8 +192,12 @@ class _Members:
 
 def _spans(walk: _Members, at: int) -> Iterator[StoredSpan]:
     source = walk.source
+    left = max(MAX_SPANS, len(source) // 64)
     at = _skip_blank(source, at + 1)
     while source[at : at + 1] != "]":
+        if not left:
+            raise UnreadableFlow("it has more spans than are read")
+        left -= 1
         value = walk.value(at)
         yield _span(value, source[at : walk.end].encode())
         at = _skip_blank(source, walk.end)
@@ -162,6 +209,26 @@ def _spans(walk: _Members, at: int) -> Iterator[StoredSpan]:
             continue
         raise ValueError(f"a comma and a span were expected at character {at}")
     walk.end = at + 1
+
+
+def _tell_apart(read: Iterable[StoredSpan]) -> tuple[StoredSpan, ...]:
+    """Gives spans of one key a key each: who wrote them meant two, and both are kept.
+
+    The keys depend on the spans alone, not on their order, so that the next read gives the same ones.
+    """
+    spans: list[StoredSpan] = []
+    first: dict[Key, int] = {}
+    twins: dict[Key, list[int]] = {}
+    for index, span in enumerate(read):
+        if (one := first.setdefault(span.key, index)) != index:
+            twins.setdefault(span.key, [one]).append(index)
+        spans.append(span)
+    for (trace_id, span_id), indices in twins.items():
+        indices.sort(key=lambda index: (spans[index].start, spans[index].body))
+        for number, index in enumerate(indices[1:], 2):
+            # In capitals, which no id has: it is nobody else's key.
+            spans[index] = spans[index]._replace(key=(trace_id, f"{span_id}#TWIN{number}"))
+    return tuple(spans)
 
 
 def _span(value: Any, body: bytes) -> StoredSpan:

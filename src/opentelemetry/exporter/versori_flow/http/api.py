@@ -1,26 +1,27 @@
 """The platform's two endpoints: one request, one deadline, one typed answer.
 
-    FlowsApi ---- transport ---- deadline ---- the platform
-     |   |        pool, TLS,     sockets
-     |   |        proxy, quiet
-     |   +------- payload: a body, under a bound
-     +----------- refusal: what an error says
+    FlowsApi ---- connection ---- watchdog      the deadline
+     |   |        httpx, quiet
+     |   |        trust: TLS; broken: whose fault it is
+     |   +------- body: an answer's, under a bound
+     +----------- error_document: what a refusal says
 
-httpx and httpcore are imported with `transport`, when the first request is due.
+httpx is imported with `connection`, when the first request is due.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from ..native import allocate_lock, get_ident
+from ..settings.key import Secret
 from ..version import __version__
-from . import body as payload
-from . import error_document as refusal
+from . import body as bodies
+from . import error_document as errors
 from .answers import (
     Absent,
     Answer,
@@ -37,9 +38,8 @@ from .answers import (
 
 if TYPE_CHECKING:
     from ..settings.load import Settings
-    from .connection import Reply, Transport
+    from .connection import Connections, Head, Reply
     from .credentials import Credentials
-
 
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _LONGEST_ERROR = 64 * 1024
@@ -58,12 +58,13 @@ class FlowsApi:
     def __init__(self, settings: Settings, credentials: Credentials) -> None:
         self._settings = settings
         self._credentials = credentials
-        self._lock = threading.Lock()
-        self._transport: Transport | None = None
+        self._lock = allocate_lock()
+        self._opening: int | None = None
+        self._connections: Connections | None = None
         self._closed = False
         ids = _segment(settings.organisation_id), _segment(settings.project_id)
-        self._path = f"{urlsplit(settings.base_url).path}/o/{ids[0]}/projects/{ids[1]}/workflows/"
-        self._headers = _headers(settings)
+        self._url = f"{settings.base_url}/o/{ids[0]}/projects/{ids[1]}/workflows/"
+        self._head = _head(settings)
 
     def open(self) -> None:
         """Makes the client: the part that takes 50 to 150 ms the first time.
@@ -81,89 +82,100 @@ class FlowsApi:
             deadline: The `time.monotonic()` by which the answer is there, whatever the platform does.
             own_connection: A new connection is made for it, and closed after it.
         """
-        return self._request("GET", flow_name, None, deadline, self._read)
+        return self._request("GET", flow_name, None, deadline, self._read, own_connection)
 
-    def put(self, flow_name: str, body: Sequence[bytes] | bytes, deadline: float) -> Answer:
+    def put(self, flow_name: str, body: bytes, deadline: float) -> Answer:
         """Creates or replaces one flow.
 
         Args:
             flow_name: Its name, as people read it.
-            body: The flow as JSON, whole or in parts.
-            deadline: The `time.monotonic()` by which the answer is there, whatever the platform does.
+            body: The flow as JSON.
+            deadline: The `time.monotonic()` by which the answer is there, whatever the platform does. After
+                it nothing more of the request is sent, wherever the process was stopped meanwhile.
         """
-        return self._request("PUT", flow_name, body, deadline, self._written)
+        return self._request("PUT", flow_name, body, deadline, self._written, False)
 
     def close(self) -> None:
         """Ends all connections without waiting; requests under way return `Unavailable` at once."""
         # Not under the lock: a thread that makes the client holds it for as long as that takes.
         self._closed = True
-        transport = self._transport
-        if transport is not None:
-            transport.close()
+        connections = self._connections
+        if connections is not None:
+            connections.close()
 
-    def _open(self) -> Transport:
-        with self._lock:
-            if self._transport is None:
-                from .connection import Transport
+    def _open(self) -> Connections:
+        if self._opening == get_ident():
+            # A signal handler, in the middle of what this very thread does below.
+            raise RuntimeError("the client is being made")
+        if self._connections is None:
+            with self._lock:
+                self._opening = get_ident()
+                try:
+                    if self._connections is None:
+                        from .connection import Connections
 
-                self._transport = Transport(self._settings)
-            transport = self._transport
+                        self._connections = Connections(self._settings)
+                finally:
+                    self._opening = None
         if self._closed:
-            transport.close()
-        return transport
+            self._connections.close()
+        return self._connections
 
     def _request(
         self,
         method: str,
         flow_name: str,
-        body: Sequence[bytes] | bytes | None,
+        body: bytes | None,
         deadline: float,
         read: Callable[[Reply], Answer],
+        own_connection: bool,
     ) -> Answer:
         try:
-            target = (self._path + _segment(flow_name)).encode("ascii")
-            headers, content = self._content(body)
+            head, content = self._content(body)
             for _ in range(2):
                 authorization = self._credentials.authorization()
-                headers[0] = (b"Authorization", authorization.encode("latin-1"))
-                answer = self._exchange(method, target, headers, content, deadline, read)
+                whole = [(b"Authorization", authorization), *head]
+                answer = self._exchange(
+                    method, self._url + _segment(flow_name), whole, content, deadline, read, own_connection
+                )
                 if not isinstance(answer, Denied) or not self._credentials.reread(authorization):
                     break
         except Exception as error:  # noqa: BLE001 - what keeps the promise that nothing is raised
             return Unavailable("error", type(error).__name__, None, answered=False)
         return answer
 
-    def _content(
-        self, body: Sequence[bytes] | bytes | None
-    ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
-        headers = [(b"Authorization", b""), *self._headers]
+    def _content(self, body: bytes | None) -> tuple[Head, bytes | None]:
         if body is None:
-            return headers, None
-        content = body if isinstance(body, bytes) else b"".join(body)
+            return self._head, None
+        head = [*self._head, (b"Content-Type", Secret("application/json"))]
         if self._settings.compression == "gzip":
             import zlib
 
             gzip = zlib.compressobj(1, wbits=16 + zlib.MAX_WBITS)
-            content = gzip.compress(content) + gzip.flush()
-            headers.append((b"Content-Encoding", b"gzip"))
-        headers += [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(content))]
-        return headers, content
+            body = gzip.compress(body) + gzip.flush()
+            head.append((b"Content-Encoding", Secret("gzip")))
+        head.append((b"Content-Length", Secret(str(len(body)))))
+        return head, body
 
     def _exchange(
         self,
         method: str,
-        target: bytes,
-        headers: list[tuple[bytes, bytes]],
-        content: bytes | None,
+        url: str,
+        head: Head,
+        body: bytes | None,
         deadline: float,
         read: Callable[[Reply], Answer],
+        own_connection: bool,
     ) -> Answer:
-        from .connection import BrokenError, CannotOpenError
+        from .broken import BrokenError
+        from .trust import CannotOpenError
 
         try:
-            return self._open().exchange(method, target, headers, content, deadline, read)
+            return self._open().exchange(
+                method, url, head, body, deadline, read, own_connection=own_connection
+            )
         except CannotOpenError as error:
-            return Misconfigured(0, self._shown(str(error)), None)
+            return Misconfigured(0, str(error), None)
         except BrokenError as error:
             if error.kind == "request":
                 return Misconfigured(
@@ -173,17 +185,16 @@ class FlowsApi:
 
     def _read(self, reply: Reply) -> Answer:
         if reply.status == 404:
-            return Absent()
+            error = errors.error_document(404, _error_body(reply))
+            return Absent(error.own_form, self._shown(error.message))
         if not 200 <= reply.status < 300:
             return self._refused(reply)
         if reply.status in (204, 205, 206):
-            return Unreadable(
-                f"the platform answered {refusal.status_text(reply.status)}, not the whole flow"
-            )
+            return Unreadable(f"the platform answered {errors.status_text(reply.status)}, not the whole flow")
         bound = 4 * self._settings.max_bytes + 65536
         try:
-            body, digest = payload.taken(reply.chunks(), reply.header(b"content-encoding"), bound)
-        except payload.BodyError as error:
+            body, digest = bodies.taken(reply.chunks(), reply.header("content-encoding"), bound)
+        except bodies.BodyError as error:
             return Unreadable(str(error))
         return Found(body, digest, reply.status)
 
@@ -191,13 +202,15 @@ class FlowsApi:
         if not 200 <= reply.status < 300:
             return self._refused(reply, putting=True)
         bound = 8 * self._settings.max_bytes + (1 << 20)
-        return Stored(reply.status, payload.drained(reply.chunks(), reply.header(b"content-encoding"), bound))
+        digest, believed = bodies.drained(reply.chunks(), reply.header("content-encoding"), bound)
+        return Stored(reply.status, digest, believed)
 
     def _refused(self, reply: Reply, *, putting: bool = False) -> Answer:
         """Says what a status other than 2xx means; only a PUT's body can be what is wrong."""
-        status, error = reply.status, refusal.error_document(reply.status, _error_body(reply))
+        status, error = reply.status, errors.error_document(reply.status, _error_body(reply))
+        # The words of others; ours hold no secret, and no word of them is taken for one.
         message = self._shown(error.message)
-        wait = refusal.retry_after(reply.header(b"retry-after"), time.time())
+        wait = errors.retry_after(reply.header("retry-after"), time.time())
         if status in _TRY_AGAIN:
             return Unavailable(str(status), message, wait, answered=True)
         if status in (401, 403):
@@ -209,33 +222,37 @@ class FlowsApi:
         if putting and status == 413:
             return TooLarge(message)
         if 300 <= status < 400:
-            where = refusal.destination(reply.header(b"location"))
-            message = f"the platform redirects to {where}, which is not followed: check VERSORI_API_BASE_URL"
-        elif status == 404:
-            message = f"check VERSORI_API_BASE_URL, VERSORI_ORGANISATION_ID, VERSORI_PROJECT_ID: {message}"
-        return Misconfigured(status, self._shown(message), wait)
+            where = self._shown(errors.destination(reply.header("x-location")))
+            message = (
+                f"{errors.status_text(status)}: the platform redirects to {where}, which is not followed"
+            )
+        elif status == 407 and reply.proxy:
+            message = f"{reply.proxy} asks for credentials: {message}"
+        elif not message.startswith(str(status)):
+            message = f"{errors.status_text(status)}: {message}"
+        return Misconfigured(status, message, wait)
 
     def _shown(self, text: str) -> str:
-        return refusal.shown(text, self._credentials.redact)
+        return errors.shown(text, self._credentials.redact)
 
 
 def _error_body(reply: Reply) -> bytes:
     # The status stands, whatever becomes of the body.
     try:
-        return payload.taken(reply.chunks(), reply.header(b"content-encoding"), _LONGEST_ERROR)[0]
+        return bodies.taken(reply.chunks(), reply.header("content-encoding"), _LONGEST_ERROR)[0]
     except Exception:  # noqa: BLE001
         return b""
 
 
-def _headers(settings: Settings) -> list[tuple[bytes, bytes]]:
+def _head(settings: Settings) -> Head:
     ours = {
         "Accept": "application/json",
         "Accept-Encoding": "identity",
         "User-Agent": f"opentelemetry-exporter-versori-flow/{__version__}",
     }
-    names = {name.lower() for name in settings.headers}
-    kept = {name: value for name, value in ours.items() if name.lower() not in names}
-    return [(name.encode(), value.encode("latin-1")) for name, value in {**kept, **settings.headers}.items()]
+    given = {name.lower() for name in settings.headers}
+    kept = {name: value for name, value in ours.items() if name.lower() not in given}
+    return [(name.encode(), Secret(value)) for name, value in {**kept, **settings.headers}.items()]
 
 
 def _segment(text: str) -> str:

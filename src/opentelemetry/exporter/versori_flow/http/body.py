@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -10,10 +12,14 @@ if TYPE_CHECKING:
     import hashlib
 
 _PLAIN = ("", "identity")
+_COMPRESSED = ("gzip", "x-gzip", "deflate")
 _ZLIB_OR_GZIP = 32 + 15
 _RAW = -15
 # Compressed bytes may yield nothing without end: this much more than what they may come to.
 _SLACK = 65536
+# What of an answer to a PUT is looked at; the platform answers with the whole flow.
+_START = 65536
+_MEMBER = r'\s*[{,]\s*"([^"\\]*)"\s*:\s*'
 
 
 class BodyError(Exception):
@@ -32,7 +38,7 @@ def taken(chunks: Iterable[bytes], encoding: str, bound: int) -> tuple[bytes, by
         BodyError: when it can't be had.
     """
     encoding = encoding.lower()
-    if encoding in ("gzip", "x-gzip", "deflate"):
+    if encoding in _COMPRESSED:
         chunks = _inflated(chunks, bound)
     elif encoding not in _PLAIN:
         raise BodyError("the platform answered in an encoding that was not asked for")
@@ -45,19 +51,49 @@ def taken(chunks: Iterable[bytes], encoding: str, bound: int) -> tuple[bytes, by
     return body.getvalue(), digest.digest()
 
 
-def drained(chunks: Iterable[bytes], encoding: str, bound: int) -> bytes | None:
+def drained(chunks: Iterable[bytes], encoding: str, bound: int) -> tuple[bytes | None, bool]:
     """Reads a body without keeping it.
 
     Returns:
-        Its digest as `taken` gives it; None when it goes on beyond `bound` bytes, or is encoded.
+        Its digest as `taken` gives it; None when it goes on beyond `bound` bytes, or is encoded. And whether
+        it is empty or begins as a flow does.
     """
-    digest, size = _new_digest(), 0
+    encoding, digest, size, start = encoding.lower(), _new_digest(), 0, bytearray()
     for chunk in chunks:
+        start += chunk[: _START - len(start)]
         size += len(chunk)
         if size > bound:
-            return None
+            return None, _believed(start, encoding)
         digest.update(chunk)
-    return digest.digest() if encoding.lower() in _PLAIN else None
+    return digest.digest() if encoding in _PLAIN else None, _believed(start, encoding)
+
+
+def _believed(start: bytes | bytearray, encoding: str) -> bool:
+    try:
+        text = next(_inflated([bytes(start)], _START)) if start and encoding in _COMPRESSED else bytes(start)
+    except BodyError:
+        return False
+    return encoding in (*_COMPRESSED, *_PLAIN) and (not text.strip() or _begins_a_flow(text))
+
+
+def _begins_a_flow(start: bytes) -> bool:
+    """Tells whether this is the start of a JSON object with `spans`, and a name, if it stands before them."""
+    text, position, decoder = start.decode("utf-8", "replace"), 0, json.JSONDecoder()
+    members: set[str] = set()
+    while member := re.compile(_MEMBER).match(text, position):
+        if (member[0].lstrip()[0] == "{") != (not members):
+            return False
+        position = member.end()
+        if member[1] == "spans":
+            return text.startswith(("[", "null"), position) and not members & {"code", "message"}
+        try:
+            value, position = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError):
+            return False  # no JSON, or longer than what is looked at
+        if member[1] == "name" and not isinstance(value, str):
+            return False
+        members.add(member[1])
+    return False
 
 
 def _new_digest() -> hashlib._Hash:

@@ -22,11 +22,13 @@ class ErrorDocument(NamedTuple):
         code: Machine-readable; may be empty.
         message: As it was sent, secrets and control characters included.
         spans: The indices of the spans that `fields` names, in its order, each once.
+        own_form: Whether it is the API's own: an object with the text of both `code` and `message`.
     """
 
     code: str
     message: str
     spans: tuple[int, ...]
+    own_form: bool
 
 
 def error_document(status: int, body: bytes) -> ErrorDocument:
@@ -37,6 +39,7 @@ def error_document(status: int, body: bytes) -> ErrorDocument:
         document = None
     if not isinstance(document, dict):
         document = {}
+    own_form = all(isinstance(document.get(name), str) for name in ("code", "message"))
     code, message = (_text(document.get(name)) for name in ("code", "message"))
     listed = document.get("fields")
     fields = [field for field in listed if isinstance(field, dict)] if isinstance(listed, list) else []
@@ -45,7 +48,7 @@ def error_document(status: int, body: bytes) -> ErrorDocument:
     if fields:
         # One is enough to see what is meant; all may be as many as there are spans.
         message += f" ({_text(fields[0].get('field'))}: {_text(fields[0].get('message'))})"
-    return ErrorDocument(code, message, tuple(dict.fromkeys(int(match[1]) for match in named)))
+    return ErrorDocument(code, message, tuple(dict.fromkeys(int(match[1]) for match in named)), own_form)
 
 
 def status_text(status: int) -> str:

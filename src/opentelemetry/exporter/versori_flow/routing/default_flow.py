@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..settings.flow_name import flow_name_template
+from ..settings.flow_name import template_parts
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
 
-logger = logging.getLogger("opentelemetry.exporter.versori_flow")
-
 _REMEMBERED_RESOURCES = 64
+_MAX_REMARKS = 16  # of a callable that raises a new type each time, the first ones are enough
+_NO_SERVICE_NAME = "unknown_service"
+
+
+def is_unknown_service(flow_name: str) -> bool:
+    """Whether a flow is called what OpenTelemetry calls a service that was given no name.
+
+    `unknown_service`, and with the program behind it, as in `unknown_service:python`.
+    """
+    return flow_name.startswith(_NO_SERVICE_NAME) and not flow_name[len(_NO_SERVICE_NAME) :][:1].isalnum()
 
 
 class DefaultFlow:
     """The flow of a span that has no name of its own: a template over its resource, or what a callable says.
+
+    An attribute that is missing or None, and a name that comes out empty, read `unknown`; the items of a
+    sequence are joined with commas; booleans read `true` and `false`. Several threads may use one at once.
 
     Args:
         flow_name: A template such as `{service.name}`, or a callable that is given the span.
@@ -26,8 +36,8 @@ class DefaultFlow:
 
     def __init__(self, flow_name: str | Callable[[ReadableSpan], str]) -> None:
         self._ask = flow_name if callable(flow_name) else None
-        self._render = flow_name_template(flow_name if isinstance(flow_name, str) else "{service.name}")
-        self._complained = False
+        self._parts = template_parts(flow_name if isinstance(flow_name, str) else "{service.name}")
+        self._remarks: dict[str, bool] = {}  # and whether they have been handed out
         # A resource's own hash is the hash of its JSON: slow. It is kept with its name, or its id might be
         # given to another one.
         self._names: dict[int, tuple[Resource, str]] = {}
@@ -41,13 +51,20 @@ class DefaultFlow:
                     return name
             return self._of_resource(span.resource)
         except Exception as error:  # noqa: BLE001 - the user's code, or no span at all
-            if not self._complained:
-                self._complained = True
-                logger.warning(
-                    "flow_name raised %s: such spans go to the flow of their service's name",
-                    type(error).__name__,
-                )
+            if self._ask is not None:
+                kind = type(error).__name__
+                self._remark(f"flow_name raised {kind}: such spans go to the flow of their service's name")
             return self._of_resource(getattr(span, "resource", None))
+
+    def remarks(self) -> list[str]:
+        """What a person should know of the setting `flow_name`: lines to log, each of them once."""
+        new = [line for line, said in list(self._remarks.items()) if not said]
+        self._remarks.update(dict.fromkeys(new, True))
+        return new
+
+    def _remark(self, line: str) -> None:
+        if len(self._remarks) < _MAX_REMARKS:
+            self._remarks.setdefault(line, False)
 
     def _of_resource(self, resource: Resource | None) -> str:
         if resource is None:
@@ -55,8 +72,38 @@ class DefaultFlow:
         known = self._names.get(id(resource))
         if known is not None and known[0] is resource:
             return known[1]
+        if self._ask is None:
+            for attribute, named in self._parts:
+                if named and resource.attributes.get(attribute) is None:
+                    self._remark(
+                        f"flow_name has {{{attribute}}}, an attribute that the resource of these spans lacks: "
+                        "it reads `unknown` in their flow's name"
+                    )
         if len(self._names) >= _REMEMBERED_RESOURCES:
             self._names.clear()
         name = self._render(resource.attributes)
+        if is_unknown_service(name):
+            self._remark(
+                f"OTEL_SERVICE_NAME is not set: spans go to the flow {name!r}, which every program without a "
+                "name shares; set it, or VERSORI_FLOW_NAME"
+            )
         self._names[id(resource)] = (resource, name)
         return name
+
+    def _render(self, attributes: Mapping[str, object]) -> str:
+        rendered = (_readable(attributes.get(part)) if named else part for part, named in self._parts)
+        return "".join(rendered).strip() or "unknown"
+
+
+def _readable(value: object) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, Sequence):
+        return ",".join(map(_readable, value))
+    return str(value)

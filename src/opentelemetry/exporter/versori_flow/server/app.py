@@ -16,16 +16,16 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from . import playing
-from .answers import RefusedError
-from .api import Api
-from .control import Control
+from . import responses
+from .faults_endpoint import FaultsEndpoint
+from .flows_endpoint import FlowsEndpoint
+from .replies import ApiError
 
 _logger = logging.getLogger(__name__)
 _FLOWS = "/o/{organisation_id}/projects/{project_id}/workflows"
 
 
-def build(api: Api, control: Control, pages: Sequence[Route]) -> ASGIApp:
+def build(api: FlowsEndpoint, control: FaultsEndpoint, pages: Sequence[Route]) -> ASGIApp:
     """Puts the application together."""
     methods = ["GET", "PUT", "DELETE"]
     routes = [
@@ -39,7 +39,7 @@ def build(api: Api, control: Control, pages: Sequence[Route]) -> ASGIApp:
         *pages,
     ]
     router = Router(routes, redirect_slashes=False)
-    return _RawPath(ExceptionMiddleware(router, {HTTPException: _failed, Exception: _failed}))
+    return _RawPath(ExceptionMiddleware(router, dict.fromkeys((HTTPException, ApiError, Exception), _failed)))
 
 
 class _RawPath:
@@ -55,7 +55,7 @@ class _RawPath:
         await self._app(scope, receive, send)
 
 
-def _endpoint(called: Api | Control) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(called: FlowsEndpoint | FaultsEndpoint) -> Callable[[Request], Awaitable[Response]]:
     # Starlette takes a plain function for an endpoint, and anything else for an ASGI application.
     async def endpoint(request: Request) -> Response:
         return await called(request)
@@ -64,13 +64,11 @@ def _endpoint(called: Api | Control) -> Callable[[Request], Awaitable[Response]]
 
 
 async def _failed(request: Request, error: Exception) -> Response:
+    if isinstance(error, ApiError):
+        return responses.as_response(error.answer())
     if isinstance(error, HTTPException):
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "failed")
-        refused = RefusedError(
-            error.status_code, code, f"{error.detail}: {request.method} {request.url.path}"
-        )
-        return playing.true_response(refused.answer(error.headers))
+        refused = ApiError(error.status_code, code, f"{error.detail}: {request.method} {request.url.path}")
+        return responses.as_response(refused.answer(error.headers))
     _logger.error("a request failed: %s", request.url.path, exc_info=error)
-    return playing.true_response(
-        RefusedError(500, "internal", "the local platform failed; see its log").answer()
-    )
+    return responses.as_response(ApiError(500, "internal", "the local platform failed; see its log").answer())

@@ -38,7 +38,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .answers import Answer, RefusedError
+from .replies import ApiError, Reply
 
 # Kind -> the option that its own value sets, and whether it must have one.
 _KINDS: dict[str, tuple[str | None, bool]] = {
@@ -115,7 +115,7 @@ class Fault:
     named: bool = True
     gzip: bool = False
 
-    def answer(self, fields: Sequence[str] = ()) -> Answer:
+    def answer(self, fields: Sequence[str] = ()) -> Reply:
         """The answer of the kinds that answer by themselves."""
         headers = {}
         if self.retry_after is not None:
@@ -123,10 +123,10 @@ class Fault:
         if self.location is not None:
             headers["Location"] = self.location
         if self.body is not None:
-            return Answer(self.status, self.body.encode("utf-8"), headers, "text/plain; charset=utf-8")
+            return Reply(self.status, self.body.encode("utf-8"), headers, "text/plain; charset=utf-8")
         message = self.message or f"ordered: {self.text}"
         pairs = [(path, message) for path in (*self.fields, *fields)]
-        return RefusedError(self.status, self.code, message, pairs).answer(headers)
+        return ApiError(self.status, self.code, message, pairs).answer(headers)
 
 
 def parse_fault(text: str, **options: object) -> Fault:

@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .access import only_here
-from .flows import Flows, Key, StoredFlow
+from .access import BrowserGuard
+from .saved_flows import FlowAddress, SavedFlow, SavedFlows
 from .waterfall import is_error, shown, trace_id, traces
 
 _POLICY = (
@@ -28,7 +28,7 @@ _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
+    "Cache-FaultsEndpoint": "no-store",
 }
 _STATIC = {"page.css": "text/css", "icon.svg": "image/svg+xml"}
 # Spans shown at once: older traces are there, closed.
@@ -41,12 +41,12 @@ class Pages:
 
     Args:
         flows: The flows to show.
-        guarded: Only requests that name this host are answered; for a platform that only this host reaches.
+        guard: Knows which requests are let in.
     """
 
-    def __init__(self, flows: Flows, *, guarded: bool) -> None:
+    def __init__(self, flows: SavedFlows, guard: BrowserGuard) -> None:
         self._flows = flows
-        self._guarded = guarded
+        self._guard = guard
         self._templates = Environment(
             loader=PackageLoader(__package__ or "", "templates"),
             autoescape=True,
@@ -71,7 +71,7 @@ class Pages:
 
     def _flow(self, request: Request) -> Response:
         wanted = request.query_params
-        flow = self._flows.get(Key(wanted.get("o", ""), wanted.get("p", ""), wanted.get("name", "")))
+        flow = self._flows.get(FlowAddress(wanted.get("o", ""), wanted.get("p", ""), wanted.get("name", "")))
         if flow is None:
             return self._page(request, "missing.html", status=404, name=wanted.get("name", ""))
         found = traces(flow.spans)
@@ -89,8 +89,7 @@ class Pages:
         )
 
     def _page(self, request: Request, template: str, status: int = 200, **values: object) -> Response:
-        if self._guarded:
-            only_here(request)
+        self._guard.check(request)
         html = self._templates.get_template(template).render(**values)
         # JSON can carry half a character, which no encoding can.
         body = html.encode("utf-8", "replace")
@@ -100,9 +99,9 @@ class Pages:
 class _Line:
     """What the list says of a flow."""
 
-    def __init__(self, flow: StoredFlow) -> None:
+    def __init__(self, flow: SavedFlow) -> None:
         self.flow = flow
-        organisation_id, project_id, self.name = flow.key
+        organisation_id, project_id, self.name = flow.address
         self.organisation_id = organisation_id
         self.project_id = project_id
         self.link = "/flow?" + urlencode(
@@ -120,7 +119,7 @@ def _static(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
     content = resources.files(__package__).joinpath("templates", name).read_bytes()
 
     async def static(request: Request) -> Response:
-        return Response(content, 200, {**_HEADERS, "Cache-Control": "no-cache"}, kind)
+        return Response(content, 200, {**_HEADERS, "Cache-FaultsEndpoint": "no-cache"}, kind)
 
     return static
 

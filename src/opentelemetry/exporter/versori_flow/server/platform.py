@@ -10,18 +10,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from .access import is_loopback
-from .answers import RefusedError
-from .api import Api
+from .access import BrowserGuard
+from .active_faults import ActiveFaults, FaultHandle
 from .app import build
-from .control import Control
 from .faults import Fault, parse_fault
-from .flows import Flows, Key, StoredFlow
-from .journal import Journal, Request
-from .orders import FaultHandle, Faults
+from .faults_endpoint import FaultsEndpoint
+from .flows_endpoint import FlowsEndpoint
+from .http_server import HttpServer
+from .json_text import JsonText
 from .page import Pages
-from .reading import Body
-from .running import RunningServer
+from .replies import ApiError
+from .request_log import Request, RequestLog
+from .saved_flows import FlowAddress, SavedFlow, SavedFlows
 from .validation import FlowValidator
 
 _T = TypeVar("_T")
@@ -49,9 +49,11 @@ class LocalPlatform:
         validate: "full" checks each body against the API description; "off" takes any JSON object.
         organisation_id: Where ``put`` puts flows unless told otherwise; nothing else depends on it.
         project_id: As organisation_id.
+        allowed_hosts: Names that requests may come by, besides localhost and IP addresses.
 
     Raises:
         OSError: The port is taken.
+        ValueError: The key is empty, or the port is none.
         FaultError: A fault is not written as one.
     """
 
@@ -65,20 +67,26 @@ class LocalPlatform:
         validate: Literal["full", "off"] = "full",
         organisation_id: str = ORGANISATION_ID,
         project_id: str = PROJECT_ID,
+        allowed_hosts: Sequence[str] = (),
     ) -> None:
+        if key is not None and not key.strip():
+            raise ValueError("the key is empty; leave it out to let all in")
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port is {port}; it should be from 0 to 65535")
         if validate not in ("full", "off"):
             raise ValueError(f"validate is {validate!r}; it should be 'full' or 'off'")
         self.organisation_id = organisation_id
         self.project_id = project_id
-        self._faults = Faults()
+        self._faults = ActiveFaults()
         for fault in faults:
             self.fault(fault)
-        self._journal = Journal()
-        self._flows = Flows(None if data is None else Path(data))
+        self._log = RequestLog()
+        self._flows = SavedFlows(None if data is None else Path(data))
         validator = FlowValidator() if validate == "full" else None
-        api = Api(self._flows, self._faults, self._journal, key, validator)
-        app = build(api, Control(self._faults), Pages(self._flows, guarded=is_loopback(host)).routes())
-        self._server = RunningServer(app, host, port)
+        guard = BrowserGuard(allowed_hosts)
+        api = FlowsEndpoint(self._flows, self._faults, self._log, key, validator, guard)
+        app = build(api, FaultsEndpoint(self._faults, guard), Pages(self._flows, guard).routes())
+        self._server = HttpServer(app, host, port)
 
     @property
     def url(self) -> str:
@@ -125,7 +133,7 @@ class LocalPlatform:
 
     def names(self) -> list[str]:
         """The names that flows are stored under, in the order of their creation."""
-        return [flow.key.name for flow in self._flows.all()]
+        return [flow.address.name for flow in self._flows.all()]
 
     def flow(
         self, name: str, organisation_id: str | None = None, project_id: str | None = None
@@ -159,17 +167,17 @@ class LocalPlatform:
 
         Nothing is validated; an object gets the flow's id, other bytes stay as they are. No fault strikes.
         """
-        key = Key(organisation_id or self.organisation_id, project_id or self.project_id, name)
+        address = FlowAddress(organisation_id or self.organisation_id, project_id or self.project_id, name)
         raw = flow if isinstance(flow, bytes) else json.dumps(flow).encode("ascii")
         try:
-            self._flows.put(key, Body.read(raw))
-        except RefusedError:
-            self._flows.put_verbatim(key, raw)
+            self._flows.put(address, JsonText.read(raw))
+        except ApiError:
+            self._flows.put_verbatim(address, raw)
 
     def delete(self, name: str, organisation_id: str | None = None, project_id: str | None = None) -> bool:
         """Deletes a flow, in any project unless one is given; False where there was none."""
         found = self._matching(name, organisation_id, project_id)
-        return sum(self._flows.delete(flow.key) for flow in found) > 0
+        return sum(self._flows.delete(flow.address) for flow in found) > 0
 
     def forget(self) -> None:
         """Deletes all flows, as a platform that lost its data."""
@@ -203,15 +211,15 @@ class LocalPlatform:
     @property
     def requests(self) -> list[Request]:
         """The latest 10,000 requests to the API, oldest first, those under way included."""
-        return self._journal.requests()
+        return self._log.requests()
 
     def counts(self) -> Counter[tuple[str, int | None]]:
         """How many requests were answered, by method and status (None: no answer)."""
-        return self._journal.counts()
+        return self._log.counts()
 
     def clear_requests(self) -> None:
         """Forgets the record of requests."""
-        self._journal.clear()
+        self._log.clear()
 
     def wait_for(self, condition: Callable[[LocalPlatform], _T], timeout: float = 10.0) -> _T:
         """Waits until something holds of this platform.
@@ -232,9 +240,9 @@ class LocalPlatform:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"not within {timeout:g} s; {self._summary()}")
-            with self._journal.changed:
+            with self._log.changed:
                 # Woken by every request; what changes without one is looked at now and then.
-                self._journal.changed.wait(min(left, 0.05))
+                self._log.changed.wait(min(left, 0.05))
         return result
 
     def _summary(self) -> str:
@@ -242,15 +250,15 @@ class LocalPlatform:
             f"{request.method} {request.flow or request.path} -> {request.status} ({request.size} bytes)"
             for request in self.requests[-10:]
         ]
-        held = {flow.key.name: len(flow.spans) for flow in self._flows.all()}
+        held = {flow.address.name: len(flow.spans) for flow in self._flows.all()}
         return f"the latest requests: {latest}; the spans by flow: {held}"
 
     def _matching(
         self, name: str | None, organisation_id: str | None, project_id: str | None
-    ) -> list[StoredFlow]:
+    ) -> list[SavedFlow]:
         wanted = (organisation_id, project_id, name)
         return [
             flow
             for flow in self._flows.all()
-            if all(want in (None, have) for want, have in zip(wanted, flow.key, strict=True))
+            if all(want in (None, have) for want, have in zip(wanted, flow.address, strict=True))
         ]

@@ -18,8 +18,8 @@ import yaml
 from jsonschema.validators import extend  # type: ignore[import-untyped]
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
-from .answers import RefusedError
-from .reading import Body
+from .json_text import JsonText
+from .replies import ApiError
 
 # An answer that names every fault of a thousand spans helps nobody.
 _MOST_FIELDS = 20
@@ -40,22 +40,22 @@ class FlowValidator:
         self._known: dict[bytes, None] = {}
         self._lock = threading.Lock()
 
-    def check(self, body: Body) -> None:
+    def check(self, body: JsonText) -> None:
         """Checks a body.
 
         Raises:
-            RefusedError: 422, with the paths of what is wrong, 20 at most; 400 where it is nested too deeply.
+            ApiError: 422, with the paths of what is wrong, 20 at most; 400 where it is nested too deeply.
         """
         try:
             fields = self._problems(body.document)
         except RecursionError:
-            raise RefusedError(400, "invalid_json", "the body is nested too deeply") from None
+            raise ApiError(400, "invalid_json", "the body is nested too deeply") from None
         if fields:
             path, text = fields[0]
             message = (
                 f"the body is not a valid flow: {path}: {text}" if path else f"the body is not a flow: {text}"
             )
-            raise RefusedError(422, "validation_failed", message, fields)
+            raise ApiError(422, "validation_failed", message, fields)
 
     def _problems(self, document: Any) -> list[tuple[str, str]]:
         spans: list[Any] = []

@@ -1,4 +1,4 @@
-"""From what was written to what is meant: the value readers behind the table in `settings.py`.
+"""From what was written to what is meant: the value readers behind the table in `table.py`.
 
 Each takes one raw value (a variable's text, a keyword argument, a node of YAML) and returns the checked one,
 or raises `BadValueError`. Its texts never quote the value: a key in the wrong variable stays unlogged.
@@ -10,13 +10,14 @@ import math
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 _T = TypeVar("_T")
+_Number = TypeVar("_Number", int, float)
 
 # Patterns as text: each is compiled when it is first needed, and most processes need two of them.
 # RFC 9110 section 5.6.2: what a header name or an authentication scheme is made of.
@@ -27,22 +28,12 @@ FIELD = r"[\x20-\x7e\xa0-\xff]*"
 _ULID = r"(?ai)[0-7][0-9A-HJKMNP-TV-Z]{25}"
 # Labels as long as DNS takes them: resolving any other raises what no HTTP client expects.
 _HOST = r"(?=.{1,253}$)([0-9A-Za-z_-]{1,63}\.)*[0-9A-Za-z_-]{1,63}\.?|\[[0-9A-Fa-f:.]+\]"
-_DOTTED_QUAD = r"[0-9]+(\.[0-9]+){3}"
-_PORT = r":[0-9]*$"
 # RFC 3986; `urlsplit` would drop a line break without a word.
 _URL_TEXT = r"[0-9A-Za-z._~!$&'()*+,;=:@%/?#\[\]-]*"
-_OUR_HEADERS = {
-    name.lower(): name
-    for name in (
-        "Authorization",
-        "Content-Type",
-        "Content-Length",
-        "Content-Encoding",
-        "Accept-Encoding",
-        "Transfer-Encoding",
-        "Host",
-    )
-}
+_OUR_HEADERS = (
+    *("Authorization", "Content-Type", "Content-Length", "Content-Encoding"),
+    *("Accept-Encoding", "Transfer-Encoding", "Host"),
+)
 # Longer waits are a mistaken unit, and some platforms' waits overflow on them.
 _LONGEST_SECONDS = 86_400.0
 
@@ -54,7 +45,7 @@ class BadValueError(ValueError):
 def text(value: object) -> str:
     """Text without surrounding whitespace; anything that YAML made of unquoted text is refused."""
     if not isinstance(value, str):
-        raise BadValueError(_not_text(value))
+        raise BadValueError(f"must be text, not {_kind(value)}: quote it")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -73,55 +64,6 @@ def ulid(value: object) -> str:
     return written
 
 
-def pem_file(value: object) -> str:
-    """The path of a readable file that holds something in PEM form."""
-    path = path_text(value)
-    content, _ = read_file(path, limit=-1)
-    if b"-----BEGIN " not in content:
-        raise BadValueError("names a file without a PEM block: write the path of one with a -----BEGIN line")
-    return path
-
-
-def base_url(value: object) -> str:
-    """An absolute http or https URL without a slash at its end; nothing else may hide in it."""
-    written = text(value)
-    advice = "write it as in https://platform.versori.com/api/v2"
-    if not re.fullmatch(_URL_TEXT, written):
-        raise BadValueError(
-            "has a character that a URL can't hold: percent-encode it, "
-            "or write an international host in its xn-- form"
-        )
-    try:
-        url = urlsplit(written)
-        port = url.port
-    except ValueError:
-        raise BadValueError(f"is not a URL: {advice}") from None
-    if "@" in url.netloc:
-        raise BadValueError(
-            "holds a user name or a password: write the URL without, the key has its own setting"
-        )
-    if "?" in written or "#" in written:
-        raise BadValueError("has a query or a fragment: write the URL without `?` and `#`")
-    if url.scheme not in ("http", "https"):
-        raise BadValueError(f"is neither an http nor an https URL: {advice}")
-    # Not `hostname`: that drops the brackets that tell an IPv6 address.
-    host = re.sub(_PORT, "", url.netloc)
-    if not re.fullmatch(_HOST, host) or not _is_address_or_name(host) or port == 0:
-        raise BadValueError(f"has no usable host or port: {advice}")
-    return written.rstrip("/")
-
-
-def is_loopback(url: str) -> bool:
-    """Whether requests to a checked base URL stay on this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def token(value: object) -> str:
     """An authentication scheme; the two that the platform documents in their usual spelling."""
     written = text(value)
@@ -132,31 +74,22 @@ def token(value: object) -> str:
     return {"bearer": "Bearer", "jwt": "JWT"}.get(written.lower(), written)
 
 
-def choice(*known: str) -> Callable[[object], str]:
+def choice(*known: _T) -> Callable[[object], _T]:
     """One of some words, in any case."""
 
-    def read(value: object) -> str:
+    def read(value: object) -> _T:
         written = text(value).lower()
-        if written not in known:
-            raise BadValueError(f"is not known: write {' or '.join(known)}")
-        return written
+        for word in known:
+            if word == written:
+                return word
+        raise BadValueError(f"is not known: write {' or '.join(map(str, known))}")
 
     return read
 
 
-def store(value: object) -> str:
-    """The address of a store."""
-    written = text(value)
-    if written != "memory:":
-        raise BadValueError("names a store that is not known: write memory:")
-    return written
-
-
 def boolean(value: object) -> bool:
     """True or false, as OpenTelemetry reads it from a variable: in any case, and nothing but these words."""
-    if isinstance(value, bool):
-        return value
-    written = value.strip().lower() if isinstance(value, str) else ""
+    written = str(value).strip().lower() if isinstance(value, bool | str) else ""
     if written not in ("true", "false"):
         raise BadValueError("is neither true nor false: write one of them")
     return written == "true"
@@ -190,16 +123,13 @@ def seconds(*, zero: bool) -> Callable[[object], float]:
 
 def names(value: object) -> tuple[str, ...]:
     """Names, once each and in order, from text with commas, a list, or a mapping's keys without values."""
-    items: Sequence[object]
-    if isinstance(value, Mapping) and all(item is None for item in value.values()):
-        items = list(value)
-    elif isinstance(value, list | tuple):
-        items = value
-    elif isinstance(value, str):
-        items = [item for item in text(value).split(",") if item.strip()]
-    else:
+    if isinstance(value, str):
+        value = [item for item in value.split(",") if item.strip()]
+    elif isinstance(value, Mapping) and all(item is None for item in value.values()):
+        value = list(value)
+    if not isinstance(value, list | tuple):
         raise BadValueError(f"must be a list of names, not {_kind(value)}: write a,b or [a, b]")
-    read = dict.fromkeys(text(item) for item in items)
+    read = dict.fromkeys(map(text, value))
     if "" in read:
         raise BadValueError("has an empty item: leave it out")
     return tuple(read)
@@ -211,68 +141,18 @@ def headers(value: object) -> Mapping[str, str]:
     A list's items are `k=v` texts or mappings with `name` and `value`. Only the text form is percent-decoded.
     """
     read: dict[str, str] = {}
-    seen: set[str] = set()
     problems: list[str] = []
     for number, item in enumerate(_header_items(value), 1):
-        where = f"item {number}"
         try:
             name, content = _header(item)
-            if name.lower() in seen:
+            if name.lower() in map(str.lower, read):
                 raise BadValueError("is there twice: leave one out")
-        except BadValueError as problem:
-            problems += (f"{where} {what}" for what in problem.args)
-        else:
-            seen.add(name.lower())
             read[name] = content
+        except BadValueError as problem:
+            problems += (f"item {number} {what}" for what in problem.args)
     if problems:
         raise BadValueError(*problems)
     return MappingProxyType(read)
-
-
-def meter_provider(value: object) -> object:
-    """Something that gives meters."""
-    if not callable(getattr(value, "get_meter", None)):
-        raise BadValueError("is no MeterProvider: give one from opentelemetry.sdk.metrics, in code")
-    return value
-
-
-def path_text(value: object) -> str:
-    """A path, from text or an `os.PathLike`."""
-    path = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(path, str):
-        raise BadValueError(_not_text(path))
-    return path.strip()
-
-
-def read_file(path: str, limit: int) -> tuple[bytes, os.stat_result]:
-    """Read up to `limit` bytes of a regular file (-1: all of it), and its status from just before."""
-    try:
-        # A pipe would make the open wait for its writer.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise BadValueError("names something that is not a file: write the path of a regular file")
-        with open(path, "rb") as file:
-            # The status first: a write in between then shows as a change later, never as none.
-            status = os.fstat(file.fileno())
-            return file.read(limit), status
-    except OSError as error:
-        raise BadValueError(
-            f"names a file that can't be read ({error.strerror}): write the path of a readable one"
-        ) from None
-    except ValueError as error:
-        if isinstance(error, BadValueError):
-            raise
-        raise BadValueError("is no path: write the path of a file") from None
-
-
-def _is_address_or_name(host: str) -> bool:
-    try:
-        if host[0] == "[":
-            IPv6Address(host[1:-1])
-        elif re.fullmatch(_DOTTED_QUAD, host):
-            IPv4Address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _header_items(value: object) -> Iterator[object]:
@@ -297,44 +177,127 @@ def _header(item: object) -> tuple[str, str]:
             item = (item["name"], item["value"])
         if not isinstance(item, tuple) or len(item) != 2:
             raise BadValueError("is no header: write name=value, or a mapping with name and value")
-        name, content = (text(part) for part in item)
+        name, content = map(text, item)
     if not re.fullmatch(_NAME, name):
         raise BadValueError("has a name that is no header's: write letters, digits and hyphens")
-    if name.lower() in _OUR_HEADERS:
-        raise BadValueError(f"is {_OUR_HEADERS[name.lower()]}, which the exporter sets: leave it out")
+    if name.title() in _OUR_HEADERS:
+        raise BadValueError(f"is {name.title()}, which the exporter sets: leave it out")
     if not re.fullmatch(FIELD, content):
         raise BadValueError("has a value with a character that a header can't carry: leave it out")
     return name, content
 
 
-def _number(value: object, kind: Callable[[Any], _T]) -> _T:
+def meter_provider(value: Any) -> Any:
+    """Something that gives meters."""
+    if not callable(getattr(value, "get_meter", None)):
+        raise BadValueError("is no MeterProvider: give one from opentelemetry.sdk.metrics, in code")
+    return value
+
+
+def base_url(value: object) -> str:
+    """An absolute http or https URL without a slash at its end; nothing else may hide in it."""
+    written = text(value)
+    advice = "write it as in https://platform.versori.com/api/v2"
+    if not re.fullmatch(_URL_TEXT, written):
+        raise BadValueError(
+            "has a character that a URL can't hold: percent-encode it, "
+            "or write an international host in its xn-- form"
+        )
+    try:
+        url = urlsplit(written)
+        port = url.port
+    except ValueError:
+        raise BadValueError(f"is not a URL: {advice}") from None
+    if "@" in url.netloc:
+        raise BadValueError(
+            "holds a user name or a password: write the URL without, the key has its own setting"
+        )
+    if "?" in written or "#" in written:
+        raise BadValueError("has a query or a fragment: write the URL without `?` and `#`")
+    if url.scheme not in ("http", "https"):
+        raise BadValueError(f"is neither an http nor an https URL: {advice}")
+    if port == 0 or not _is_host(re.sub(r":[0-9]*$", "", url.netloc)):
+        raise BadValueError(f"has no usable host or port: {advice}")
+    return written.rstrip("/")
+
+
+def _is_host(host: str) -> bool:
+    """Whether it can be resolved: with the brackets of an IPv6 address, which `hostname` drops."""
+    if not re.fullmatch(_HOST, host):
+        return False
+    try:
+        if host[0] == "[":
+            IPv6Address(host[1:-1])
+        elif re.fullmatch(r"[0-9]+(\.[0-9]+){3}", host):
+            IPv4Address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(url: str) -> bool:
+    """Whether requests to a checked base URL stay on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def pem_file(value: object) -> str:
+    """The path of a readable file that holds something in PEM form."""
+    path = path_text(value)
+    if b"-----BEGIN " not in read_file(path)[0]:
+        raise BadValueError("names a file without a PEM block: write the path of one with a -----BEGIN line")
+    return path
+
+
+def path_text(value: object) -> str:
+    """A path, from text or an `os.PathLike`; not looked at further, as it need not be UTF-8."""
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    return path.strip() if isinstance(path, str) else text(path)
+
+
+def read_file(path: str, limit: int = -1) -> tuple[bytes, os.stat_result]:
+    """Read up to `limit` bytes of a regular file (-1: all of it), and its status from just before."""
+    try:
+        # A pipe would make the open wait for its writer.
+        if stat.S_ISREG(os.stat(path).st_mode):
+            with open(path, "rb") as file:
+                # The status first: a write in between then shows as a change later, never as none.
+                status = os.fstat(file.fileno())
+                return file.read(limit), status
+    except OSError as error:
+        raise BadValueError(
+            f"names a file that can't be read ({error.strerror}): write the path of a readable one"
+        ) from None
+    except ValueError:
+        raise BadValueError("is no path: write the path of a file") from None
+    raise BadValueError("names something that is not a file: write the path of a regular file")
+
+
+def _number(value: object, kind: type[_Number]) -> _Number:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise BadValueError(f"must be a number, not {_kind(value)}")
     try:
         number = kind(value)
-        exact = math.isfinite(float(value)) and (isinstance(value, str) or number == value)
+        if math.isfinite(float(value)) and (isinstance(value, str) or number == value):
+            return number
     except (ValueError, OverflowError):
-        exact = False
-    if not exact:
-        raise BadValueError(
-            "is no whole number: write digits alone" if kind is int else "is no number: write one"
-        )
-    return number
-
-
-def _not_text(value: object) -> str:
-    return f"must be text, not {_kind(value)}: quote it"
+        pass  # said below
+    raise BadValueError(
+        "is no whole number: write digits alone" if kind is int else "is no number: write one"
+    )
 
 
 def _kind(value: object) -> str:
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, int | float):
-        return "a number"
-    if isinstance(value, Mapping):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    if value is None:
-        return "null"
+    for kinds, name in (
+        (bool, "true or false"),
+        ((int, float), "a number"),
+        (Mapping, "a mapping"),
+        ((list, tuple), "a list"),
+        (type(None), "null"),
+    ):
+        if isinstance(value, kinds):
+            return name
     return f"a value of type {type(value).__name__}"

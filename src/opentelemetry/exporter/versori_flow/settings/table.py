@@ -1,222 +1,186 @@
-"""The table of settings: names, defaults, how each is read, and the sentence that the README has for it."""
+"""The table of settings: here, and nowhere else, stands what a setting is called, takes, means and is without it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
-from . import flow_name as flow_names
-from . import key as keys
-from . import readers as setting_values
+from . import key, readers
+from .flow_name import flow_name as name_of_flow
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.sdk.trace import ReadableSpan
+
+_T = TypeVar("_T")
 
 
 class Setting(NamedTuple):
     """One row of the table.
 
     Attributes:
-        keyword: The name of the keyword argument.
-        variable: The name of the environment variable; None where there is none.
-        default: The text that is read where nothing is given; None: there is none.
         read: From a raw value to the checked one.
-        meaning: One sentence for the README, units included.
-        unset: What it means that nothing is given, where there is no default.
-        required: What to write, for a setting that must be given.
+        meaning: One sentence for people, units included.
+        default: The text that is read where nothing is given; None: there is none.
+        unset: What it means that nothing is given, where the default doesn't say it.
+        variable: The name of the environment variable; None where there is none.
+        keyword: The name of the keyword argument, and of the field of `Settings`.
     """
 
-    keyword: str
-    variable: str | None
-    default: str | None
     read: Callable[[Any], object]
     meaning: str
-    unset: str = "unset"
-    required: str | None = None
+    default: str | None
+    unset: str | None
+    variable: str | None
+    keyword: str
+
+    @property
+    def required(self) -> bool:
+        """Whether it must be given, whatever else is."""
+        return self.unset == "required"
 
     @property
     def documented_default(self) -> str:
         """The default as the README's table shows it."""
-        return self.unset if self.default is None else f"`{self.default}`"
+        return self.unset or ("unset" if self.default is None else f"`{self.default}`")
 
     def problem(self, what: str) -> str:
         """A problem's text, which begins with the setting's names."""
         return f"{self.variable or self.keyword} (keyword {self.keyword}) {what}"
 
 
-SETTINGS: tuple[Setting, ...] = (
-    Setting(
-        "api_key",
-        "VERSORI_API_KEY",
-        None,
-        keys.key,
+def _row(
+    read: Callable[[Any], _T],
+    meaning: str,
+    default: str | None = None,
+    unset: str | None = None,
+    *,
+    prefix: str | None = "VERSORI_FLOW_",
+) -> _T:
+    """A row in the place of what its reader returns, so that the types of both are checked to be one."""
+    return cast("_T", Setting(read, meaning, default, unset, prefix, ""))
+
+
+class Settings(NamedTuple):
+    """What was configured, checked: made by `load_settings` alone, as a field's default is its row.
+
+    None where nothing is given and there is no default. No secret is in its repr.
+    """
+
+    api_key: key.Secret | None = _row(
+        key.key,
         "The API key, without a scheme.",
         unset="required, unless `api_key_file` is set",
-    ),
-    Setting(
-        "api_key_file",
-        "VERSORI_API_KEY_FILE",
-        None,
-        keys.key_file,
+        prefix="VERSORI_",
+    )
+    api_key_file: str | None = _row(
+        key.key_file,
         "A file with the key alone; read again when it changes, and when the platform refuses the key.",
-    ),
-    Setting(
-        "auth_scheme",
-        "VERSORI_AUTH_SCHEME",
-        None,
-        setting_values.token,
+        prefix="VERSORI_",
+    )
+    auth_scheme: str | None = _row(
+        readers.token,
         "The word before the key in the Authorization header.",
         unset="by the key's form: `JWT` where it is one, else `Bearer`",
-    ),
-    Setting(
-        "organisation_id",
-        "VERSORI_ORGANISATION_ID",
-        None,
-        setting_values.ulid,
-        "The organisation's ULID.",
-        unset="required",
-        required="write the organisation's ULID",
-    ),
-    Setting(
-        "project_id",
-        "VERSORI_PROJECT_ID",
-        None,
-        setting_values.ulid,
-        "The project's ULID.",
-        unset="required",
-        required="write the project's ULID",
-    ),
-    Setting(
-        "base_url",
-        "VERSORI_API_BASE_URL",
-        "https://platform.versori.com/api/v2",
-        setting_values.base_url,
-        "Where the API is.",
-    ),
-    Setting(
-        "allow_insecure",
-        "VERSORI_ALLOW_INSECURE",
-        "false",
-        setting_values.boolean,
+        prefix="VERSORI_",
+    )
+    organisation_id: str = _row(readers.ulid, "The organisation's ULID.", unset="required", prefix="VERSORI_")
+    project_id: str = _row(readers.ulid, "The project's ULID.", unset="required", prefix="VERSORI_")
+    base_url: str = _row(
+        readers.base_url, "Where the API is.", "https://platform.versori.com/api/v2", prefix="VERSORI_API_"
+    )
+    allow_insecure: bool = _row(
+        readers.boolean,
         "`true` lets an http URL name another host than this one: the key travels in the clear.",
-    ),
-    Setting(
-        "flow_name",
-        "VERSORI_FLOW_NAME",
-        "{service.name}",
-        flow_names.flow_name,
+        "false",
+        prefix="VERSORI_",
+    )
+    flow_name: str | Callable[[ReadableSpan], str] = _row(
+        name_of_flow,
         "A template over resource attributes (`{{`, `}}`: braces); in code also a callable given the span.",
-    ),
-    Setting(
-        "flow_description",
-        "VERSORI_FLOW_DESCRIPTION",
-        None,
-        setting_values.text,
+        "{service.name}",
+        prefix="VERSORI_",
+    )
+    flow_description: str | None = _row(
+        readers.text,
         "The description that the flow gets.",
         unset="unset: the stored one is kept",
-    ),
-    Setting(
-        "write_mode",
-        "VERSORI_FLOW_WRITE_MODE",
-        "merge",
-        setting_values.choice("merge", "replace"),
+        prefix="VERSORI_",
+    )
+    write_mode: Literal["merge", "replace"] = _row(
+        readers.choice("merge", "replace"),
         "`merge` reads the stored flow and keeps what it has; `replace` reads nothing and overwrites it.",
-    ),
-    Setting(
-        "store", "VERSORI_FLOW_STORE", "memory:", setting_values.store, "Where spans wait for their delivery."
-    ),
-    Setting(
-        "max_spans",
-        "VERSORI_FLOW_MAX_SPANS",
-        "1000",
-        setting_values.whole(1),
-        "Spans kept per flow; older traces leave first.",
-    ),
-    Setting(
-        "max_bytes",
-        "VERSORI_FLOW_MAX_BYTES",
-        "4194304",
-        # Less than this has no room for one ordinary span.
-        setting_values.whole(1024),
+        "merge",
+    )
+    store: str = _row(readers.choice("memory:"), "Where spans wait for their delivery.", "memory:")
+    max_spans: int = _row(readers.whole(1), "Spans kept per flow; older traces leave first.", "1000")
+    max_bytes: int = _row(
+        readers.whole(1024),  # less has no room for one ordinary span
         "Bytes of body per flow, at least 1024; older traces leave first.",
-    ),
-    Setting(
-        "max_flows",
-        "VERSORI_FLOW_MAX_FLOWS",
-        "100",
-        setting_values.whole(1),
-        "Flows held in memory at once; those with undelivered spans stay beyond it.",
-    ),
-    Setting(
-        "min_interval",
-        "VERSORI_FLOW_MIN_INTERVAL",
-        "1.0",
-        setting_values.seconds(zero=True),
-        "Seconds between two writes of one flow; `0` turns pacing off.",
-    ),
-    Setting(
-        "timeout",
-        "VERSORI_FLOW_TIMEOUT",
-        "10",
-        setting_values.seconds(zero=False),
+        "4194304",
+    )
+    max_flows: int = _row(
+        readers.whole(1), "Flows held in memory at once; those with undelivered spans stay beyond it.", "100"
+    )
+    min_interval: float = _row(
+        readers.seconds(zero=True), "Seconds between two writes of one flow; `0` turns pacing off.", "1.0"
+    )
+    timeout: float = _row(
+        readers.seconds(zero=False),
         "Seconds, more than 0, for one attempt at a flow: read, merge and write, first connect to last byte.",
-    ),
-    Setting(
-        "export_wait",
-        "VERSORI_FLOW_EXPORT_WAIT",
-        "1",
-        setting_values.seconds(zero=True),
+        "10",
+    )
+    export_wait: float = _row(
+        readers.seconds(zero=True),
         "Seconds that `export` waits for its spans to be delivered; `0`: it never waits.",
-    ),
-    Setting(
-        "headers",
-        "VERSORI_FLOW_HEADERS",
-        None,
-        setting_values.headers,
+        "1",
+    )
+    headers: Mapping[str, str] = _row(
+        readers.headers,
         "More request headers, `k=v,k=v` with percent-encoded values; in code also a mapping.",
-        unset="none",
-    ),
-    Setting(
-        "compression",
-        "VERSORI_FLOW_COMPRESSION",
+        "",
         "none",
-        setting_values.choice("none", "gzip"),
+    )
+    compression: Literal["none", "gzip"] = _row(
+        readers.choice("none", "gzip"),
         "`gzip` compresses request bodies; the platform does not document that it takes them.",
-    ),
-    Setting(
-        "certificate",
-        "VERSORI_FLOW_CERTIFICATE",
-        None,
-        setting_values.pem_file,
-        "A PEM file with the authorities to trust.",
-        unset="the system's trust",
-    ),
-    Setting(
-        "client_certificate",
-        "VERSORI_FLOW_CLIENT_CERTIFICATE",
-        None,
-        setting_values.pem_file,
+        "none",
+    )
+    certificate: str | None = _row(
+        readers.pem_file, "A PEM file with the authorities to trust.", unset="the system's trust"
+    )
+    client_certificate: str | None = _row(
+        readers.pem_file,
         "A PEM file with the client's certificate, and its key unless `client_key` is set.",
         unset="none",
-    ),
-    Setting(
-        "client_key",
-        "VERSORI_FLOW_CLIENT_KEY",
-        None,
-        setting_values.pem_file,
-        "A PEM file with the client's key.",
-        unset="none",
-    ),
-    Setting(
-        "resource_attributes",
-        "VERSORI_FLOW_RESOURCE_ATTRIBUTES",
-        "service.name,service.version,service.instance.id,deployment.environment.name",
-        setting_values.names,
+    )
+    client_key: str | None = _row(readers.pem_file, "A PEM file with the client's key.", unset="none")
+    resource_attributes: tuple[str, ...] = _row(
+        readers.names,
         "Resource attributes that every span carries; `,` alone (in code an empty list): none.",
-    ),
-    Setting(
-        "meter_provider",
-        None,
-        None,
-        setting_values.meter_provider,
+        "service.name,service.version,service.instance.id,deployment.environment.name",
+    )
+    meter_provider: MeterProvider | None = _row(
+        readers.meter_provider,
         "Where the exporter's own metrics go, in code only.",
         unset="the global one",
-    ),
+        prefix=None,
+    )
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in self._asdict().items() if name != "headers")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+SETTINGS: tuple[Setting, ...] = tuple(
+    row._replace(variable=row.variable and row.variable + name.upper(), keyword=name)
+    for name, row in Settings._field_defaults.items()
 )
+
+
+def arguments() -> str:
+    """The settings as the `Args` of a docstring, for a `__doc__` that is made from the table."""
+    return "\n".join(
+        f"        {row.keyword}: {', '.join(filter(None, (row.variable, row.documented_default)))}. {row.meaning}"
+        for row in SETTINGS
+    )

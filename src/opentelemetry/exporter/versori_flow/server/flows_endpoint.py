@@ -12,18 +12,19 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from ulid import ULID
 
-from . import journal, playing
-from .answers import Answer, RefusedError
-from .bodies import decoded, read_body
-from .flows import Flows, Key
-from .orders import Faults, Strike
-from .reading import Body
+from . import request_log, responses
+from .access import BrowserGuard
+from .active_faults import ActiveFaults, Strike
+from .json_text import JsonText
+from .replies import ApiError, Reply
+from .request_body import decoded, read_body
+from .saved_flows import FlowAddress, SavedFlows
 from .validation import FlowValidator
 
 _SCHEMES = ("bearer", "jwt")
 
 
-class Api:
+class FlowsEndpoint:
     """The four endpoints.
 
     Args:
@@ -32,21 +33,24 @@ class Api:
         log: Where requests are recorded.
         key: The key that requests must carry; None lets all in.
         validator: Checks bodies; None takes any JSON object.
+        guard: Knows which requests are let in where there is no key.
     """
 
     def __init__(
         self,
-        flows: Flows,
-        faults: Faults,
-        log: journal.Journal,
+        flows: SavedFlows,
+        faults: ActiveFaults,
+        log: request_log.RequestLog,
         key: str | None,
         validator: FlowValidator | None,
+        guard: BrowserGuard,
     ) -> None:
         self._flows = flows
         self._faults = faults
         self._log = log
         self._key = key
         self._validator = validator
+        self._guard = guard
 
     async def __call__(self, request: Request) -> Response:
         """Answers one request, or spoils it as ordered."""
@@ -56,90 +60,91 @@ class Api:
         try:
             response, status = await self._answer(request, record)
         except ClientDisconnect:
-            response, status = playing.silence(), None
+            response, status = responses.silence(), None
         if status is None:
             return _UntilOver(response, lambda: self._log.end(record, None))
         # Before it is sent: whoever has the answer finds it recorded.
         self._log.end(record, status)
         return response
 
-    async def _answer(self, request: Request, record: journal.Request) -> tuple[Response, int | None]:
+    async def _answer(self, request: Request, record: request_log.Request) -> tuple[Response, int | None]:
         try:
             body = await read_body(request)
-        except RefusedError as refused:
-            return playing.true_response(refused.answer()), refused.status
+        except ApiError as refused:
+            return responses.as_response(refused.answer()), refused.status
         self._log.note(record, lambda noted: setattr(noted, "size", len(body)))
         strike = self._faults.strike(request.method, record.flow, body)
         if strike is None:
             answer = self._carry_out(request, body)
-            return playing.true_response(answer), answer.status
+            return responses.as_response(answer), answer.status
         self._log.note(record, lambda noted: setattr(noted, "fault", strike.fault.text))
         return await self._spoil(request, body, strike)
 
     async def _spoil(self, request: Request, body: bytes, strike: Strike) -> tuple[Response, int | None]:
         fault = strike.fault
         truly = fault.kind in ("drip", "cut") or bool(fault.part)
-        answer = self._carry_out(request, body) if fault.apply or truly else Answer(200)
+        answer = self._carry_out(request, body) if fault.apply or truly else Reply(200)
         if fault.delay and await _gone_within(request, fault.delay):
-            return playing.silence(), None
+            return responses.silence(), None
         if fault.kind == "slow":
             answer = answer if fault.apply else self._carry_out(request, body)
-            return playing.true_response(answer), answer.status
+            return responses.as_response(answer), answer.status
         if fault.kind in ("status", "max-body", "poison"):
             answer = fault.answer(strike.fields)
-            return playing.true_response(answer), answer.status
+            return responses.as_response(answer), answer.status
         if fault.kind == "drip":
-            return playing.drip(answer, fault), answer.status
+            return responses.drip(answer, fault), answer.status
         if fault.kind == "cut":
-            return playing.cut(answer), answer.status
+            return responses.cut(answer), answer.status
         if fault.kind == "reset":
-            return playing.reset(answer, fault.part), answer.status if fault.part else None
+            return responses.reset(answer, fault.part), answer.status if fault.part else None
         if fault.kind == "flood":
-            return playing.flood(compressed=fault.gzip), 200
-        return playing.silence(), None
+            return responses.flood(compressed=fault.gzip), 200
+        return responses.silence(), None
 
-    def _carry_out(self, request: Request, body: bytes) -> Answer:
+    def _carry_out(self, request: Request, body: bytes) -> Reply:
         try:
             return self._endpoint(request, body)
-        except RefusedError as refused:
+        except ApiError as refused:
             return refused.answer({"WWW-Authenticate": "Bearer"} if refused.status == 401 else None)
 
-    def _endpoint(self, request: Request, body: bytes) -> Answer:
+    def _endpoint(self, request: Request, body: bytes) -> Reply:
         self._let_in(request)
         organisation_id = _ulid(request, "organisation_id")
         project_id = _ulid(request, "project_id")
         if "flow_name" not in request.path_params:
-            mine = [flow for flow in self._flows.all() if flow.key[:2] == (organisation_id, project_id)]
-            return Answer(200, b'{"flows":[' + b",".join(flow.raw for flow in mine) + b"]}")
-        key = Key(organisation_id, project_id, _name(request))
+            mine = [flow for flow in self._flows.all() if flow.address[:2] == (organisation_id, project_id)]
+            return Reply(200, b'{"flows":[' + b",".join(flow.raw for flow in mine) + b"]}")
+        address = FlowAddress(organisation_id, project_id, _name(request))
         if request.method == "PUT":
-            return self._put(key, body, request.headers.get("content-encoding", "identity"))
+            return self._put(address, body, request.headers.get("content-encoding", "identity"))
         if request.method == "DELETE":
-            if not self._flows.delete(key):
-                raise _no_flow(key)
-            return Answer(204)
-        flow = self._flows.get(key)
+            if not self._flows.delete(address):
+                raise _no_flow(address)
+            return Reply(204)
+        flow = self._flows.get(address)
         if flow is None:
-            raise _no_flow(key)
-        return Answer(200, flow.raw)
+            raise _no_flow(address)
+        return Reply(200, flow.raw)
 
-    def _put(self, key: Key, raw: bytes, encoding: str) -> Answer:
-        body = Body.read(decoded(raw, encoding))
+    def _put(self, address: FlowAddress, raw: bytes, encoding: str) -> Reply:
+        body = JsonText.read(decoded(raw, encoding))
         if self._validator is not None:
             self._validator.check(body)
         elif not isinstance(body.document, dict):
-            raise RefusedError(422, "validation_failed", "the body is not an object")
-        return Answer(200, self._flows.put(key, body).raw)
+            raise ApiError(422, "validation_failed", "the body is not an object")
+        return Reply(200, self._flows.put(address, body).raw)
 
     def _let_in(self, request: Request) -> None:
         if self._key is None:
+            self._guard.check(request)
             return
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         given = key.strip().encode("latin-1", "replace")
         # Compared in constant time, and whatever the scheme is.
         same = hmac.compare_digest(given, self._key.encode("utf-8"))
         if not same or scheme.lower() not in _SCHEMES:
-            raise RefusedError(401, "unauthorized", "this API key is not accepted")
+            raise ApiError(401, "unauthorized", "this API key is not accepted")
 
 
 class _UntilOver(Response):
@@ -183,14 +188,14 @@ def _ulid(request: Request, name: str) -> str:
         # Upper case is the canonical one; older versions of the library know no other.
         return str(ULID.from_str(text.upper() if text.isascii() else text))
     except ValueError as error:
-        raise RefusedError(400, "invalid_id", f"{name} {text!r} is not a ULID: {error}") from None
+        raise ApiError(400, "invalid_id", f"{name} {text!r} is not a ULID: {error}") from None
 
 
 def _segment(request: Request, name: str) -> str:
     try:
         return unquote_to_bytes(request.path_params[name].encode("latin-1")).decode("utf-8")
     except UnicodeDecodeError:
-        raise RefusedError(400, "invalid_path", f"{name} is not percent-encoded UTF-8") from None
+        raise ApiError(400, "invalid_path", f"{name} is not percent-encoded UTF-8") from None
 
 
 def _name(request: Request) -> str:
@@ -202,9 +207,9 @@ def _shown_name(request: Request) -> str | None:
         return None
     try:
         return _name(request)
-    except RefusedError:
+    except ApiError:
         return str(request.path_params["flow_name"])
 
 
-def _no_flow(key: Key) -> RefusedError:
-    return RefusedError(404, "not_found", f"there is no flow {key.name!r} in project {key.project_id}")
+def _no_flow(address: FlowAddress) -> ApiError:
+    return ApiError(404, "not_found", f"there is no flow {address.name!r} in project {address.project_id}")

@@ -1,4 +1,4 @@
-"""Playing answers on the wire: true ones, and those that a fault has spoilt.
+"""Sending answers: true ones, and those that a fault has spoilt.
 
 A spoilt answer needs the connection itself. ``ConnectionProtocol`` is uvicorn's HTTP protocol that also puts
 itself into the request's scope, so that a response can reach the transport.
@@ -22,8 +22,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from .answers import Answer
 from .faults import Fault
+from .replies import Reply
 
 # Small enough to be on its way at once, so that what follows a part of an answer really is cut off.
 _MOST_PART = 64 * 1024
@@ -45,7 +45,7 @@ class ConnectionProtocol(H11Protocol):
         self.access_log = False
 
 
-class Wire:
+class Connection:
     """The connection of one request, below HTTP."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -83,18 +83,18 @@ class Wire:
             pass
 
 
-class Script(Response):
+class PlayedResponse(Response):
     """A response that plays what a function tells it to."""
 
-    def __init__(self, play: Callable[[Wire], Awaitable[None]]) -> None:
+    def __init__(self, play: Callable[[Connection], Awaitable[None]]) -> None:
         super().__init__()
         self._play = play
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._play(Wire(scope, receive))
+        await self._play(Connection(scope, receive))
 
 
-def true_response(answer: Answer) -> Response:
+def as_response(answer: Reply) -> Response:
     """The answer as it is."""
     if answer.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
         # HTTP allows no body there, be it the one of an ordered fault.
@@ -106,70 +106,70 @@ def true_response(answer: Answer) -> Response:
 
 def silence() -> Response:
     """No answer at all, for as long as the client stays."""
-    return Script(Wire.until_gone)
+    return PlayedResponse(Connection.until_gone)
 
 
-def reset(answer: Answer, part: str) -> Response:
+def reset(answer: Reply, part: str) -> Response:
     """A reset: before any answer, after its head, or in the middle of its body."""
 
-    async def play(wire: Wire) -> None:
+    async def play(connection: Connection) -> None:
         if part:
-            await wire.write(head(answer) + (_half(answer.body) if part == "body" else b""))
-        await wire.reset()
+            await connection.write(head(answer) + (_half(answer.body) if part == "body" else b""))
+        await connection.reset()
 
-    return Script(play)
+    return PlayedResponse(play)
 
 
-def cut(answer: Answer) -> Response:
+def cut(answer: Reply) -> Response:
     """The head and half of the body, then the end."""
 
-    async def play(wire: Wire) -> None:
-        await wire.write(head(answer) + _half(answer.body))
-        await wire.end()
+    async def play(connection: Connection) -> None:
+        await connection.write(head(answer) + _half(answer.body))
+        await connection.end()
 
-    return Script(play)
+    return PlayedResponse(play)
 
 
-def drip(answer: Answer, fault: Fault) -> Response:
+def drip(answer: Reply, fault: Fault) -> Response:
     """The answer, a byte at a time from its first byte or from that of its body."""
 
-    async def play(wire: Wire) -> None:
+    async def play(connection: Connection) -> None:
         dripping = head(answer) + answer.body
         if fault.part == "body":
-            await wire.write(head(answer))
+            await connection.write(head(answer))
             dripping = answer.body
-        gone = asyncio.ensure_future(wire.until_gone())
+        gone = asyncio.ensure_future(connection.until_gone())
         try:
             for byte in dripping:
-                await wire.write(bytes([byte]))
+                await connection.write(bytes([byte]))
                 if (await asyncio.wait({gone}, timeout=fault.interval))[0]:
                     return
         finally:
             gone.cancel()
-        await wire.end()
+        await connection.end()
 
-    return Script(play)
+    return PlayedResponse(play)
 
 
 def flood(*, compressed: bool) -> Response:
     """200 and a body that never ends, as fast as the client reads."""
     encoding = "Content-Encoding: gzip\r\n" if compressed else ""
 
-    async def play(wire: Wire) -> None:
+    async def play(connection: Connection) -> None:
         start = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{encoding}Connection: close\r\n\r\n"
-        await wire.write(start.encode("ascii"))
+        await connection.write(start.encode("ascii"))
         # 31: a gzip header in front, and the largest window.
         packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-        while not wire.closing:
+        while not connection.closing:
             packed = packer.compress(_FLOOD) + packer.flush(zlib.Z_SYNC_FLUSH) if compressed else _FLOOD
-            await wire.write(packed)
+            await connection.write(packed)
             await asyncio.sleep(0)
-        await wire.until_gone()
+        await connection.until_gone()
 
-    return Script(play)
+    return PlayedResponse(play)
 
 
-def head(answer: Answer) -> bytes:
+def head(answer: Reply) -> bytes:
     """The status line and the headers of an answer, with its true length."""
     lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}"]
     lines += [f"{name}: {value}" for name, value in answer.all_headers().items()]

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from .answers import RefusedError
+from .replies import ApiError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 # Python refuses to turn more than 4300 digits into an int; such a number is valid JSON all the same.
@@ -28,7 +28,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Body:
+class JsonText:
     """A JSON text, what it means, and where its top-level members are.
 
     Attributes:
@@ -42,22 +42,22 @@ class Body:
     members: tuple[Member, ...]
 
     @classmethod
-    def read(cls, raw: bytes) -> Body:
+    def read(cls, raw: bytes) -> JsonText:
         """Reads a body.
 
         Raises:
-            RefusedError: 400, the bytes are not UTF-8, not JSON, or nested too deeply.
+            ApiError: 400, the bytes are not UTF-8, not JSON, or nested too deeply.
         """
         try:
             text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise RefusedError(400, "invalid_encoding", f"the body is not UTF-8: {error.reason}") from None
+            raise ApiError(400, "invalid_encoding", f"the body is not UTF-8: {error.reason}") from None
         try:
             return _read(text)
         except RecursionError:
-            raise RefusedError(400, "invalid_json", "the body is nested too deeply") from None
+            raise ApiError(400, "invalid_json", "the body is nested too deeply") from None
         except ValueError as error:
-            raise RefusedError(400, "invalid_json", f"the body is not JSON: {error}") from None
+            raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from None
 
     def with_id(self, id_: str) -> bytes:
         """The body with this ``id`` as its first member, and with no other one.
@@ -89,10 +89,10 @@ def _integer(digits: str) -> int | float:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_integer)
 
 
-def _read(text: str) -> Body:
+def _read(text: str) -> JsonText:
     at = _skip(text, 0)
     if text[at : at + 1] != "{":
-        return Body(text, _DECODER.decode(text), ())
+        return JsonText(text, _DECODER.decode(text), ())
     document: dict[str, Any] = {}
     members = []
     at = _skip(text, at + 1)
@@ -115,7 +115,7 @@ def _read(text: str) -> Body:
             at = _skip(text, at + 1)
     if (end := _skip(text, at + 1)) != len(text):
         raise json.JSONDecodeError("Extra data", text, end)
-    return Body(text, document, tuple(members))
+    return JsonText(text, document, tuple(members))
 
 
 def _skip(text: str, at: int) -> int:

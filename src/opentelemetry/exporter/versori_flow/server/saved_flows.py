@@ -15,34 +15,34 @@ from urllib.parse import quote
 
 from ulid import ULID
 
-from .answers import RefusedError
-from .reading import Body
+from .json_text import JsonText
+from .replies import ApiError
 
 _logger = logging.getLogger(__name__)
 # File systems allow 255 bytes; the digest that keeps shortened names apart needs some of them.
 _MOST_FILE_NAME = 120
 
 
-class Key(NamedTuple):
-    """What a flow is stored under."""
+class FlowAddress(NamedTuple):
+    """Where a flow is stored: its organisation, its project and its name."""
 
     organisation_id: str
     project_id: str
     name: str
 
 
-class StoredFlow:
+class SavedFlow:
     """One flow as stored; never changed, only replaced.
 
     Attributes:
-        key: What it is stored under.
+        address: Under which organisation, project and name it is stored.
         id: The id that the platform gave it.
         raw: The bytes that GET and PUT answer.
         changed_at: When it was stored, in seconds since the epoch.
     """
 
-    def __init__(self, key: Key, id_: str, raw: bytes, changed_at: float) -> None:
-        self.key = key
+    def __init__(self, address: FlowAddress, id_: str, raw: bytes, changed_at: float) -> None:
+        self.address = address
         self.id = id_
         self.raw = raw
         self.changed_at = changed_at
@@ -51,8 +51,8 @@ class StoredFlow:
     def document(self) -> dict[str, Any] | None:
         """The flow, parsed; None where what is stored is no JSON object."""
         try:
-            document = Body.read(self.raw).document
-        except RefusedError:
+            document = JsonText.read(self.raw).document
+        except ApiError:
             return None
         return document if isinstance(document, dict) else None
 
@@ -63,7 +63,7 @@ class StoredFlow:
         return spans if isinstance(spans, list) else []
 
 
-class Flows:
+class SavedFlows:
     """All flows; safe to use from several threads.
 
     Args:
@@ -73,72 +73,72 @@ class Flows:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        self._flows: dict[Key, StoredFlow] = {}
+        self._flows: dict[FlowAddress, SavedFlow] = {}
         self._lock = threading.Lock()
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             self._load(folder)
 
-    def all(self) -> list[StoredFlow]:
+    def all(self) -> list[SavedFlow]:
         """All flows, in the order in which they were created."""
         with self._lock:
             return list(self._flows.values())
 
-    def get(self, key: Key) -> StoredFlow | None:
-        """The flow of that key, or None."""
+    def get(self, address: FlowAddress) -> SavedFlow | None:
+        """The flow at that address, or None."""
         with self._lock:
-            return self._flows.get(key)
+            return self._flows.get(address)
 
-    def put(self, key: Key, body: Body) -> StoredFlow:
+    def put(self, address: FlowAddress, body: JsonText) -> SavedFlow:
         """Stores a flow in place of what is there; its id stays, and is made when the flow is new."""
         with self._lock:
-            before = self._flows.get(key)
+            before = self._flows.get(address)
             id_ = str(ULID()) if before is None else before.id
-            return self._store(StoredFlow(key, id_, body.with_id(id_), time.time()))
+            return self._store(SavedFlow(address, id_, body.with_id(id_), time.time()))
 
-    def put_verbatim(self, key: Key, raw: bytes) -> StoredFlow:
+    def put_verbatim(self, address: FlowAddress, raw: bytes) -> SavedFlow:
         """Stores bytes that need not be a flow."""
         with self._lock:
-            before = self._flows.get(key)
-            return self._store(StoredFlow(key, before.id if before else str(ULID()), raw, time.time()))
+            before = self._flows.get(address)
+            return self._store(SavedFlow(address, before.id if before else str(ULID()), raw, time.time()))
 
-    def delete(self, key: Key) -> bool:
+    def delete(self, address: FlowAddress) -> bool:
         """Deletes a flow; False when there was none."""
         with self._lock:
-            if self._flows.pop(key, None) is None:
+            if self._flows.pop(address, None) is None:
                 return False
             if self._folder is not None:
-                self._path(self._folder, key).unlink(missing_ok=True)
+                self._path(self._folder, address).unlink(missing_ok=True)
             return True
 
     def clear(self) -> None:
         """Deletes all flows."""
         for flow in self.all():
-            self.delete(flow.key)
+            self.delete(flow.address)
 
-    def _store(self, flow: StoredFlow) -> StoredFlow:
+    def _store(self, flow: SavedFlow) -> SavedFlow:
         if self._folder is not None:
-            _write(self._path(self._folder, flow.key), flow)
-        self._flows[flow.key] = flow
+            _write(self._path(self._folder, flow.address), flow)
+        self._flows[flow.address] = flow
         return flow
 
     @staticmethod
-    def _path(folder: Path, key: Key) -> Path:
+    def _path(folder: Path, address: FlowAddress) -> Path:
         # The digest keeps apart names that are shortened, or differ in case only on a file system that
         # ignores it.
-        digest = hashlib.sha256("\0".join(key).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        name = quote(key.name, safe="", errors="replace")[:_MOST_FILE_NAME]
+        digest = hashlib.sha256("\0".join(address).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        name = quote(address.name, safe="", errors="replace")[:_MOST_FILE_NAME]
         return folder / f"{name}-{digest}.flow"
 
     def _load(self, folder: Path) -> None:
         flows = [flow for path in folder.glob("*.flow") if (flow := _read(path)) is not None]
         # ULIDs sort by the time they were made, which is the order of creation.
-        self._flows = {flow.key: flow for flow in sorted(flows, key=lambda flow: flow.id)}
+        self._flows = {flow.address: flow for flow in sorted(flows, key=lambda flow: flow.id)}
 
 
-def _write(path: Path, flow: StoredFlow) -> None:
+def _write(path: Path, flow: SavedFlow) -> None:
     """Writes a file of one line that says what the flow is, then the flow; whole or not at all."""
-    about = {**flow.key._asdict(), "id": flow.id, "changed_at": flow.changed_at}
+    about = {**flow.address._asdict(), "id": flow.id, "changed_at": flow.changed_at}
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
         file.write(json.dumps(about).encode("ascii") + b"\n")
@@ -146,14 +146,14 @@ def _write(path: Path, flow: StoredFlow) -> None:
     os.replace(temporary, path)
 
 
-def _read(path: Path) -> StoredFlow | None:
+def _read(path: Path) -> SavedFlow | None:
     try:
         head, separator, raw = path.read_bytes().partition(b"\n")
         if not separator:
             raise ValueError("it is cut short")
         about = json.loads(head)
-        key = Key(str(about["organisation_id"]), str(about["project_id"]), str(about["name"]))
-        return StoredFlow(key, str(about["id"]), raw, float(about["changed_at"]))
+        address = FlowAddress(str(about["organisation_id"]), str(about["project_id"]), str(about["name"]))
+        return SavedFlow(address, str(about["id"]), raw, float(about["changed_at"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         _logger.warning("%s holds no flow and is left alone: %s", path, error)
         return None

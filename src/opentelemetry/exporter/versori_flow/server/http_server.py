@@ -16,13 +16,13 @@ from uvicorn.server import ServerState
 
 from opentelemetry import context
 
-from .playing import ConnectionProtocol
+from .responses import ConnectionProtocol
 
 # How long a request may take to notice that its connection is gone.
 _LAST_WORDS = 2.0
 
 
-class RunningServer:
+class HttpServer:
     """Serves one application on one address.
 
     Args:

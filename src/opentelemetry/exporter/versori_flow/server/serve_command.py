@@ -23,6 +23,7 @@ def serve(
     key: str | None = None,
     faults: Sequence[str | Fault] = (),
     validate: Literal["full", "off"] = "full",
+    allowed_hosts: Sequence[str] = (),
 ) -> None:
     """Runs a local platform until Ctrl-C or SIGTERM; both are a good end.
 
@@ -33,13 +34,14 @@ def serve(
         key: The API key that requests must carry. None lets all in.
         faults: Faults that stand from the start.
         validate: "full" checks each body against the API description; "off" takes any JSON object.
+        allowed_hosts: Names that requests may come by, besides localhost and IP addresses.
 
     Raises:
         SystemExit: The address or the folder can't be had, with a line that says so.
-        FaultError: A fault is not written as one.
+        ValueError: The key is empty, the port is none, or (as FaultError) a fault is not written as one.
     """
     try:
-        platform = LocalPlatform(key, data, faults, host, port, validate).start()
+        platform = LocalPlatform(key, data, faults, host, port, validate, allowed_hosts=allowed_hosts).start()
     except OSError as error:
         why = error.strerror or str(error)
         raise SystemExit(f"the local platform can't start on {host} port {port}: {why}") from None

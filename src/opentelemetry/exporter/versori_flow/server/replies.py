@@ -10,7 +10,7 @@ JSON = "application/json"
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """One HTTP answer, before anything is done to it on its way to the client.
 
     Attributes:
@@ -30,7 +30,7 @@ class Answer:
         return {**({"Content-Type": self.content_type} if self.body else {}), **self.headers}
 
 
-class RefusedError(Exception):
+class ApiError(Exception):
     """A request that the API answers with an ``Error``.
 
     Args:
@@ -47,9 +47,9 @@ class RefusedError(Exception):
         self.message = message
         self.fields = tuple(fields)
 
-    def answer(self, headers: Mapping[str, str] | None = None) -> Answer:
+    def answer(self, headers: Mapping[str, str] | None = None) -> Reply:
         """The ``Error`` document as an answer."""
         document: dict[str, object] = {"code": self.code, "message": self.message}
         if self.fields:
             document["fields"] = [{"field": path, "message": text} for path, text in self.fields]
-        return Answer(self.status, json.dumps(document).encode("ascii"), headers or {})
+        return Reply(self.status, json.dumps(document).encode("ascii"), headers or {})

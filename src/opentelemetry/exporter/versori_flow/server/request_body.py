@@ -1,4 +1,4 @@
-"""Reading the body of a request off the wire, whole and bounded."""
+"""Reading the body of a request off the connection, whole and bounded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import zlib
 
 from starlette.requests import Request
 
-from .answers import RefusedError
+from .replies import ApiError
 
 # Sixteen times what the exporter sends by default; more than that is a mistake, not a flow.
 MOST_BODY = 64 * 1024 * 1024
@@ -16,7 +16,7 @@ async def read_body(request: Request) -> bytes:
     """Reads the body of a request.
 
     Raises:
-        RefusedError: 413, it has more than 64 MiB.
+        ApiError: 413, it has more than 64 MiB.
         ClientDisconnect: The client left in the middle of it.
     """
     parts = []
@@ -27,7 +27,7 @@ async def read_body(request: Request) -> bytes:
         if size <= MOST_BODY:
             parts.append(part)
     if size > MOST_BODY:
-        raise RefusedError(413, "too_large", f"the body has {size} bytes; {MOST_BODY} are the most")
+        raise ApiError(413, "too_large", f"the body has {size} bytes; {MOST_BODY} are the most")
     return b"".join(parts)
 
 
@@ -35,23 +35,23 @@ def decoded(raw: bytes, encoding: str) -> bytes:
     """Undoes a content encoding.
 
     Raises:
-        RefusedError: 415, it is another one than gzip or identity; 400, the body does not fit it; 413, it is
+        ApiError: 415, it is another one than gzip or identity; 400, the body does not fit it; 413, it is
             too large once unpacked.
     """
     encoding = encoding.strip().lower()
     if encoding == "identity":
         return raw
     if encoding != "gzip":
-        raise RefusedError(
+        raise ApiError(
             415, "unsupported_encoding", f"content encoding {encoding!r}; gzip and identity are known"
         )
     unpacker = zlib.decompressobj(31)
     try:
         text = unpacker.decompress(raw, MOST_BODY)
     except zlib.error as error:
-        raise RefusedError(400, "invalid_encoding", f"the body is not gzip: {error}") from None
+        raise ApiError(400, "invalid_encoding", f"the body is not gzip: {error}") from None
     if unpacker.unconsumed_tail:
-        raise RefusedError(413, "too_large", f"the body unpacks to more than {MOST_BODY} bytes")
+        raise ApiError(413, "too_large", f"the body unpacks to more than {MOST_BODY} bytes")
     if not unpacker.eof:
-        raise RefusedError(400, "invalid_encoding", "the body is not gzip: it is cut short")
+        raise ApiError(400, "invalid_encoding", "the body is not gzip: it is cut short")
     return text

@@ -40,7 +40,7 @@ class Request:
 
 
 @dataclass
-class Journal:
+class RequestLog:
     """The latest 10,000 requests and counts of all of them; safe to use from several threads."""
 
     changed: threading.Condition = field(default_factory=threading.Condition)

@@ -62,7 +62,7 @@ class Strike:
 
 
 @dataclass
-class Faults:
+class ActiveFaults:
     """The faults that stand; safe to use from several threads."""
 
     _handles: dict[int, FaultHandle] = field(default_factory=dict)

@@ -1,0 +1,101 @@
+"""One attempt at a flow: read, merge, write, under one deadline and, if it can be had, in this host's turn.
+
+What is read and written, and what an answer leads to, is decided in `flow`: an attempt carries out one step,
+tells the courier what came of it, and is told the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..flow.flows import FlowStep
+from ..flow.report import error_type
+from ..flow.steps import Read, Reading, Stale, Write
+from ..flow.stored import UnreadableFlow, read
+from ..http.answers import Found, Unavailable
+from ..http.api import FlowsApi
+from .host_lock import Turn
+
+if TYPE_CHECKING:
+    from ..own_metrics import OwnMetrics
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC) if hasattr(time, "clock_gettime") else None
+
+_STALE = 1.0
+"""Seconds between an answer and the write that rests on it. It takes milliseconds, unless the process was
+stopped (SIGSTOP, a frozen Lambda, a suspended laptop), and others may have written meanwhile."""
+
+
+class Attempt(NamedTuple):
+    """An attempt that is to be made.
+
+    Attributes:
+        job: Its first step.
+        deadline: The `time.monotonic()` by which it is over.
+        turn: This host's turn at the flow, released with the attempt; None: it goes without.
+        in_turn: False where another process of this host may be writing the flow now.
+    """
+
+    job: FlowStep
+    deadline: float
+    turn: Turn | None
+    in_turn: bool
+
+
+Feed = Callable[[Attempt, FlowStep, Reading], FlowStep | None]
+
+
+def make(attempt: Attempt, api: FlowsApi, feed: Feed, metrics: OwnMetrics | None) -> None:
+    """Makes an attempt. Only what `feed` raises, and what is no `Exception`, leaves it.
+
+    Args:
+        attempt: What is to be done.
+        api: The platform.
+        feed: Is given each step and its answer; returns the next step, None at the end.
+        metrics: The exporter's own; None: switched off.
+    """
+    begun = time.monotonic()
+    job: FlowStep | None = attempt.job
+    answered = _now()
+    try:
+        while job is not None:
+            step = job.step
+            try:
+                stale = isinstance(step, Write) and _now() - answered > _STALE
+                answer = Stale() if stale else _perform(step, api, attempt.deadline)
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread, or stay unsaid
+                answer = Unavailable("error", type(error).__name__, None, answered=False)
+            except BaseException:
+                feed(attempt, job, Unavailable("error", "interrupted", None, answered=False))
+                raise
+            answered = _now()
+            kind = error_type(answer)
+            if metrics is not None:  # before the courier is told, and whoever waits with it
+                size = step.body.size if isinstance(step, Write) else None
+                metrics.request(job.name, begun, "PUT" if isinstance(step, Write) else "GET", size, kind)
+            following = feed(attempt, job, answer)
+            if metrics is not None and following is None:
+                metrics.attempt(job.name, begun, kind, not job.flow.idle)
+            job = following
+    finally:
+        if attempt.turn is not None:
+            attempt.turn.release()
+
+
+def _perform(step: Read | Write, api: FlowsApi, deadline: float) -> Reading:
+    if isinstance(step, Write):
+        return api.put(step.flow, step.body.join(), deadline)
+    answer = api.get(step.flow, deadline, own_connection=step.own_connection)
+    if not isinstance(answer, Found) or answer.digest == step.known:
+        return answer
+    try:
+        return read(answer.body, answer.digest)
+    except UnreadableFlow as error:
+        return error
+
+
+def _now() -> float:
+    """Seconds of a clock that goes on while the machine is suspended, where there is one."""
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)

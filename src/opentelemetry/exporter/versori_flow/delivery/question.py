@@ -1,0 +1,126 @@
+"""What callers ask of the courier, and wait for; and what of it is open still."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from ..flow.flows import Flows, Receipt
+from ..native import Waiter
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+
+class Kind(Enum):
+    """What is asked."""
+
+    EXPORT = auto()
+    """Take these spans; are they delivered? True or False."""
+    ACCEPT = auto()
+    """Take these spans; are they taken, and is their flow not in trouble? True or False."""
+    FLUSH = auto()
+    """Deliver what is pending; is it? True or False."""
+    SHUTDOWN = auto()
+    """Deliver what is pending, read back, end. True once it has ended."""
+    LET_GO = auto()
+    """The exporter is gone: end as soon as nothing is pending. Nobody waits."""
+    STATUS = auto()
+    """How does every flow do?"""
+    TOTALS = auto()
+    """How many spans, over all flows?"""
+
+
+class Question:
+    """One call, as a message to the courier.
+
+    Args:
+        kind: What is asked.
+        until: How long the caller waits, in seconds of `time.monotonic()`.
+        spans: To take, for an EXPORT.
+
+    Attributes:
+        waiter: Takes the answer.
+        receipts: What the answer still depends on, by flow name.
+        failed: Whether some of it will not be delivered by then.
+    """
+
+    __slots__ = ("failed", "kind", "receipts", "spans", "until", "waiter")
+
+    def __init__(self, kind: Kind, until: float, spans: Sequence[ReadableSpan] = ()) -> None:
+        self.kind = kind
+        self.until = until
+        self.spans = spans
+        self.waiter = Waiter()
+        self.receipts: dict[str, Receipt] = {}
+        self.failed = False
+
+
+class OpenQuestions:
+    """Exports and flushes whose flows are not settled yet, and answers that are not given yet.
+
+    Args:
+        flows: What they are about.
+    """
+
+    def __init__(self, flows: Flows) -> None:
+        self._flows = flows
+        self._open: list[Question] = []
+        self._answers: list[tuple[Question, object]] = []
+
+    @property
+    def next_end(self) -> float:
+        """When the first of them waits no longer."""
+        return min((question.until for question in self._open), default=float("inf"))
+
+    def add(self, question: Question, receipts: Sequence[Receipt], now: float) -> None:
+        """Takes a question that depends on these receipts."""
+        question.receipts = {receipt.flow.name: receipt for receipt in receipts}
+        self._open.append(question)
+        self._look_at(question, list(question.receipts), now)
+        if question.kind is Kind.ACCEPT and question in self._open:
+            self._conclude(question, True)
+
+    def look(self, flow_name: str, now: float) -> None:
+        """An attempt at that flow is over: which questions does it settle?"""
+        for question in [question for question in self._open if flow_name in question.receipts]:
+            self._look_at(question, [flow_name], now)
+
+    def expire(self, now: float) -> None:
+        """Ends those whose time is up; of the attempts that they waited for nobody else needs to."""
+        for question in [question for question in self._open if question.until <= now]:
+            if question.kind is Kind.EXPORT:
+                for receipt in question.receipts.values():
+                    self._flows.waited_in_vain(receipt)
+            self._conclude(question, False)
+
+    def end(self) -> None:
+        """Nothing more comes of them."""
+        for question in list(self._open):
+            self._conclude(question, False)
+
+    def answer(self, question: Question, answer: object) -> None:
+        """Keeps an answer until `give`."""
+        self._answers.append((question, answer))
+
+    def give(self) -> None:
+        """Gives the answers."""
+        answers, self._answers = self._answers, []
+        for question, answer in answers:
+            question.waiter.give(answer)
+
+    def _look_at(self, question: Question, names: Sequence[str], now: float) -> None:
+        flushes = question.kind is Kind.FLUSH
+        for name in names:
+            receipt = question.receipts[name]
+            verdict = self._flows.flushed(receipt) if flushes else self._flows.verdict(receipt, now)
+            if verdict is not None:
+                del question.receipts[name]
+                question.failed |= not verdict
+        if not question.receipts or (question.failed and not flushes):
+            self._conclude(question, not question.failed)
+
+    def _conclude(self, question: Question, answer: bool) -> None:
+        self._open.remove(question)
+        self.answer(question, answer)

@@ -1,0 +1,128 @@
+"""Which flows are held, and which leave memory: what all windows together may hold. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Container, Iterator
+
+from .delivery import Flow
+from .ledger import DropReason, FlowStatus, Totals, add_up
+from .policy import FlowPolicy
+from .ranking import Ranking
+
+WINDOWS_OF_BYTES = 16
+"""All windows together may hold this many times `max_bytes`: 64 MiB with the default."""
+
+_REMEMBERED_STATUSES = 1000
+
+
+class Memory:
+    """The flows that are held, by name, and the counts of those that have left.
+
+    Args:
+        policy: What holds for every flow.
+        max_flows: Most flows held; more only while they hold pending spans.
+
+    Attributes:
+        flows: The flows, by name.
+        active: Those of them with something to do, or that are busy.
+        size: Bytes of all windows together.
+    """
+
+    def __init__(self, policy: FlowPolicy, max_flows: int) -> None:
+        self.flows: dict[str, Flow] = {}
+        self.active: dict[str, Flow] = {}
+        self.size = 0
+        self._policy = policy
+        self._max_flows = max_flows
+        self._max_bytes = WINDOWS_OF_BYTES * policy.max_bytes
+        # Idle flows: the one that was delivered longest ago first.
+        self._idle = Ranking()
+        # All flows by the size of their windows, the largest first.
+        self._by_size = Ranking()
+        # What flows that have left had counted; it is counted on when they come back.
+        self._former: OrderedDict[str, FlowStatus] = OrderedDict()
+        self._gone = Totals(0, 0, 0, {})
+
+    def get(self, name: str) -> Flow:
+        """The flow of that name; a new one, or one that comes back, where it is not held."""
+        flow = self.flows.get(name)
+        if flow is None:
+            former = self._former.pop(name, None)
+            if former is not None:
+                self._gone = add_up([self._gone, _counts(former, -1)])
+            flow = self.flows[name] = Flow(name, self._policy, former)
+        return flow
+
+    def measure(self, flow: Flow) -> None:
+        """Something happened to the flow: how large is it, and may it leave?"""
+        name, size = flow.name, flow.window.size
+        self.size += size + int(self._by_size.rank(name) or 0)
+        self._by_size.put(name, -size)
+        if flow.idle:
+            self.active.pop(name, None)
+            self._idle.put(name, flow.last_delivery)
+        else:
+            self.active[name] = flow
+            self._idle.put(name, None)
+
+    def let_go(self, spared: Container[str]) -> list[Flow]:
+        """Takes out idle flows, those that were delivered longest ago first, until what is left may be held.
+
+        Args:
+            spared: Names of flows that stay.
+        """
+        left: list[Flow] = []
+        stay: list[tuple[float, str]] = []
+        while len(self.flows) > self._max_flows or self.size > self._max_bytes:
+            first = self._idle.first()
+            if first is None:
+                break
+            self._idle.put(first[1], None)
+            if first[1] in spared:
+                stay.append(first)
+            else:
+                left.append(self._forget(first[1]))
+        for rank, name in stay:
+            self._idle.put(name, rank)
+        return left
+
+    def _forget(self, name: str) -> Flow:
+        flow = self.flows.pop(name)
+        self._by_size.put(name, None)
+        self.size -= flow.window.size
+        status = self._former[name] = flow.status(0.0)
+        self._gone = add_up([self._gone, _counts(status)])
+        if len(self._former) > _REMEMBERED_STATUSES:
+            self._former.popitem(last=False)
+        return flow
+
+    def squeeze(self) -> Flow | None:
+        """Halves the largest window where all together hold too many bytes; None where that changes nothing."""
+        first = self._by_size.first()
+        if self.size <= self._max_bytes or first is None:
+            return None
+        flow = self.flows[first[1]]
+        before = flow.window.size
+        flow.squeeze(before // 2)
+        return flow if flow.window.size < before else None
+
+    def lose(self, count: int, reason: DropReason) -> None:
+        """Counts spans that are lost, and of no flow."""
+        self._gone = add_up([self._gone, Totals(count, 0, 0, {reason.value: count})])
+
+    def totals(self, now: float) -> Totals:
+        """Spans over all flows, those that have left included."""
+        return add_up([self._gone, *(_counts(flow.status(now)) for flow in self.flows.values())])
+
+    def status(self, now: float) -> dict[str, FlowStatus]:
+        """How every flow does that is held, or was not long ago."""
+        return {**self._former, **{name: flow.status(now) for name, flow in self.flows.items()}}
+
+    def __iter__(self) -> Iterator[Flow]:
+        return iter(self.flows.values())
+
+
+def _counts(status: FlowStatus, sign: int = 1) -> Totals:
+    dropped = {reason: sign * count for reason, count in status.dropped.items()}
+    return Totals(sign * status.handed_over, sign * status.delivered, sign * status.pending, dropped)

@@ -1,0 +1,49 @@
+"""Names by rank, the lowest first: what is due next, what leaves next. Pure."""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+
+_OUT_OF_DATE = 64
+
+
+class Ranking:
+    """Names, each with a rank; a change costs the logarithm of how many there are.
+
+    An entry of the heap is out of date when its name has another rank by now; it is skipped when met, so that
+    nothing is ever searched for.
+    """
+
+    def __init__(self) -> None:
+        self._ranks: dict[str, float] = {}
+        self._heap: list[tuple[float, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._ranks)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._ranks
+
+    def put(self, name: str, rank: float | None) -> None:
+        """Gives a name its rank; None takes it out."""
+        if rank is None:
+            self._ranks.pop(name, None)
+        elif self._ranks.get(name) != rank:
+            self._ranks[name] = rank
+            heappush(self._heap, (rank, name))
+            if len(self._heap) > _OUT_OF_DATE + 2 * len(self._ranks):
+                self._heap = [(rank, name) for name, rank in self._ranks.items()]
+                heapify(self._heap)
+
+    def rank(self, name: str) -> float | None:
+        """The rank of a name, or None."""
+        return self._ranks.get(name)
+
+    def first(self) -> tuple[float, str] | None:
+        """The lowest rank and its name; of equal ranks, the first name by the alphabet."""
+        while self._heap:
+            rank, name = self._heap[0]
+            if self._ranks.get(name) == rank:
+                return rank, name
+            heappop(self._heap)
+        return None

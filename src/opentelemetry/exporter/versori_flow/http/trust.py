@@ -1,0 +1,40 @@
+"""Whom to trust, and who we are: one TLS context for all connections."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+import httpx
+
+if TYPE_CHECKING:
+    from ..settings.load import Settings
+
+
+class CannotOpenError(Exception):
+    """The settings don't give a way to the platform; the message says which one is wrong."""
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext:
+    """Returns the context for connections to the platform.
+
+    Raises:
+        CannotOpenError: when a certificate or a key can't be used.
+    """
+    if not settings.base_url.lower().startswith("https:"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used, and made in no time
+    variable = "VERSORI_FLOW_CERTIFICATE"
+    try:
+        if settings.certificate is None:
+            context = httpx.create_ssl_context()
+            context.load_default_certs()  # the system's own, next to those that come with httpx
+        else:
+            context = ssl.create_default_context(cafile=settings.certificate)
+        variable = "VERSORI_FLOW_CLIENT_CERTIFICATE (with VERSORI_FLOW_CLIENT_KEY)"
+        if settings.client_certificate is not None:
+            # A password is never asked for: OpenSSL would do so on the terminal.
+            context.load_cert_chain(settings.client_certificate, settings.client_key, password=lambda: "")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        raise CannotOpenError(f"{variable} can't be used: not a readable PEM file ({reason})") from None
+    return context

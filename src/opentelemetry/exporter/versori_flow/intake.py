@@ -1,0 +1,148 @@
+"""Where application threads leave ended spans, and where these become what the flows take.
+
+    span.end() --> leave --> [spans] --> take --> encoding --> routing --> (the courier)
+
+What an application thread calls may be entered again on that thread at any point: by a finalizer that the
+garbage collector runs, by a signal handler. So it takes no lock, waits for nothing and logs nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from .encoded_span import EncodedSpan, Move, Routed, Unencodable
+from .encoding.span import SpanEncoder
+from .flow.report import Notice
+from .native import Queue
+from .routing.default_flow import DefaultFlow
+from .routing.router import Router
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+_T = TypeVar("_T")
+
+FULL = 2048
+"""Spans left and not taken from which on whoever leaves one encodes one: nothing is dropped here, and who ends
+spans faster than one thread encodes them pays for it. As many as the SDK's batch processor queues."""
+
+BATCH = 512
+"""Spans taken at once: the courier looks at what else there is in between."""
+
+
+class Batch(NamedTuple):
+    """Spans on their way to their flows.
+
+    Attributes:
+        routed: With their flows.
+        moves: Earlier spans that turn out to belong elsewhere; they come after `routed`.
+        unencodable: Those that are lost, each with its default flow.
+    """
+
+    routed: Sequence[Routed]
+    moves: Sequence[Move]
+    unencodable: Sequence[tuple[Unencodable, str]]
+
+
+class Intake:
+    """Spans that were left, and messages for whoever takes them. It belongs to one process.
+
+    Args:
+        encoder: Makes bytes of spans.
+        default_flow: Names the flow of a span that has no name of its own.
+        router: Says where spans belong.
+
+    Attributes:
+        messages: What the courier waits for: None when spans were left, else a message.
+    """
+
+    def __init__(self, encoder: SpanEncoder, default_flow: DefaultFlow, router: Router) -> None:
+        self.messages: Queue[Any] = Queue()
+        self._encoder = encoder
+        self._default_flow = default_flow
+        self._router = router
+        self._left: deque[ReadableSpan] = deque()
+        self._encoded: deque[tuple[ReadableSpan, EncodedSpan | Unencodable]] = deque()
+        self._told = False
+        self._helped = False
+
+    def __len__(self) -> int:
+        """Spans that wait to be taken."""
+        return len(self._left) + len(self._encoded)
+
+    def leave(self, span: ReadableSpan) -> None:
+        """Leaves an ended span; the first one since the last `take` wakes whoever waits for `messages`."""
+        self._left.append(span)
+        if not self._told:
+            self._told = True
+            self.messages.put(None)
+        if len(self._left) > FULL and not self._helped:
+            self._help()
+
+    def take(self) -> Batch | None:
+        """Takes up to `BATCH` spans, encoded and routed; None when there are none. One thread at a time."""
+        self._told = False  # before the look: what is left from now on tells again
+        batch: list[tuple[ReadableSpan, EncodedSpan | Unencodable]] = _pop(self._encoded)
+        spans = _pop(self._left)
+        if not (batch or spans):
+            return None
+        try:
+            return self.sort([*batch, *zip(spans, self._encoder.encode(spans), strict=True)])
+        except BaseException:
+            # Nothing was handed over yet; it is tried again.
+            self._left.extendleft(reversed(spans))
+            self._encoded.extendleft(reversed(batch))
+            raise
+
+    def encode(self, spans: Sequence[ReadableSpan]) -> Batch:
+        """Encodes and routes spans that were not left, but handed over by an `export`."""
+        try:
+            return self.sort(list(zip(spans, self._encoder.encode(spans), strict=True)))
+        except BaseException:
+            self._left.extend(spans)  # memory has run out, say: they are taken later
+            raise
+
+    def sort(self, encoded: Sequence[tuple[ReadableSpan, EncodedSpan | Unencodable]]) -> Batch:
+        """Routes encoded spans."""
+        good: list[tuple[EncodedSpan, str]] = []
+        bad: list[tuple[Unencodable, str]] = []
+        default_flow = self._default_flow
+        for span, made in encoded:
+            if isinstance(made, EncodedSpan):
+                good.append((made, default_flow(span)))
+            else:
+                bad.append((made, default_flow(span)))
+        routed, moves = self._router.route(good)
+        return Batch(routed, moves, bad)
+
+    def remarks(self) -> list[Notice]:
+        """What a person should know of the flows' names: lines to log, each of them once."""
+        return [Notice(logging.WARNING, line) for line in self._default_flow.remarks()]
+
+    def _help(self) -> None:
+        """Encodes the oldest span on the thread that has just left one, unless another thread does so."""
+        self._helped = True
+        try:
+            span = self._left.popleft()
+            try:
+                (made,) = self._encoder.encode((span,))
+            except BaseException:  # from a signal handler: the span is not what it hit
+                self._left.appendleft(span)
+                raise
+            self._encoded.append((span, made))
+        except IndexError:
+            pass
+        finally:
+            self._helped = False
+
+
+def _pop(left: deque[_T]) -> list[_T]:
+    taken: list[_T] = []
+    with contextlib.suppress(IndexError):  # who helps takes some too
+        while len(taken) < BATCH:
+            taken.append(left.popleft())
+    return taken

@@ -1,0 +1,84 @@
+"""Threads, locks and queues of the interpreter's own, also where gevent has put greenlets in their place.
+
+A patched thread that blocks stops every greenlet with it, and a lock made before `patch_all()` mixes both
+worlds. So what the courier runs on is native, whenever it was made; what the application waits on is either a
+native lock, or, where `time.sleep` is patched, a sleep that lets other greenlets run.
+"""
+
+from __future__ import annotations
+
+import _queue
+import _thread
+import sys
+import time
+from collections.abc import Callable
+from types import BuiltinFunctionType
+from typing import TYPE_CHECKING, Any
+
+_FIRST_NAP = 0.0005
+_LONGEST_NAP = 0.01
+
+
+def _original(module: Any, name: str) -> Any:
+    monkey = sys.modules.get("gevent.monkey")
+    return getattr(module, name) if monkey is None else monkey.get_original(module.__name__, name)
+
+
+allocate_lock: Callable[[], Any] = _original(_thread, "allocate_lock")
+get_ident: Callable[[], int] = _original(_thread, "get_ident")
+if TYPE_CHECKING:
+    from queue import SimpleQueue
+
+    Queue = SimpleQueue
+else:
+    Queue = _original(_queue, "SimpleQueue")
+"""Its `put` may be entered again on the same thread, from a finalizer or a signal handler
+(https://docs.python.org/3/library/queue.html#simplequeue-objects)."""
+
+_start_new_thread: Callable[..., int] = _original(_thread, "start_new_thread")
+
+
+def start_thread(function: Callable[..., object], *arguments: object) -> bool:
+    """Starts a thread that does not keep the process alive.
+
+    Returns:
+        False where none can be had: at interpreter exit, in an isolated subinterpreter, in uWSGI without
+        threads, at the system's limit.
+    """
+    allowed = getattr(_thread, "daemon_threads_allowed", None)
+    if allowed is not None and not allowed():
+        return False  # ending a subinterpreter beside a running thread aborts the process
+    try:
+        _start_new_thread(function, arguments)
+    except RuntimeError:
+        return False
+    return True
+
+
+class Waiter:
+    """What one call waits for, made by that call: nobody else ever holds it up. Answered once."""
+
+    __slots__ = ("_lock", "answer", "answered")
+
+    def __init__(self) -> None:
+        self.answered = False
+        self.answer: Any = None
+        self._lock = allocate_lock()
+        self._lock.acquire()
+
+    def give(self, answer: object) -> None:
+        """Ends the wait; only the first answer counts."""
+        if not self.answered:
+            self.answer, self.answered = answer, True
+            self._lock.release()
+
+    def wait(self, seconds: float) -> None:
+        """Waits for the answer, `seconds` at most."""
+        if isinstance(time.sleep, BuiltinFunctionType):
+            if not self.answered and self._lock.acquire(True, max(0.0, seconds)):
+                self._lock.release()
+            return
+        until, nap = time.monotonic() + seconds, _FIRST_NAP
+        while not self.answered and (left := until - time.monotonic()) > 0:
+            time.sleep(min(nap, left))
+            nap = min(1.5 * nap, _LONGEST_NAP)
