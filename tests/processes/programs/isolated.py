@@ -18,10 +18,12 @@ failed = interpreters.run_string(
     f"""
 import sys
 sys.path[:] = {sys.path!r}
+from opentelemetry.sdk.resources import Resource
 from tracing import set_up, tell, work
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
 exporter = VersoriFlowSpanExporter()
-provider = set_up(exporter)
+# `Resource.create` asks its detectors on threads of its own.
+provider = set_up(exporter, resource=Resource({{"service.name": "flow"}}))
 tracer = provider.get_tracer("isolated")
 work(tracer, "flushed")
 tell(exporter, flushed=provider.force_flush())

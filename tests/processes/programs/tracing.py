@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -12,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter, VersoriFlowSpanProcessor
 
 
-def set_up(exporter: VersoriFlowSpanExporter | None = None, **options: bool) -> TracerProvider:
+def set_up(exporter: VersoriFlowSpanExporter | None = None, **options: Any) -> TracerProvider:
     """A provider with the processor that PROCESSOR names; the global one unless LOCAL_PROVIDER says not."""
     provider = TracerProvider(**options)
     exporter = exporter or VersoriFlowSpanExporter()
