@@ -88,7 +88,9 @@ def platform() -> Iterator[LocalPlatform]:
 def start(platform: LocalPlatform, tmp_path: Path) -> Iterator[Callable[..., Program]]:
     """Starts a program with the platform's credentials: start("python", "x.py", VARIABLE="value")."""
     started: list[Program] = []
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "VERSORI_"))}
+    clean = {
+        key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "VERSORI_", "PYTHON"))
+    }
     path = os.pathsep.join((str(Path(sys.executable).parent), clean.get("PATH", os.defpath)))
 
     def start(*command: str, **variables: str) -> Program:

@@ -151,7 +151,9 @@ def test_lambda_handler(start: Start, platform: Any) -> None:
     """Each invocation's trace is delivered before its answer."""
     invocation = "import lambda_handler as l, signal, os\nclass C:\n"
     invocation += "    aws_request_id = 'r'\n    def get_remaining_time_in_millis(self): return 10_000\n"
-    invocation += "print(l.handler({'picture': 'a.png'}, C()))\nos.kill(os.getpid(), signal.SIGKILL)"
+    invocation += (
+        "print(l.handler({'picture': 'a.png'}, C()), flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
+    )
     frozen = start(sys.executable, "-c", invocation, PYTHONPATH="examples")
     assert frozen.wait() == -9
     assert "a.small.png" in frozen.output, frozen.output

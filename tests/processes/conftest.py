@@ -24,7 +24,9 @@ def platform() -> Iterator[LocalPlatform]:
 def start(platform: LocalPlatform, tmp_path: Path) -> Iterator[Run]:
     """Starts a command with the platform's credentials: start("gunicorn", "app:app", VARIABLE="value")."""
     started: list[Program] = []
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "VERSORI_"))}
+    clean = {
+        key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "VERSORI_", "PYTHON"))
+    }
     path = os.pathsep.join((str(Path(sys.executable).parent), clean.get("PATH", os.defpath)))
 
     def start(*command: str, **variables: str) -> Program:

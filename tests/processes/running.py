@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -16,7 +17,8 @@ import pytest
 
 PROGRAMS = Path(__file__).parent / "programs"
 FLOW = "flow"
-PATIENCE = 40.0  # seconds, for a program on a busy machine to do what takes it one
+PATIENCE = float(os.environ.get("TEST_PATIENCE", "40"))
+"""Seconds, for a program on a busy machine to do what takes it one."""
 
 
 class Program:
@@ -62,6 +64,13 @@ class Program:
         """It ends with status 0, and standard error says nothing."""
         status = self.wait()
         assert (status, self.stderr) == (0, ""), self.output
+
+    def told(self) -> dict[str, Any]:
+        """What it told last by `tracing.tell`, after a look that its counts add up."""
+        facts: dict[str, Any] = json.loads(self.stdout.splitlines()[-1])
+        counted = facts["delivered"] + facts["pending"] + facts["dropped"]
+        assert facts["handed_over"] == counted, self.output
+        return facts
 
     def says(self, line: str) -> float:
         """Waits for a line on standard output; returns when that was."""

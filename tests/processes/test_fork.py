@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import pytest
 from running import FLOW, Run, names, works
 
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 
 
-def test_fork_in_mid_stream(platform: LocalPlatform, run: Run, processor: str) -> None:
-    """Threads trace while the process forks: parent and children go on, nothing hangs, is lost or comes twice."""
-    program = run("fork.py", "4", PROCESSOR=processor, VERSORI_FLOW_MAX_SPANS="20000")
+@pytest.mark.parametrize(
+    ("processor", "how"), [("batch", ""), ("direct", ""), ("direct", "--importing"), ("direct", "--flushing")]
+)
+def test_fork_in_mid_stream(platform: LocalPlatform, run: Run, processor: str, how: str) -> None:
+    """Threads trace while the process forks: parent and children go on, nothing hangs, is lost or comes twice.
+
+    That holds too where the courier imports, or another thread waits in a flush, at the moment of the fork.
+    """
+    if how == "--flushing":
+        platform.fault("slow=0.3,times=20")
+    program = run("fork.py", "4", *filter(None, [how]), PROCESSOR=processor, VERSORI_FLOW_MAX_SPANS="20000")
     program.ends_well()
     kept = [f"parent.{n}" for n in range(3)]
     expected = works(

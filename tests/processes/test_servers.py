@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from sysconfig import get_path
 
@@ -29,7 +30,12 @@ def ask(program: Program, port: int, path: str) -> str:
 
 
 def check(
-    program: Program, platform: LocalPlatform, port: int, ready: str = "", processes: int = 0
+    program: Program,
+    platform: LocalPlatform,
+    port: int,
+    ready: str = "",
+    processes: int = 0,
+    own_words: str = "nobody's",
 ) -> set[str]:
     """Sends the requests, ends the server, and looks at the flow; returns the pids of the workers.
 
@@ -39,12 +45,16 @@ def check(
         port: Where it listens.
         ready: What each worker says when it has loaded the app: a signal before that ends in its import.
         processes: How many workers say so.
+        own_words: A traceback is somebody else's where the line before it holds these.
     """
-    workers = {ask(program, port, path) for path in REQUESTS}
+    with ThreadPoolExecutor(4) as clients:
+        workers = set(clients.map(lambda path: ask(program, port, path), REQUESTS))
     program.until("all workers are ready", lambda: program.stderr.count(ready) >= processes)
     program.signal(signal.SIGTERM)
     program.wait()
-    assert "Traceback" not in program.stderr, program.output
+    lines = program.stderr.splitlines()
+    tracebacks = [before for before, line in zip(["", *lines], lines) if line.startswith("Traceback")]
+    assert all(own_words in before for before in tracebacks), program.output
     assert names(platform.spans(FLOW)) == works(*REQUESTS), program.output
     return workers
 

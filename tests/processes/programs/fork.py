@@ -1,6 +1,9 @@
 """Threads trace without a pause, and meanwhile the main thread forks: both sides go on tracing.
 
-python fork.py CHILDREN
+python fork.py CHILDREN [--importing | --flushing]
+
+With --importing, the first fork happens while the courier imports its client; with --flushing, each one while
+another thread waits in a flush.
 """
 
 from __future__ import annotations
@@ -27,14 +30,43 @@ def keep_tracing(number: int) -> None:
             return
 
 
+importing = threading.Event()
+
+
+class SlowImport:
+    """Says that the courier's first import has begun, and lets it take a while."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "httpx":
+            importing.set()
+            time.sleep(0.3)
+
+
+def fork_while_importing() -> int:
+    importing.wait(10)
+    return os.fork()
+
+
+def fork_while_flushing() -> int:
+    flush = threading.Thread(target=provider.force_flush)
+    flush.start()
+    time.sleep(0.1)  # the platform takes longer than that
+    assert flush.is_alive()
+    pid = os.fork()
+    if pid:
+        flush.join()
+    return pid
+
+
 def main() -> None:
+    fork = FORKS["".join(sys.argv[2:])]
     threads = [threading.Thread(target=keep_tracing, args=(number,)) for number in range(3)]
     for thread in threads:
         thread.start()
     children = []
     for child in range(int(sys.argv[1])):
         work(tracer, f"before.{child}")
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
             work(tracer, f"child.{child}.main")
             thread = threading.Thread(target=work, args=(tracer, f"child.{child}.thread"))
@@ -52,4 +84,7 @@ def main() -> None:
     sys.exit(any(statuses))
 
 
+FORKS = {"": os.fork, "--importing": fork_while_importing, "--flushing": fork_while_flushing}
+if "--importing" in sys.argv:
+    sys.meta_path.insert(0, SlowImport())
 main()

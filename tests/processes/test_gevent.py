@@ -1,0 +1,48 @@
+"""gevent replaces locks, threads and sleeps under the exporter: nothing hangs, and every span arrives.
+
+A thread that was started before, such as the SDK's batch processor's, is not found when it ends, and says so.
+"""
+
+from __future__ import annotations
+
+import pytest
+from running import FLOW, PROGRAMS, Run, names
+from test_servers import check
+
+from opentelemetry.exporter.versori_flow.server import LocalPlatform
+
+SLOW = 0.5  # seconds, that a flush takes at least
+TICKS = 20  # of a greenlet, every 5 ms meanwhile
+
+
+@pytest.mark.parametrize("when", ["before", "after", "late"])
+def test_patched(platform: LocalPlatform, run: Run, processor: str, when: str) -> None:
+    """Patched before the exporter is made, after it, or after the first span: others run while a flush waits."""
+    with platform.fault(f"slow={SLOW},times=1"):
+        program = run("greenlets.py", when, PROCESSOR=processor)
+        assert program.wait() == 0, program.output
+    facts = program.told()
+    assert facts["ticked"] >= TICKS
+    assert len(names(platform.spans(FLOW))) == facts["ended"] == (52 if when == "late" else 50)
+
+
+def test_patched_under_auto_instrumentation(platform: LocalPlatform, start: Run) -> None:
+    """The exporter that `opentelemetry-instrument` made before the program's first line delivers all the same."""
+    program = start(
+        "opentelemetry-instrument", "python", str(PROGRAMS / "greenlets.py"), "instrumented",
+        OTEL_TRACES_EXPORTER="versori_flow", OTEL_METRICS_EXPORTER="none", OTEL_LOGS_EXPORTER="none",
+    )  # fmt: skip
+    assert program.wait() == 0, program.output
+    assert len(names(platform.spans(FLOW))) == program.told()["ended"] == 50
+
+
+@pytest.mark.parametrize("options", [[], ["--preload"]], ids=" ".join)
+def test_gunicorn(
+    platform: LocalPlatform, start: Run, free_port: int, processor: str, options: list[str]
+) -> None:
+    """gunicorn's gevent workers answer every request, deliver every span, and end."""
+    program = start(
+        "gunicorn", "web:wsgi", "-k", "gevent", "-w", "2", "-b", f"127.0.0.1:{free_port}", *options,
+        PROCESSOR=processor,
+    )  # fmt: skip
+    check(program, platform, free_port, own_words="OtelBatchSpanRecordProcessor")
