@@ -17,6 +17,7 @@ from .delivery import Flow
 from .ledger import DropReason, FlowStatus, Totals
 from .memory import Memory
 from .policy import FlowPolicy
+from .probe import Probe
 from .ranking import Ranking
 from .report import Notice, concerns_all, error_type
 from .steps import Reading, Step
@@ -60,6 +61,7 @@ class Flows:
         self._due = Ranking()
         self._bulletin = Bulletin()
         self._in_trouble: set[str] = set()
+        self._probe = Probe(policy.backoff)
 
     def __iter__(self) -> Iterator[Flow]:
         return iter(self._memory)
@@ -114,13 +116,14 @@ class Flows:
 
     def begin_next(self, now: float) -> FlowStep | None:
         """Begins an attempt at the flow that has been due for longest, if one is due."""
-        while (first := self._due.first()) is not None and first[0] <= now:
+        while (first := self._due.first()) is not None and max(first[0], self._probe.free_at) <= now:
             flow = self._memory.flows[first[1]]
             due = flow.due(now)
             step = flow.begin(now) if due is not None and due <= now else None
             self._line_up(flow, now)
             if step is not None:
                 self.busy += 1
+                self._probe.begun(flow.name)
                 return FlowStep(flow, step)
         return None
 
@@ -144,15 +147,18 @@ class Flows:
             following = flow.feed(job.step, answer, now, now_ns, in_turn)
         if following is None:
             self.busy -= 1
+            self._probe.over(flow.name, answer, now)
             self._note(flow, answer, now)
         self._line_up(flow, now)
         self._make_room(now, ())
         return None if following is None else FlowStep(flow, following)
 
     def next_due(self) -> float | None:
-        """When the next flow is due, or since when it has been; None when nothing is."""
+        """When the next flow is due, or since when it has been; None when nothing is, or one probes for all."""
         first = self._due.first()
-        return None if first is None else first[0]
+        if first is None or self._probe.free_at == float("inf"):
+            return None
+        return max(first[0], self._probe.free_at)
 
     def in_trouble(self) -> bool:
         """True when the last attempt at any flow failed."""
@@ -166,7 +172,8 @@ class Flows:
         Returns:
             True; False: some are lost, or the flow is in trouble; None while that is open.
         """
-        return receipt.flow.verdict(receipt.mark, receipt.lost, now)
+        verdict = receipt.flow.verdict(receipt.mark, receipt.lost, now)
+        return False if verdict is None and self._probe.failures else verdict
 
     def waited_in_vain(self, receipt: Receipt) -> None:
         """A caller has waited for the flow as long as it may: the next one does not."""
@@ -174,6 +181,7 @@ class Flows:
 
     def hurry(self, now: float, until: float) -> list[Receipt]:
         """Makes all that is pending due at once, until then; returns what is to be waited for."""
+        self._probe.hurry(now, until)
         receipts = []
         for flow in list(self._memory.active.values()):
             receipt = Receipt(flow, flow.hurry(now, until), flow.lost)
@@ -190,6 +198,7 @@ class Flows:
 
     def close(self, now: float, until: float) -> None:
         """The exporter ends: deliver, and read back, at once. Every flow that is held may have to."""
+        self._probe.end()
         for flow in self:
             flow.close(now, until)
             self._line_up(flow, now)
