@@ -31,7 +31,8 @@ from tests.flow.several import Routing, settle_all
 DOWN = Unavailable("503", "no", None, True)
 DENIED = Denied(401, "who", None)
 PASSES = Conflict("busy")
-STAYS = Unreadable("endless")
+FLEETING = logging.WARNING, "the platform does not take the flow now (busy)"
+LASTING = logging.ERROR, "wrong"
 BUSY = "flow 'a': the platform does not take the flow now (busy). "
 
 
@@ -58,11 +59,11 @@ def test_trouble_is_said_once_a_minute_with_what_was_skipped() -> None:
     """And with what waits, for how long; no line speaks of no span."""
     reporter = Reporter("a")
     for second in (0.0, 1.0, 30.0, 59.9):
-        reporter.trouble(PASSES, 3, 0.25, second)
-    reporter.trouble(PASSES, 1, 2.0, 60.0)
-    reporter.trouble(PASSES, 1, 2.0, 119.0)
-    reporter.trouble(PASSES, 0, 2.0, 120.0)
-    reporter.trouble(PASSES, 2, 2.0, 180.0)
+        reporter.trouble(*FLEETING, 3, 0.25, second)
+    reporter.trouble(*FLEETING, 1, 2.0, 60.0)
+    reporter.trouble(*FLEETING, 1, 2.0, 119.0)
+    reporter.trouble(*FLEETING, 0, 2.0, 120.0)
+    reporter.trouble(*FLEETING, 2, 2.0, 180.0)
     since = "failed since the last line)"
     assert lines(reporter) == [
         (logging.WARNING, BUSY + "3 spans wait; the next attempt is in 0.2 s"),
@@ -78,9 +79,9 @@ def test_flapping_is_a_line_a_minute_and_its_end_another() -> None:
     reporter.recovered(3)
     assert lines(reporter) == []
     for second in range(59):
-        reporter.trouble(PASSES, 1, 1.0, float(second))
+        reporter.trouble(*FLEETING, 1, 1.0, float(second))
         reporter.recovered(0)
-    reporter.trouble(PASSES, 1, 1.0, 60.0)
+    reporter.trouble(*FLEETING, 1, 1.0, 60.0)
     reporter.recovered(1)
     told = lines(reporter)
     assert [text for level, text in told if level == logging.INFO] == [
@@ -94,8 +95,8 @@ def test_flapping_is_a_line_a_minute_and_its_end_another() -> None:
 def test_what_a_person_must_act_on_does_not_wait() -> None:
     """An ERROR is said at once after a WARNING; the other way round there is a minute between them."""
     reporter = Reporter("a")
-    for second, answer in ((0.0, PASSES), (1.0, STAYS), (2.0, STAYS), (60.5, PASSES)):
-        reporter.trouble(answer, 1, 1.0, second)
+    for second, trouble in ((0.0, FLEETING), (1.0, LASTING), (2.0, LASTING), (60.5, FLEETING)):
+        reporter.trouble(*trouble, 1, 1.0, second)
     assert [level for level, _ in lines(reporter)] == [logging.WARNING, logging.ERROR]
 
 
@@ -187,6 +188,18 @@ EXPLAINED: list[tuple[Any, int, str, str]] = [
     ),
     (TooLarge("big"), logging.WARNING, "the platform does not take the flow now (big)", "413"),
     (Conflict("again"), logging.WARNING, "the platform does not take the flow now (again)", "409"),
+    (
+        Absent(False, "<html>"),
+        logging.WARNING,
+        "something answers 404 that is not the platform's API (<html>); the flow is not written until that does",
+        "404",
+    ),
+    (
+        Stored(200, None, False),
+        logging.WARNING,
+        "the flow was answered with 200 and what is no flow, and a read does not show its spans",
+        "unreadable",
+    ),
 ]
 
 
@@ -206,15 +219,12 @@ def test_a_success_is_no_error() -> None:
     assert explain(Stored(200, None)) == (logging.ERROR, words)
 
 
-def test_what_concerns_all_flows_is_not_said_of_one() -> None:
-    """The platform, the key, the address."""
-    reporter = Reporter("a")
-    for answer, _, _, _ in EXPLAINED:
-        reporter.trouble(answer, 1, 1.0, 0.0)
+def test_some_answers_concern_all_flows() -> None:
+    """The platform, the key, the address, and who answers in its place."""
     assert [type(answer) for answer, _, _, _ in EXPLAINED if concerns_all(answer)] == (
-        [Denied] + [Misconfigured] * 4 + [Unavailable] * 2
+        [Denied] + [Misconfigured] * 4 + [Unavailable] * 2 + [Absent]
     )
-    assert [level for level, _ in lines(reporter)] == [logging.ERROR]  # and of the rest, one line a minute
+    assert not concerns_all(Absent())
 
 
 # -- all flows ---------------------------------------------------------------------------------------------

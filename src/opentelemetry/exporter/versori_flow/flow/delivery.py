@@ -29,7 +29,7 @@ from .ledger import DropReason, FlowStatus
 from .policy import FlowPolicy
 from .refusal_search import Search, Verdict
 from .remote import KnownFlow
-from .report import Reporter, explain
+from .report import Reporter, concerns_all, explain
 from .steps import Read, Reading, Step, Write
 from .stored import StoredFlow
 from .window import Entry, Key, Origin, Window
@@ -468,8 +468,9 @@ class Flow:
             self._tries_left -= 1
         wait = max(self._policy.backoff(self.failures), getattr(answer, "retry_after", None) or 0.0)
         self._retry_at = now + wait
-        self.last_error = explain(answer)[1]
-        self.report.trouble(answer, self.window.pending, wait, now)
+        level, self.last_error = explain(answer)
+        if not concerns_all(answer):
+            self.report.trouble(level, self.last_error, self.window.pending, wait, now)
 
     def _over(self) -> None:
         self.busy = False

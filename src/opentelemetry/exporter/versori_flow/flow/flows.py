@@ -258,7 +258,7 @@ class Flows:
             self._in_trouble.discard(name)
         else:
             self._in_trouble.add(name)
-        if concerns_all(answer):
+        if concerns_all(answer) and not flow.idle:
             self._bulletin.outage.failed(name, answer, 0.0 if due is None else max(0.0, due - now), now)
         else:
             self._bulletin.outage.came_through(name)

@@ -10,7 +10,17 @@ import logging
 from collections import Counter
 from typing import NamedTuple
 
-from ..http.answers import Conflict, Denied, Misconfigured, Rejected, TooLarge, Unavailable, Unreadable
+from ..http.answers import (
+    Absent,
+    Conflict,
+    Denied,
+    Misconfigured,
+    Rejected,
+    Stored,
+    TooLarge,
+    Unavailable,
+    Unreadable,
+)
 from .ledger import DropReason
 from .steps import Reading
 from .stored import UnreadableFlow
@@ -83,21 +93,19 @@ class Reporter:
         self._loss_detail: dict[DropReason, str] = {}
         self._loss_said: dict[DropReason, float] = {}
 
-    def trouble(self, answer: Reading, waiting: int, wait: float, now: float) -> None:
+    def trouble(self, level: int, sentence: str, waiting: int, wait: float, now: float) -> None:
         """An attempt failed: a line a minute, also where every second attempt succeeds.
 
         What a person must act on is said at once, where the line before was of what may pass. What concerns
-        all flows is not said here.
+        all flows (see `concerns_all`) is not said here.
 
         Args:
-            answer: What the attempt ended with.
-            waiting: Spans that wait for the next one.
+            level: WARNING where it may pass, ERROR where a person must act.
+            sentence: What went wrong.
+            waiting: Spans that wait for the next attempt.
             wait: Seconds until then.
             now: Seconds.
         """
-        if concerns_all(answer):
-            return
-        level, sentence = explain(answer)
         if now - self._trouble_said < SECONDS_BETWEEN_LINES and level <= self._level_said:
             self._skipped += 1
             return
@@ -111,9 +119,9 @@ class Reporter:
             self._in_trouble = False
             self._say(logging.INFO, "is delivered again" + (f"; {waits(waiting)}" if waiting else ""))
 
-    def remark(self, text: str) -> None:
-        """Something worth knowing that needs nobody."""
-        self._say(logging.INFO, text)
+    def remark(self, text: str, level: int = logging.INFO) -> None:
+        """Something worth knowing; at INFO it needs nobody."""
+        self._say(level, text)
 
     def lost(self, reason: DropReason, count: int, detail: str = "") -> None:
         """Spans were dropped. `detail` is what the platform said of it, if anything."""
@@ -176,7 +184,9 @@ def because(count: int, reason: DropReason, detail: str = "") -> str:
 
 
 def concerns_all(answer: Reading) -> bool:
-    """Whether the answer would be the same for every flow: the platform, the key, the address."""
+    """Whether other flows would be answered alike: it is the platform, the key, or the address."""
+    if isinstance(answer, Absent):
+        return not answer.own_form
     return isinstance(answer, Unavailable | Denied | Misconfigured)
 
 
@@ -191,8 +201,10 @@ def error_type(answer: Reading) -> str | None:
             return "413"
         case Conflict():
             return "409"
-        case Unreadable() | UnreadableFlow():
+        case Unreadable() | UnreadableFlow() | Stored(believed=False):
             return "unreadable"
+        case Absent(own_form=False):
+            return "404"
     return None
 
 
@@ -228,4 +240,13 @@ def explain(answer: Reading) -> tuple[int, str]:
             return logging.WARNING, f"the platform is not available ({kind}: {message})"
         case TooLarge(message=message) | Conflict(message=message):
             return logging.WARNING, f"the platform does not take the flow now ({message})"
+        case Absent(message=message):
+            return logging.WARNING, (
+                f"something answers 404 that is not the platform's API ({message}); the flow is not written "
+                "until that does"
+            )
+        case Stored(status=status, believed=False):
+            return logging.WARNING, (
+                f"the flow was answered with {status} and what is no flow, and a read does not show its spans"
+            )
     return logging.ERROR, f"the platform answers with what was not asked for ({type(answer).__name__})"
