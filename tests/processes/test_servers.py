@@ -53,7 +53,9 @@ def check(
     program.signal(signal.SIGTERM)
     program.wait()
     lines = program.stderr.splitlines()
-    tracebacks = [before for before, line in zip(["", *lines], lines) if line.startswith("Traceback")]
+    tracebacks = [
+        before for before, line in zip(["", *lines], lines, strict=False) if line.startswith("Traceback")
+    ]
     assert all(own_words in before for before in tracebacks), program.output
     assert names(platform.spans(FLOW)) == works(*REQUESTS), program.output
     return workers
