@@ -13,6 +13,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 
+from opentelemetry.exporter.versori_flow.delivery.attempt import perform
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
 from opentelemetry.exporter.versori_flow.flow.delivery import Flow
 from opentelemetry.exporter.versori_flow.flow.flows import Flows
@@ -199,7 +200,7 @@ def attempt(flow: Flow, platform: Any, now: float, now_ns: int = NOW_NS) -> list
     step = flow.begin(now)
     while step is not None:
         kinds.append(type(step).__name__)
-        step = flow.feed(step, step.perform(platform, 0.0), now, now_ns)
+        step = flow.feed(step, perform(step, platform, 0.0), now, now_ns)
     return kinds
 
 
@@ -223,7 +224,7 @@ def settle_all(flows: Flows, platform: Any, now: float, now_ns: int = NOW_NS, mo
         now = max(now, due)
         job = flows.begin_next(now)
         while job is not None:
-            job = flows.feed(job, job.perform(platform, 0.0), now, now_ns)
+            job = flows.feed(job, perform(job.step, platform, 0.0), now, now_ns)
     raise AssertionError(f"still not at rest after {most} attempts: {flows.status(now)}")
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from opentelemetry.exporter.versori_flow.flow.delivery import MAX_CHECKS, Flow
+from opentelemetry.exporter.versori_flow.delivery.attempt import perform
+from opentelemetry.exporter.versori_flow.flow.delivery import Flow
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
 from opentelemetry.exporter.versori_flow.flow.policy import FlowPolicy
+from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Write
 from opentelemetry.exporter.versori_flow.flow.stored import UnreadableFlow, read
 from opentelemetry.exporter.versori_flow.flow.window import Origin
@@ -234,7 +236,7 @@ def test_hurry_without_work_leaves_nothing_behind() -> None:
     step = flow.begin(T + 1)
     flow.hurry(T + 1)
     while step is not None:
-        step = flow.feed(step, step.perform(platform, 0.0), T + 1, NOW_NS)  # type: ignore[arg-type]
+        step = flow.feed(step, perform(step, platform, 0.0), T + 1, NOW_NS)  # type: ignore[arg-type]
     flow.hand_over([make_span(2, 0)], NOW_NS)
     assert flow.due(T + 1) == T + 2.0
 
@@ -535,7 +537,7 @@ def test_what_an_ambiguous_put_carried_is_not_foreign() -> None:
     platform = Platform()
     flow = flow_of(make_span(0, 0), make_span(1, 0, start=1), max_spans=2)
     *_, write = answers(flow, T, [None, DOWN])
-    write.perform(platform, 0.0)
+    perform(write, platform, 0.0)
     flow.hand_over([make_span(2, 0, start=2)], NOW_NS + 10**12)
     assert counts(flow) == (3, 0, 2, {"window_full": 1})
     flow.window.max_spans = 3
@@ -1182,7 +1184,7 @@ def test_a_span_that_moves_while_its_put_is_under_way_leaves_there_too(merge: bo
     if merge:
         step = source.feed(step, Absent(), T, NOW_NS)  # type: ignore[arg-type]
     target.give(source.take([key(0, 0)]))
-    source.feed(step, step.perform(platform, 0.0), T, NOW_NS)  # type: ignore[arg-type, union-attr]
+    source.feed(step, perform(step, platform, 0.0), T, NOW_NS)  # type: ignore[arg-type, union-attr]
     assert platform.keys("a") == [key(0, 0)]
     assert (counts(source), counts(target)) == ((0, 0, 0, {}), (1, 0, 1, {}))
     settle(source, platform, T)
@@ -1195,7 +1197,7 @@ def test_a_span_that_moves_after_an_ambiguous_put_leaves_there_too() -> None:
     platform = Platform()
     source = flow_of(make_span(0, 0), merge=False)
     step = source.begin(T)
-    step.perform(platform, 0.0)  # type: ignore[union-attr, arg-type]
+    perform(step, platform, 0.0)  # type: ignore[union-attr, arg-type]
     source.feed(step, DOWN, T, NOW_NS)  # type: ignore[arg-type]
     source.take([key(0, 0)])
     settle(source, platform, T)
@@ -1208,7 +1210,7 @@ def test_a_flow_that_may_stand_there_is_emptied_in_the_end(answer: Any) -> None:
     platform = Platform()
     source = flow_of(make_span(0, 0), merge=False)
     step: Any = source.begin(T)
-    step.perform(platform, 0.0)
+    perform(step, platform, 0.0)
     source.feed(step, DOWN, T, NOW_NS)
     source.take([key(0, 0)])
     now = T
@@ -1227,7 +1229,7 @@ def test_a_span_that_moves_during_a_check_leaves_there_too() -> None:
     step: Any = flow.begin(T)
     flow.take([key(0, 0)])
     while step is not None:
-        step = flow.feed(step, step.perform(platform, 0.0), T, NOW_NS)
+        step = flow.feed(step, perform(step, platform, 0.0), T, NOW_NS)
     assert platform.keys("a") == [key(1, 0)]
 
 
@@ -1236,7 +1238,7 @@ def test_a_span_that_moves_during_a_write_that_fails_leaves_there_too() -> None:
     platform = Platform()
     flow = flow_of(make_span(0, 0), merge=False)
     step: Any = flow.begin(T)
-    step.perform(platform, 0.0)
+    perform(step, platform, 0.0)
     flow.take([key(0, 0)])
     flow.feed(step, DOWN, T, NOW_NS)
     settle(flow, platform, T)
@@ -1375,7 +1377,7 @@ def test_another_writer_that_was_seen_makes_each_put_read_again() -> None:
     flow.hand_over([make_span(1, 0)], NOW_NS)
     step: Any = flow.begin(T + 1)
     for now in (T + 2, T + 3):
-        step = flow.feed(step, step.perform(platform, 0.0), now, NOW_NS)
+        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
     assert step is None
     assert flow.due(T + 3) == T + 3 + (1 + 3) * 2
     assert (flow.idle, flow.status(T + 3).state) == (False, "dirty")
@@ -1513,7 +1515,7 @@ def test_a_verdict_is_open_until_it_is_known() -> None:
     step: Any = flow.begin(T)
     assert flow.verdict(mark, 0, T) is None
     while step is not None:
-        step = flow.feed(step, step.perform(platform, 0.0), T, NOW_NS)
+        step = flow.feed(step, perform(step, platform, 0.0), T, NOW_NS)
     assert flow.verdict(mark, 0, T) is True
 
 
@@ -1822,7 +1824,7 @@ def test_closing_alone_reads_back_at_once() -> None:
     flow.close(T)
     step: Any = flow.begin(T)
     for now in (T + 1, T + 2):
-        step = flow.feed(step, step.perform(platform, 0.0), now, NOW_NS)
+        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
     assert flow.due(T + 2) == T + 2
 
 
@@ -1834,7 +1836,7 @@ def test_closing_beside_another_writer_reads_back_a_random_moment_later() -> Non
     flow.close(T)
     step: Any = flow.begin(T)
     for now in (T + 1, T + 2):
-        step = flow.feed(step, step.perform(platform, 0.0), now, NOW_NS)
+        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
     assert flow.due(T + 2) == T + 2 + 4 * 2
 
 
@@ -1846,7 +1848,7 @@ def test_closing_waits_for_a_writer_that_was_seen_and_left_no_span() -> None:
     flow.close(T)
     step: Any = flow.begin(T)
     for now in (T + 1, T + 2):
-        step = flow.feed(step, step.perform(platform, 0.0), now, NOW_NS)
+        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
     assert flow.due(T + 2) == T + 4
 
 
@@ -1858,7 +1860,7 @@ def test_closing_waits_for_an_earlier_run_too() -> None:
     flow.close(T)
     step: Any = flow.begin(T)
     for now in (T + 1, T + 2):
-        step = flow.feed(step, step.perform(platform, 0.0), now, NOW_NS)
+        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
     assert flow.due(T + 2) == T + 4
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from opentelemetry.exporter.versori_flow.delivery.attempt import perform
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Unencodable
 from opentelemetry.exporter.versori_flow.flow import flows as flows_room
 from opentelemetry.exporter.versori_flow.flow.delivery import Flow
@@ -184,7 +185,7 @@ def test_flows_are_busy_until_the_last_attempt_is_over() -> None:
     assert stuck is not None
     assert other is not None
     assert isinstance(other.step, Read)
-    write = flows.feed(other, other.perform(platform, 0.0), T, NOW_NS)  # type: ignore[arg-type]
+    write = flows.feed(other, perform(other.step, platform, 0.0), T, NOW_NS)  # type: ignore[arg-type]
     assert write is not None
     assert (write.flow, type(write.step)) == (other.flow, Write)
     assert flows.feed(write, Stored(200, None), T, NOW_NS) is None
@@ -203,7 +204,7 @@ def test_a_flow_with_nothing_to_write_is_passed_over() -> None:
     job = flows.begin_next(T)
     assert job is not None
     assert (job.flow.name, emptied.busy) == ("b", False)
-    flows.feed(job, job.perform(platform, 0.0), T, NOW_NS)  # type: ignore[arg-type]
+    flows.feed(job, perform(job.step, platform, 0.0), T, NOW_NS)  # type: ignore[arg-type]
     assert (flows.busy(), flows.begin_next(T), list(platform.stored)) == (False, None, ["b"])
 
 
@@ -253,7 +254,7 @@ def test_the_verdict_is_that_of_all_flows() -> None:
     first, second = flows.begin_next(T), flows.begin_next(T)
     assert first is not None
     assert second is not None
-    flows.feed(first, first.perform(platform, 0.0), T, NOW_NS)  # type: ignore[arg-type]
+    flows.feed(first, perform(first.step, platform, 0.0), T, NOW_NS)  # type: ignore[arg-type]
     assert (flows.verdict(receipts, T), flows.verdict(receipts[:1], T)) == (None, True)
     assert (flows.settled(receipts), flows.settled(receipts[:1])) == (False, True)
     flows.feed(second, DOWN, T, NOW_NS)
@@ -387,7 +388,7 @@ def test_a_busy_flow_stays_in_memory() -> None:
     hand_over(flows, make_span(1, 0), default="b")
     assert held(flows) == ["a", "b"]
     assert job is not None
-    flows.feed(job, job.perform(platform, 0.0), T, NOW_NS)  # type: ignore[arg-type]
+    flows.feed(job, perform(job.step, platform, 0.0), T, NOW_NS)  # type: ignore[arg-type]
     settle_all(flows, platform, T)
     assert platform.keys("a") == []
 
@@ -452,7 +453,7 @@ def test_an_attempt_that_is_over_may_leave_more_to_do() -> None:
     job = flows.begin_next(T)
     assert job is not None
     assert (job.name, flows.unfinished(job)) == ("a", True)
-    flows.feed(job, job.perform(platform, 7.5), T, NOW_NS)  # type: ignore[arg-type]
+    flows.feed(job, perform(job.step, platform, 7.5), T, NOW_NS)  # type: ignore[arg-type]
     assert (flows.unfinished(job), platform.deadlines) == (False, [7.5])
 
 

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from opentelemetry.exporter.versori_flow.delivery.attempt import perform
 from opentelemetry.exporter.versori_flow.encoded_span import Unencodable
 from opentelemetry.exporter.versori_flow.flow.flows import Flows, FlowStep
 from opentelemetry.exporter.versori_flow.flow.policy import FlowPolicy
@@ -183,7 +184,7 @@ class Histories(RuleBasedStateMachine):
         for _ in range(times):
             if writer.under_way:
                 job = writer.under_way[which % len(writer.under_way)]
-                self.feed(writer, job, job.perform(self.platform, 0.0))
+                self.feed(writer, job, perform(job.step, self.platform, 0.0))
 
     @rule(number=Writers)
     def whole_attempts(self, number: int) -> None:
@@ -201,7 +202,7 @@ class Histories(RuleBasedStateMachine):
         if writer.under_way:
             job = writer.under_way[which % len(writer.under_way)]
             if applied:
-                job.perform(self.platform, 0.0)
+                perform(job.step, self.platform, 0.0)
             self.feed(writer, job, Unavailable("503", "no", wait, True))
             self.check_wait(job, wait)
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from opentelemetry.exporter.versori_flow.delivery.attempt import perform
 from opentelemetry.exporter.versori_flow.flow.body import Body
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
+from opentelemetry.exporter.versori_flow.flow.outcomes import error_type, explain
 from opentelemetry.exporter.versori_flow.flow.report import Notice, Reporter
-from opentelemetry.exporter.versori_flow.flow.steps import Read, Write, error_type, explain
+from opentelemetry.exporter.versori_flow.flow.steps import Read, Write
 from opentelemetry.exporter.versori_flow.flow.stored import StoredFlow, UnreadableFlow
 from opentelemetry.exporter.versori_flow.http.answers import (
     Absent,
@@ -238,7 +240,7 @@ def test_a_read_parses_what_is_new() -> None:
     """A flow that is there, with the answer's digest."""
     platform = Platform()
     platform.stored["a"] = b'{"name":"a","description":"d","spans":[]}'
-    flow = Read("a", None).perform(platform, 7.5)  # type: ignore[arg-type]
+    flow = perform(Read("a", None), platform, 7.5)  # type: ignore[arg-type]
     assert flow == StoredFlow(digest_of(platform.stored["a"]), b'"d"', (), ())
     assert platform.deadlines == [7.5]
 
@@ -248,7 +250,7 @@ def test_a_read_does_not_parse_what_is_known() -> None:
     platform = Platform()
     platform.stored["a"] = b"not even JSON"
     digest = digest_of(b"not even JSON")
-    answer = Read("a", digest).perform(platform, 0.0)  # type: ignore[arg-type]
+    answer = perform(Read("a", digest), platform, 0.0)  # type: ignore[arg-type]
     assert answer == Found(b"not even JSON", digest, 200)
 
 
@@ -256,16 +258,16 @@ def test_a_read_answers_with_what_is_wrong() -> None:
     """A flow that can't be read is an answer, not an exception; what is not found stays that."""
     platform = Platform()
     platform.stored["a"] = b"[]"
-    answer = Read("a", b"other").perform(platform, 0.0)  # type: ignore[arg-type]
+    answer = perform(Read("a", b"other"), platform, 0.0)  # type: ignore[arg-type]
     assert isinstance(answer, UnreadableFlow)
-    assert Read("b", None).perform(platform, 0.0) == Absent()  # type: ignore[arg-type]
+    assert perform(Read("b", None), platform, 0.0) == Absent()  # type: ignore[arg-type]
 
 
 def test_a_write_puts_the_joined_body() -> None:
     """One piece of JSON."""
     platform = Platform()
     step = Write("a", Body(b'{"spans":[', [b"1", b"2"]))
-    assert step.perform(platform, 7.5) == Stored(200, digest_of(b'{"spans":[1,2]}'))  # type: ignore[arg-type]
+    assert perform(step, platform, 7.5) == Stored(200, digest_of(b'{"spans":[1,2]}'))  # type: ignore[arg-type]
     assert platform.deadlines == [7.5]
     assert platform.puts == [("a", b'{"spans":[1,2]}')]
 

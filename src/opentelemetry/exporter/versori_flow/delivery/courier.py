@@ -16,8 +16,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ..flow.report import Notice
+from ..flow.steps import Step, Write
 from ..http.answers import Unavailable
 from ..http.api import FlowsApi
+from .attempt import perform
 
 if TYPE_CHECKING:
     from ..own_metrics import Telemetry
@@ -40,15 +42,8 @@ class Job(Protocol):
         """The flow's name."""
 
     @property
-    def method(self) -> str:
-        """The request's method."""
-
-    @property
-    def body_size(self) -> int | None:
-        """Bytes of the request's body; None without one."""
-
-    def perform(self, api: FlowsApi, deadline: float) -> Any:
-        """Carries it out, without the lock; returns the answer."""
+    def step(self) -> Step:
+        """What to do."""
 
 
 class Work(Protocol):
@@ -78,13 +73,13 @@ class Work(Protocol):
     def verdict(self, receipts: Any, now: float) -> bool | None:
         """Whether what was handed over is delivered: True, False, or None while that is open."""
 
-    def hurry(self, now: float) -> Any:
+    def hurry(self, now: float, until: float) -> Any:
         """Makes all that is pending due at once; returns marks for `settled`."""
 
     def settled(self, marks: Any) -> bool:
         """True when everything up to the marks is delivered or dropped."""
 
-    def close(self, now: float) -> None:
+    def close(self, now: float, until: float) -> None:
         """The exporter ends: deliver, and read back, at once."""
 
     def abandon(self) -> None:
@@ -183,8 +178,8 @@ class Courier(Generic[WorkT]):
         deadline = time.monotonic() + seconds
         with self._lock:
             if self._closing:
-                return self._work.settled(self._work.hurry(time.monotonic()))
-            marks = self._work.hurry(time.monotonic())
+                return self._work.settled(self._work.hurry(time.monotonic(), deadline))
+            marks = self._work.hurry(time.monotonic(), deadline)
             self._to_do.notify_all()
         return self._see_through(lambda: self._work.settled(marks), deadline)
 
@@ -200,7 +195,7 @@ class Courier(Generic[WorkT]):
                 return
             self._closing = True
             self._last_call = deadline
-            self._work.close(time.monotonic())
+            self._work.close(time.monotonic(), deadline)
             self._to_do.notify_all()
         try:
             self._see_through(self._nothing_left, deadline)
@@ -324,7 +319,7 @@ class Courier(Generic[WorkT]):
         job: Job | None = first
         while job is not None:
             try:
-                answer = job.perform(self._api, deadline)
+                answer = perform(job.step, self._api, deadline)
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end the worker, or stay unsaid
                 answer = Unavailable("error", type(error).__name__, None, answered=False)
             except BaseException:
@@ -333,7 +328,9 @@ class Courier(Generic[WorkT]):
             # Before the work is told, which may begin the next attempt at once.
             if self._telemetry is not None:
                 error_type = self._work.error_type(answer)
-                self._telemetry.request(job.name, begun, job.method, job.body_size, error_type)
+                size = job.step.body.size if isinstance(job.step, Write) else None
+                method = "GET" if size is None else "PUT"
+                self._telemetry.request(job.name, begun, method, size, error_type)
             following = self._feed(job, answer)
             if self._telemetry is not None and following is None:
                 self._telemetry.attempt(job.name, begun, error_type, self._work.unfinished(job))

@@ -10,12 +10,12 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from typing import NamedTuple
 
 from ..encoded_span import EncodedSpan, Move, Routed, Unencodable
-from ..http.api import FlowsApi
 from .delivery import Flow
 from .ledger import DropReason, FlowStatus, Totals, add_up
+from .outcomes import error_type
 from .policy import FlowPolicy
 from .report import Notice
-from .steps import Reading, Step, error_type
+from .steps import Reading, Step
 
 WINDOWS_OF_BYTES = 16
 """All windows together may hold this many times `max_bytes`: 64 MiB with the default."""
@@ -40,23 +40,9 @@ class FlowStep(NamedTuple):
     step: Step
 
     @property
-    def method(self) -> str:
-        """The request's method."""
-        return self.step.method
-
-    @property
-    def body_size(self) -> int | None:
-        """Bytes of the request's body; None without one."""
-        return self.step.body_size
-
-    @property
     def name(self) -> str:
         """The flow's name."""
         return self.flow.name
-
-    def perform(self, api: FlowsApi, deadline: float) -> Reading:
-        """Carries it out; `deadline` in seconds of the monotonic clock."""
-        return self.step.perform(api, deadline)
 
 
 class Flows:
@@ -131,9 +117,11 @@ class Flows:
                 self._busy += 1
                 return FlowStep(flow, step)
 
-    def feed(self, job: FlowStep, answer: Reading, now: float, now_ns: int) -> FlowStep | None:
+    def feed(
+        self, job: FlowStep, answer: Reading, now: float, now_ns: int, in_turn: bool = True
+    ) -> FlowStep | None:
         """Takes the answer to a step; returns the attempt's next step, if there is one."""
-        following = job.flow.feed(job.step, answer, now, now_ns)
+        following = job.flow.feed(job.step, answer, now, now_ns, in_turn)
         if following is not None:
             return FlowStep(job.flow, following)
         self._busy -= 1
@@ -178,18 +166,18 @@ class Flows:
             return False
         return None if None in verdicts else True
 
-    def hurry(self, now: float) -> list[Receipt]:
+    def hurry(self, now: float, until: float) -> list[Receipt]:
         """Makes all that is pending due at once; returns marks for `settled`."""
-        return [Receipt(flow, flow.hurry(now), flow.lost) for flow in self]
+        return [Receipt(flow, flow.hurry(now, until), flow.lost) for flow in self]
 
     def settled(self, receipts: Iterable[Receipt]) -> bool:
         """True when everything up to the marks is delivered or dropped."""
         return all(receipt.flow.settled(receipt.mark) for receipt in receipts)
 
-    def close(self, now: float) -> None:
+    def close(self, now: float, until: float) -> None:
         """The exporter ends: deliver, and read back, at once."""
         for flow in self:
-            flow.close(now)
+            flow.close(now, until)
 
     def abandon(self) -> None:
         """The exporter has ended: what is pending is lost."""
@@ -208,7 +196,7 @@ class Flows:
 
     def totals(self) -> Totals:
         """Spans over all flows, those that have left memory included."""
-        return add_up([self._gone, *map(_counts, self)])
+        return add_up([self._gone, *(flow.totals for flow in self)])
 
     def status(self, now: float) -> dict[str, FlowStatus]:
         """How every flow does that is held, or was not long ago."""
@@ -241,7 +229,7 @@ class Flows:
                 size -= flow.window.size
                 self._last_words += flow.report.take(0.0, last=True)
                 self._former[flow.name] = flow.status(0.0)
-                self._gone = add_up([self._gone, _counts(flow)])
+                self._gone = add_up([self._gone, flow.totals])
                 if len(self._former) > _REMEMBERED_STATUSES:
                     self._former.popitem(last=False)
         while size > self._max_bytes:
@@ -253,14 +241,7 @@ class Flows:
             size -= before - largest.window.size
 
 
-def _counts(flow: Flow) -> Totals:
-    window = flow.window
-    return Totals(
-        flow.handed_over, flow.delivered, window.pending, flow.dropped, window.again, flow.lost_again
-    )
-
-
 def _taken_back(former: FlowStatus) -> Totals:
-    """What a flow that comes back counts itself again; `lost_again` it begins anew."""
+    """What a flow that comes back counts itself again."""
     dropped = {reason: -count for reason, count in former.dropped.items()}
     return Totals(-former.handed_over, -former.delivered, -former.pending, dropped)

@@ -70,9 +70,9 @@ class Reporter:
             self._in_trouble = False
             self._say(logging.INFO, f"is delivered again; {waiting} spans wait")
 
-    def remark(self, text: str) -> None:
-        """Something worth knowing that needs nobody."""
-        self._say(logging.INFO, text)
+    def remark(self, text: str, level: int = logging.INFO) -> None:
+        """Something worth knowing, said once; by default it needs nobody."""
+        self._say(level, text)
 
     def lost(self, reason: DropReason, count: int, detail: str = "") -> None:
         """Spans were dropped. `detail` is what the platform said of it, if anything."""

@@ -1,53 +1,26 @@
-"""The steps of an attempt at a flow, and what their answers mean to a person."""
+"""The steps of an attempt at a flow, as data: what to do next. `delivery/attempt.py` does it."""
 
 from __future__ import annotations
 
-import logging
 from typing import NamedTuple
 
-from ..http.answers import (
-    Answer,
-    Conflict,
-    Denied,
-    Found,
-    Misconfigured,
-    Rejected,
-    TooLarge,
-    Unavailable,
-    Unreadable,
-)
-from ..http.api import FlowsApi
+from ..http.answers import Answer
 from .body import Body
-from .stored import StoredFlow, UnreadableFlow, read
-
-Reading = Answer | StoredFlow | UnreadableFlow
+from .stored import StoredFlow, UnreadableFlow
 
 
 class Read(NamedTuple):
-    """A step: read the stored flow. `known` is the digest of the flow as it is known already, or None."""
+    """A step: read the stored flow.
+
+    Attributes:
+        flow: The flow's name.
+        known: The digest of the flow as it is known already, or None: what has it need not be parsed.
+        own_connection: Whether to read on a connection of its own: the answer before was hard to believe.
+    """
 
     flow: str
     known: bytes | None
-
-    @property
-    def method(self) -> str:
-        """The request's method."""
-        return "GET"
-
-    @property
-    def body_size(self) -> int | None:
-        """Bytes of the request's body; None without one."""
-        return None
-
-    def perform(self, api: FlowsApi, deadline: float) -> Reading:
-        """Reads and parses; it needs no lock. `deadline` in seconds of the monotonic clock."""
-        answer = api.get(self.flow, deadline)
-        if not isinstance(answer, Found) or answer.digest == self.known:
-            return answer
-        try:
-            return read(answer.body, answer.digest)
-        except UnreadableFlow as error:
-            return error
+    own_connection: bool = False
 
 
 class Write(NamedTuple):
@@ -56,65 +29,10 @@ class Write(NamedTuple):
     flow: str
     body: Body
 
-    @property
-    def method(self) -> str:
-        """The request's method."""
-        return "PUT"
 
-    @property
-    def body_size(self) -> int | None:
-        """Bytes of the request's body."""
-        return self.body.size
-
-    def perform(self, api: FlowsApi, deadline: float) -> Reading:
-        """Joins the body and sends it; it needs no lock. `deadline` in seconds of the monotonic clock."""
-        return api.put(self.flow, self.body.join(), deadline)
+class Stale(NamedTuple):
+    """The answer to a write that was not begun: what was read before it is too old by now."""
 
 
 Step = Read | Write
-
-
-def error_type(answer: Reading) -> str | None:
-    """What `error.type` says of an answer; None for a success."""
-    match answer:
-        case Denied() | Misconfigured() | Rejected():
-            return str(answer.status)
-        case Unavailable():
-            return answer.kind
-        case TooLarge():
-            return "413"
-        case Conflict():
-            return "409"
-        case Unreadable() | UnreadableFlow():
-            return "unreadable"
-    return None
-
-
-def explain(answer: Reading) -> tuple[int, str]:
-    """The log level and the sentence for an answer that is no success."""
-    match answer:
-        case Denied():
-            return logging.ERROR, (
-                f"the platform denies access ({answer.status}: {answer.message}); check VERSORI_API_KEY or "
-                "VERSORI_API_KEY_FILE, VERSORI_AUTH_SCHEME, and that the key may write to the project"
-            )
-        case Misconfigured():
-            return logging.ERROR, (
-                f"the platform does not take flows at this address ({answer.message}); check "
-                "VERSORI_API_BASE_URL, VERSORI_ORGANISATION_ID and VERSORI_PROJECT_ID"
-            )
-        case Unreadable(message=message) | UnreadableFlow(args=(message,)):
-            return logging.ERROR, (
-                f"the stored flow can't be read ({message}) and is not overwritten; repair or delete it, "
-                "or set VERSORI_FLOW_WRITE_MODE=replace"
-            )
-        case Rejected():
-            return logging.ERROR, (
-                f"the platform refuses the flow even without its new spans ({answer.status}: "
-                f"{answer.message}); repair or delete the stored flow"
-            )
-        case Unavailable(kind=kind, message=message):
-            return logging.WARNING, f"the platform is not available ({kind}: {message})"
-        case TooLarge(message=message) | Conflict(message=message):
-            return logging.WARNING, f"the platform does not take the flow now ({message})"
-    return logging.ERROR, f"the platform answers with what was not asked for ({type(answer).__name__})"
+Reading = Answer | StoredFlow | UnreadableFlow | Stale
