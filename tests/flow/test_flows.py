@@ -68,7 +68,7 @@ def test_a_late_name_moves_spans_between_flows() -> None:
     settle_all(flows, platform, T)
     (receipt,) = hand_over(flows, make_span(0, 0, name="b"))
     assert (receipt.flow.name, receipt.mark, receipt.lost) == ("b", 2, 0)
-    assert counts(flows) == {"a": (1, 1, 0, {}), "b": (2, 0, 2, {})}
+    assert counts(flows) == {"a": (2, 2, 0, {}), "b": (2, 0, 2, {})}
     settle_all(flows, platform, T + 1)
     assert (platform.keys("a"), platform.keys("b")) == ([key(1, 0)], [key(0, 0), key(0, 1)])
 
@@ -101,7 +101,7 @@ def test_a_span_that_left_its_window_does_not_move() -> None:
     settle_all(flows, platform, T)
     assert held(flows) == ["c"]
     receipts = hand_over(flows, make_span(0, 0, name="b"))
-    assert [(r.flow.name, r.flow.handed_over) for r in receipts] == [("b", 1)]
+    assert [(r.flow.name, r.flow.totals.handed_over) for r in receipts] == [("b", 1)]
 
 
 def test_a_span_that_comes_again_under_a_new_name_is_one_span() -> None:
@@ -110,7 +110,7 @@ def test_a_span_that_comes_again_under_a_new_name_is_one_span() -> None:
     hand_over(flows, make_span(0, 0, text="early"))
     settle_all(flows, platform, T)
     hand_over(flows, make_span(0, 0, text="ended", name="b"))
-    assert counts(flows) == {"a": (0, 0, 0, {}), "b": (1, 0, 1, {})}
+    assert counts(flows) == {"a": (1, 1, 0, {}), "b": (1, 0, 1, {})}
     settle_all(flows, platform, T + 1)
     assert platform.keys("a") == []
     assert [span["name"] for span in platform.spans("b")] == ["ended"]
@@ -208,13 +208,13 @@ def test_a_flow_with_nothing_to_write_is_passed_over() -> None:
     assert (flows.busy(), flows.begin_next(T), list(platform.stored)) == (False, None, ["b"])
 
 
-def test_a_step_says_what_it_asks_for() -> None:
+def test_a_step_says_whose_it_is() -> None:
     """For the metrics."""
     flows = make_flows()
     hand_over(flows, make_span(0, 0))
     job = flows.begin_next(T)
     assert job is not None
-    assert (job.method, job.body_size, flows.error_type(DOWN)) == ("GET", None, "503")
+    assert (job.name, job.step, flows.error_type(DOWN)) == ("a", Read("a", None), "503")
 
 
 # -- what the courier asks ---------------------------------------------------------------------------------
@@ -240,9 +240,9 @@ def test_consequences_are_when_and_what_to_say() -> None:
     )
     receipts = flows.hand_over([], [(LOST, "c"), (LOST, "d"), (LOST, "e")], NOW_NS)
     assert [line.text[:9] for line in flows.consequences(receipts, T + 59)[1]] == ["flow 'd':", "flow 'e':"]
-    flows.hurry(T)
+    flows.hurry(T, T + 9)
     receipts = hand_over(flows, make_span(6, 0))
-    flows.hurry(T)
+    flows.hurry(T, T + 9)
     assert flows.consequences(receipts, T)[0] == T
 
 
@@ -271,7 +271,7 @@ def test_hurry_is_for_all_flows() -> None:
     settle_all(flows, platform, T)
     hand_over(flows, make_span(2, 0), make_span(3, 0, name="b"))
     assert flows.next_due(T) == T + 1
-    marks = flows.hurry(T)
+    marks = flows.hurry(T, T + 9)
     assert [(mark.flow.name, mark.mark, mark.lost) for mark in marks] == [("a", 2, 0), ("b", 2, 0)]
     assert (flows.next_due(T), flows.settled(marks)) == (T, False)
     assert settle_all(flows, platform, T) == T
@@ -284,7 +284,7 @@ def test_the_end_is_for_all_flows() -> None:
     hand_over(flows, make_span(0, 0), make_span(1, 0, name="b"))
     settle_all(flows, platform, T)
     hand_over(flows, make_span(2, 0), make_span(3, 0, name="b"))
-    flows.close(T)
+    flows.close(T, T + 9)
     assert flows.next_due(T) == T
     assert settle_all(flows, platform, T) == T
     hand_over(flows, make_span(4, 0), make_span(5, 0, name="b"))
@@ -302,7 +302,7 @@ def test_the_end_reads_back_what_was_delivered_before() -> None:
     flows, platform = make_flows(), Platform()
     hand_over(flows, make_span(0, 0))
     settle_all(flows, platform, T)
-    flows.close(T)
+    flows.close(T, T + 9)
     assert flows.next_due(T) == T
     reads = platform.reads
     settle_all(flows, platform, T)
@@ -427,23 +427,22 @@ def test_late_spans_are_counted_without_a_flow() -> None:
 
 
 def test_what_had_finished_stays_finished_in_the_totals() -> None:
-    """A delivered span that moves is in flight no more, though it is pending again."""
+    """A delivered span that moves is handed over anew: what was exported, or failed, never falls."""
     flows, platform = make_flows(max_flows=2), Platform()
     hand_over(flows, make_span(0, 1, parent=0), make_span(1, 0))
     settle_all(flows, platform, T)
     hand_over(flows, make_span(0, 0, name="b"))
     totals = flows.totals()
-    assert (totals.handed_over, totals.delivered, totals.pending, totals.again) == (3, 1, 2, 1)
-    assert (totals.exported, totals.inflight, totals.failed) == (2, 1, {})
+    assert (totals.handed_over, totals.exported, totals.inflight, totals.failed) == (4, 2, 2, {})
     flow(flows, "b").abandon()
     settle_all(flows, platform, T)
     hand_over(flows, make_span(7, 0), make_span(8, 0, name="d"), default="c")
     assert held(flows) == ["c", "d"]
     totals = flows.totals()
-    assert (totals.handed_over, totals.exported, totals.inflight, totals.failed) == (5, 2, 2, {"shutdown": 1})
+    assert (totals.handed_over, totals.exported, totals.inflight, totals.failed) == (6, 2, 2, {"shutdown": 2})
     hand_over(flows, make_span(9, 0), default="b")
     totals = flows.totals()
-    assert (totals.handed_over, totals.exported, totals.inflight, totals.failed) == (6, 2, 3, {"shutdown": 1})
+    assert (totals.handed_over, totals.exported, totals.inflight, totals.failed) == (7, 2, 3, {"shutdown": 2})
 
 
 def test_an_attempt_that_is_over_may_leave_more_to_do() -> None:

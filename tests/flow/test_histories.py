@@ -290,7 +290,7 @@ class Histories(RuleBasedStateMachine):
     @rule(number=Writers)
     def hurry(self, number: int) -> None:
         writer = self.writer(number)
-        marks = writer.flows.hurry(self.now)
+        marks = writer.flows.hurry(self.now, self.now + 10)
         for flow in writer.flows:
             if flow.window.pending and not flow.busy and not writer.closed:
                 assert flow.due(self.now) == self.now
@@ -306,7 +306,7 @@ class Histories(RuleBasedStateMachine):
         writer = self.writer(number)
         if not writer.closed:
             writer.closed = True
-            writer.flows.close(self.now)
+            writer.flows.close(self.now, self.now + 1e9)
 
     @rule(number=Writers)
     def abandon(self, number: int) -> None:
@@ -328,7 +328,7 @@ class Histories(RuleBasedStateMachine):
 
     def check_wait(self, job: FlowStep, wait: float | None) -> None:
         due = job.flow.due(self.now)
-        if due is not None and not job.flow._urgent:
+        if due is not None and job.flow._schedule._haste is None:
             assert due >= self.now + max(wait or 0.0, 2.0)
 
     def look_at(self, writer: Writer, job: FlowStep) -> None:
@@ -389,7 +389,6 @@ class Histories(RuleBasedStateMachine):
                 window, entries = flow.window, list(flow.window)
                 assert window.spans == len(entries) <= self.policy.max_spans
                 assert window.pending == sum(entry.pending for entry in entries)
-                assert window.again == sum(entry.again for entry in entries if entry.pending)
                 assert window.pending_size == sum(len(e.body) + 1 for e in entries if e.pending)
                 assert window.size == window.overhead + sum(len(e.body) + 1 for e in entries)
                 assert not entries or window.size - 1 <= self.policy.max_bytes
@@ -421,7 +420,7 @@ class Histories(RuleBasedStateMachine):
         for writer in self.writers:
             if not writer.closed:
                 writer.closed = True
-                writer.flows.close(self.now)
+                writer.flows.close(self.now, self.now + 1e9)
             self.now = settle_all(writer.flows, self.platform, self.now, self.now_ns)
         self.everything_is_counted()
         self.windows_are_true_and_within_bounds()

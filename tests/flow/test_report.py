@@ -224,8 +224,8 @@ def test_every_answer_is_explained(answer: Any, level: int, words: str, error: s
 
 def test_an_answer_that_was_not_asked_for_is_said() -> None:
     """It can't be, and is not silent."""
-    words = "the platform answers with what was not asked for (Stored)"
-    assert explain(Stored(200, None)) == (logging.ERROR, words)
+    words = "the platform answers with what was not asked for (Found)"
+    assert explain(Found(b"", b"", 200)) == (logging.ERROR, words)
 
 
 @pytest.mark.parametrize(
@@ -270,10 +270,3 @@ def test_a_write_puts_the_joined_body() -> None:
     assert perform(step, platform, 7.5) == Stored(200, digest_of(b'{"spans":[1,2]}'))  # type: ignore[arg-type]
     assert platform.deadlines == [7.5]
     assert platform.puts == [("a", b'{"spans":[1,2]}')]
-
-
-def test_steps_say_what_they_ask_for() -> None:
-    """For the metrics: the method, and the size of the body."""
-    body = Body(b'{"spans":[', [b"1", b"2"])
-    assert (Read("a", None).method, Read("a", None).body_size) == ("GET", None)
-    assert (Write("a", body).method, Write("a", body).body_size) == ("PUT", len(body.join()))

@@ -112,6 +112,11 @@ class Flow:
         return self._spans.ledger.totals(self._spans.pending)
 
     @property
+    def last_error(self) -> str | None:
+        """What went wrong last."""
+        return self._spans.ledger.last_error
+
+    @property
     def last_delivery(self) -> float:
         """When a PUT last succeeded."""
         return self._schedule.last_delivery

@@ -216,6 +216,8 @@ class Exchange:
         self.known.wrote(attempt.body, digest)
         if self._search is not None:
             self._search.accepted()
+            # A delivered span on trial is not in this body: it comes back, or is dropped.
+            self._rewrite |= any(not entry.pending for entry in self._search.on_trial)
             if self._search.done:
                 self._search = None
         if self._search is None:
