@@ -20,10 +20,10 @@ from hypothesis.stateful import (
 
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
 from opentelemetry.exporter.versori_flow.encoded_span import Unencodable
+from opentelemetry.exporter.versori_flow.flow.entry import Origin
 from opentelemetry.exporter.versori_flow.flow.flows import Flows, FlowStep
 from opentelemetry.exporter.versori_flow.flow.policy import FlowPolicy
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Write
-from opentelemetry.exporter.versori_flow.flow.window import Origin
 from opentelemetry.exporter.versori_flow.http.answers import (
     Conflict,
     Denied,

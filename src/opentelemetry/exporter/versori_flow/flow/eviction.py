@@ -9,42 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .window import Entry
+from .entry import Trace
 
 CLOCKS_DIFFER = 60_000_000_000
 """Nanoseconds. What the clocks of hosts, or of one host before and after it was set, are trusted to agree by."""
 
 _OUT_OF_DATE = 64
-
-
-class Trace:
-    """The spans of one trace.
-
-    Attributes:
-        entries: By span id.
-        latest_end: When it last did something, in nanoseconds since the Unix epoch.
-        arrival: A number that grows with each span that comes; who ends equally late leaves in this order.
-        pending: How many of its spans are.
-    """
-
-    __slots__ = ("arrival", "entries", "id", "in_order", "latest_end", "pending")
-
-    def __init__(self, trace_id: str) -> None:
-        self.id = trace_id
-        self.entries: dict[str, Entry] = {}
-        self.in_order: list[Entry] | None = None
-        self.latest_end = 0
-        self.arrival = 0
-        self.pending = 0
-
-    def sorted_entries(self) -> list[Entry]:
-        """Its spans by their start."""
-        if self.in_order is None:
-            self.in_order = sorted(self.entries.values(), key=lambda entry: (entry.start, entry.key))
-        return self.in_order
 
 
 _Order = list[tuple[int, int, Trace]]

@@ -6,6 +6,7 @@ import logging
 
 from ..http.answers import Absent, Conflict, Found, Rejected, Stored, TooLarge
 from .body import Body
+from .entry import Entry, Key
 from .holdings import Holdings
 from .ledger import DropReason
 from .outcomes import Absence, Attempt, blame, explain, hopeless, make_smaller
@@ -15,7 +16,6 @@ from .remote import KnownFlow
 from .schedule import MAX_CHECKS, Schedule
 from .steps import Read, Reading, Stale, Step, Write
 from .stored import StoredFlow
-from .window import Entry, Key
 
 
 class Exchange:

@@ -17,9 +17,10 @@ from ..http.answers import (
     Unavailable,
     Unreadable,
 )
+from .entry import Entry, Origin
 from .steps import Reading
 from .stored import UnreadableFlow
-from .window import Entry, Origin, Window
+from .window import Window
 
 STRAYS_BELIEVED = 3
 SECONDS_OF_STRAYS = 2.0

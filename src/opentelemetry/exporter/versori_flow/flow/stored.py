@@ -14,7 +14,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from .window import Key
+from .entry import Key
 
 _BLANK = re.compile(r"[ \t\n\r]*")
 _EPOCH = date(1970, 1, 1).toordinal()
