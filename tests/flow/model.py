@@ -13,11 +13,14 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 
+from opentelemetry.exporter.versori_flow.delivery.attempt import perform
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
 from opentelemetry.exporter.versori_flow.flow.delivery import Flow
+from opentelemetry.exporter.versori_flow.flow.flows import Flows
 from opentelemetry.exporter.versori_flow.flow.policy import FlowPolicy
 from opentelemetry.exporter.versori_flow.flow.steps import Read
 from opentelemetry.exporter.versori_flow.http.answers import Absent, Found, Rejected, Stored, TooLarge
+from opentelemetry.exporter.versori_flow.routing.router import Router
 
 _SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 settings.register_profile("full", deadline=None, suppress_health_check=_SLOW_IS_FINE)
@@ -133,6 +136,11 @@ def make_policy(**changes: Any) -> FlowPolicy:
     return FlowPolicy(**{**values, **changes})
 
 
+def make_flows(max_flows: int = 100, **changes: Any) -> Flows:
+    """Flows behind a router of their own."""
+    return Flows(make_policy(**changes), max_flows, Router(10_000).route)
+
+
 def digest_of(body: bytes) -> bytes:
     """The digest that the api room would give."""
     return blake2b(body, digest_size=16).digest()
@@ -192,7 +200,7 @@ def attempt(flow: Flow, platform: Any, now: float, now_ns: int = NOW_NS) -> list
     step = flow.begin(now)
     while step is not None:
         kinds.append(type(step).__name__)
-        step = flow.feed(step, step.perform(platform, 0.0), now, now_ns)
+        step = flow.feed(step, perform(step, platform, 0.0), now, now_ns)
     return kinds
 
 
@@ -205,6 +213,19 @@ def settle(flow: Flow, platform: Any, now: float, most: int = 100) -> float:
         now = max(now, due)
         attempt(flow, platform, now)
     raise AssertionError(f"still not at rest after {most} attempts: {flow.status(now)}")
+
+
+def settle_all(flows: Flows, platform: Any, now: float, now_ns: int = NOW_NS, most: int = 1000) -> float:
+    """The same for all flows."""
+    for _ in range(most):
+        due = flows.next_due(now)
+        if due is None:
+            return now
+        now = max(now, due)
+        job = flows.begin_next(now)
+        while job is not None:
+            job = flows.feed(job, perform(job.step, platform, 0.0), now, now_ns)
+    raise AssertionError(f"still not at rest after {most} attempts: {flows.status(now)}")
 
 
 def answers(flow: Flow, now: float, given: Iterable[Any]) -> Iterator[Any]:

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from opentelemetry.exporter.versori_flow.flow.delivery import MAX_CHECKS, Flow
+from opentelemetry.exporter.versori_flow.delivery.attempt import perform
+from opentelemetry.exporter.versori_flow.flow.delivery import Flow
+from opentelemetry.exporter.versori_flow.flow.entry import Origin
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
 from opentelemetry.exporter.versori_flow.flow.policy import FlowPolicy
+from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Write
 from opentelemetry.exporter.versori_flow.flow.stored import UnreadableFlow, read
-from opentelemetry.exporter.versori_flow.flow.window import Origin
 from opentelemetry.exporter.versori_flow.http.answers import (
     Absent,
     Conflict,
@@ -234,7 +236,7 @@ def test_hurry_without_work_leaves_nothing_behind() -> None:
     step = flow.begin(T + 1)
     flow.hurry(T + 1)
     while step is not None:
-        step = flow.feed(step, step.perform(platform, 0.0), T + 1, NOW_NS)  # type: ignore[arg-type]
+        step = flow.feed(step, perform(step, platform, 0.0), T + 1, NOW_NS)  # type: ignore[arg-type]
     flow.hand_over([make_span(2, 0)], NOW_NS)
     assert flow.due(T + 1) == T + 2.0
 
@@ -343,10 +345,10 @@ def test_hurry_ignores_backoff_and_retry_after() -> None:
     """The caller's time is the bound."""
     flow = flow_of(make_span(0, 0), merge=False)
     list(answers(flow, T, [Unavailable("503", "no", 3600.0, True)]))
-    flow.hurry(T)
+    flow.hurry(T, T + 60)
     assert flow.due(T) == T
     list(answers(flow, T, [DOWN]))
-    assert flow.due(T) == T + 4.0
+    assert (flow.due(T), flow.due(T + 60)) == (T + 1.0, T + 4.0)
 
 
 def test_a_success_ends_the_trouble() -> None:
@@ -395,7 +397,8 @@ def test_each_attempt_may_meet_a_conflict() -> None:
     flow = flow_of(make_span(0, 0))
     list(answers(flow, T, [None, Conflict("x"), None, Stored(200, None)]))
     flow.hand_over([make_span(1, 0)], NOW_NS)
-    list(answers(flow, T + 1, [None, Conflict("x"), None, Stored(200, None)]))
+    found = Found(b"", b"", 200)
+    list(answers(flow, T + 1, [found, Conflict("x"), found, Stored(200, None)]))
     assert counts(flow) == (2, 2, 0, {})
 
 
@@ -535,14 +538,14 @@ def test_what_an_ambiguous_put_carried_is_not_foreign() -> None:
     platform = Platform()
     flow = flow_of(make_span(0, 0), make_span(1, 0, start=1), max_spans=2)
     *_, write = answers(flow, T, [None, DOWN])
-    write.perform(platform, 0.0)
+    perform(write, platform, 0.0)
     flow.hand_over([make_span(2, 0, start=2)], NOW_NS + 10**12)
     assert counts(flow) == (3, 0, 2, {"window_full": 1})
     flow.window.max_spans = 3
     attempt(flow, platform, T + 2)
     assert platform.keys("a") == [key(1, 0), key(2, 0)]
     assert counts(flow) == (3, 2, 0, {"window_full": 1})
-    assert not flow._known.others_seen
+    assert not flow._exchange.known.others_seen
 
 
 def test_a_flow_that_cannot_be_read_is_not_overwritten() -> None:
@@ -578,7 +581,9 @@ def test_a_delivered_flow_that_is_gone_was_deleted_on_purpose() -> None:
     flow = delivered_flow(platform, make_span(0, 0))
     del platform.stored["a"]
     flow.hand_over([make_span(1, 0)], NOW_NS)
-    attempt(flow, platform, T + 1)
+    assert attempt(flow, platform, T + 1) == ["Read"]
+    assert (counts(flow), flow.due(T + 1), flow.in_trouble) == ((2, 1, 1, {}), T + 2, False)
+    settle(flow, platform, T + 1)
     assert platform.stored["a"] == b'{"name":"a","description":"","spans":[' + make_span(1, 0).body + b"]}"
     assert counts(flow) == (2, 2, 0, {})
     assert said(flow) == [
@@ -604,7 +609,7 @@ def test_a_flow_that_was_read_and_is_gone_was_deleted() -> None:
     flow = flow_of(make_span(0, 0))
     stored = read(platform.stored.pop("a"), b"d")
     list(answers(flow, T, [stored, DOWN]))
-    attempt(flow, platform, T + 2)
+    settle(flow, platform, T + 2)
     assert platform.stored["a"] == b'{"name":"a","description":"","spans":[' + make_span(0, 0).body + b"]}"
 
 
@@ -614,8 +619,8 @@ def test_a_deleted_flow_is_not_made_again_for_nothing() -> None:
     flow = delivered_flow(platform, make_span(0, 0))
     flow.close(T)
     del platform.stored["a"]
-    assert attempt(flow, platform, T) == ["Read"]
-    assert (flow.due(T), platform.stored, flow.window.spans) == (None, {}, 0)
+    assert settle(flow, platform, T) == T + 1
+    assert (platform.puts[1:], platform.stored, flow.window.spans) == ([], {}, 0)
 
 
 def test_what_is_gone_is_not_missing() -> None:
@@ -626,8 +631,8 @@ def test_what_is_gone_is_not_missing() -> None:
     flow.hand_over([make_span(1, 0)], NOW_NS)
     attempt(flow, platform, T + 1)
     del platform.stored["a"]
-    assert attempt(flow, platform, T + 2) == ["Read"]
-    assert (flow.due(T + 2), platform.stored) == (None, {})
+    settle(flow, platform, T + 2)
+    assert platform.stored == {}
 
 
 def test_what_was_deleted_may_come_back_as_somebody_else_s() -> None:
@@ -636,10 +641,10 @@ def test_what_was_deleted_may_come_back_as_somebody_else_s() -> None:
     flow = delivered_flow(platform, make_span(0, 0))
     del platform.stored["a"]
     flow.hand_over([make_span(1, 0)], NOW_NS)
-    attempt(flow, platform, T + 1)
+    settle(flow, platform, T + 1)
     platform.stored["a"] = document(make_span(0, 0).body, make_span(1, 0).body)
     flow.hand_over([make_span(2, 0)], NOW_NS)
-    attempt(flow, platform, T + 2)
+    attempt(flow, platform, T + 3)
     assert platform.keys("a") == [key(0, 0), key(1, 0), key(2, 0)]
 
 
@@ -654,13 +659,14 @@ def poisoned(*names: str, fields: bool = False) -> Platform:
 
 
 def test_spans_that_the_platform_names_leave() -> None:
-    """Dropped, counted, said with its message; the others arrive at once."""
+    """Dropped, counted, said with its message; the others arrive at once, and prove the rest of the body."""
     platform = poisoned("bad", fields=True)
     flow = flow_of(make_span(0, 0), make_span(0, 1, text="bad", parent=0), make_span(0, 2, text="bad"))
-    assert attempt(flow, platform, T) == ["Read", "Write"]
-    assert (flow.due(T), flow.in_trouble, flow.busy) == (T, False, False)
-    assert (counts(flow), flow.last_error) == ((3, 0, 1, {"refused": 2}), "a span is wrong")
     attempt(flow, platform, T)
+    assert (flow.due(T), flow.status(T).state, counts(flow)) == (T, "searching", (3, 0, 3, {}))
+    settle(flow, platform, T)
+    assert [len(loads(body)["spans"]) for _, body in platform.puts] == [3, 1, 3]
+    assert (counts(flow), flow.last_error) == ((3, 1, 0, {"refused": 2}), "a span is wrong")
     assert platform.keys("a") == [key(0, 0)]
     assert [text for _, text in said(flow)] == [
         "flow 'a': 2 spans are lost: the platform refuses them for what they hold: a span is wrong"
@@ -668,16 +674,14 @@ def test_spans_that_the_platform_names_leave() -> None:
 
 
 def test_a_delivered_span_that_the_platform_names_leaves_too() -> None:
-    """It is ours, and wrong now; it counts as dropped, not as delivered."""
+    """It is ours, and wrong now; what finished stays finished: it counts as handed over anew, and dropped."""
     platform = poisoned(fields=True)
     flow = delivered_flow(platform, make_span(0, 0, text="bad"), *(make_span(n, 0) for n in range(1, 5)))
     platform.refuses = lambda span: b'"bad"' in span
     flow.hand_over([make_span(9, 0)], NOW_NS)
-    attempt(flow, platform, T + 1)
-    assert counts(flow) == (6, 4, 1, {"refused": 1})
     settle(flow, platform, T + 1)
     assert platform.keys("a") == [key(n, 0) for n in (1, 2, 3, 4, 9)]
-    assert counts(flow) == (6, 5, 0, {"refused": 1})
+    assert counts(flow) == (7, 6, 0, {"refused": 1})
 
 
 def test_a_foreign_span_that_the_platform_names_stays() -> None:
@@ -690,7 +694,7 @@ def test_a_foreign_span_that_the_platform_names_stays() -> None:
         attempt(flow, platform, now)
         assert counts(flow) == (2, 0, 2, {})
     status = flow.status(now)
-    assert (status.state, status.next_attempt) == ("backing off", 2.0)
+    assert (status.state, status.next_attempt) == ("backing off", 8.0)
     assert "refuses the flow even without its new spans (422: a span is wrong)" in (status.last_error or "")
 
 
@@ -726,7 +730,7 @@ def test_a_refused_span_that_is_alone_is_dropped_with_a_proof(merge: bool) -> No
     settle(flow, platform, T)
     assert counts(flow) == (1, 0, 0, {"refused": 1})
     assert said(flow)[0][1].endswith("for what they hold: a span is wrong")
-    assert [len(loads(body)["spans"]) for _, body in platform.puts] == [1, 0]
+    assert [len(loads(body)["spans"]) for _, body in platform.puts] == [1, 0, 1]
     assert (flow.idle, flow.in_trouble) == (True, False)
 
 
@@ -751,7 +755,7 @@ def test_eight_refused_in_a_row_take_the_rest_with_them() -> None:
     flow = flow_of(*(make_span(n, 0, start=n, text="bad") for n in range(50)))
     settle(flow, platform, T)
     assert counts(flow) == (50, 0, 0, {"refused": 50})
-    assert len(platform.puts) < 30
+    assert len(platform.puts) < 40
 
 
 def test_a_body_that_is_refused_anyway_drops_nothing() -> None:
@@ -868,16 +872,15 @@ def test_names_end_a_search_that_they_make_superfluous() -> None:
     platform.names_fields = True
     settle(flow, platform, T)
     assert counts(flow) == (4, 2, 0, {"refused": 2})
-    assert flow._search is None
+    assert not flow.in_trouble
 
 
-@pytest.mark.parametrize("answer", [Rejected(400, "", "no", (0,)), TooLarge("413")])
-def test_trouble_ends_with_the_last_span_that_was_in_it(answer: Any) -> None:
+def test_trouble_ends_with_the_last_span_that_was_in_it() -> None:
     """The platform answers, and nothing is left to do: what comes next is not in trouble."""
     flow = flow_of(make_span(0, 0), merge=False)
     list(answers(flow, T, [DOWN]))
     flow.report.take(T)
-    list(answers(flow, T + 2, [answer]))
+    list(answers(flow, T + 2, [TooLarge("413")]))
     assert (flow.idle, flow.in_trouble, flow.status(T).state) == (True, False, "clean")
     assert said(flow)[0] == (logging.INFO, "flow 'a': is delivered again; 0 spans wait")
     mark = flow.hand_over([make_span(1, 0)], NOW_NS)
@@ -901,7 +904,7 @@ def test_only_so_many_are_remembered_as_never_to_adopt(monkeypatch: pytest.Monke
     monkeypatch.setattr("opentelemetry.exporter.versori_flow.flow.remote.REMEMBERED_KEYS", 2)
     flow = flow_of(*(make_span(n, 0) for n in range(3)))
     flow.take([key(n, 0) for n in range(3)])
-    assert list(flow._known._never_adopt) == [key(1, 0), key(2, 0)]
+    assert list(flow._exchange.known._never_adopt) == [key(1, 0), key(2, 0)]
 
 
 def test_a_rewrite_that_is_refused_is_tried_again_later() -> None:
@@ -910,7 +913,7 @@ def test_a_rewrite_that_is_refused_is_tried_again_later() -> None:
     flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
     flow.take([key(0, 0)])
     list(answers(flow, T + 1, [Found(b"", b"", 200), REFUSED]))
-    assert (flow.due(T + 1), counts(flow)) == (T + 3.0, (1, 1, 0, {}))
+    assert (flow.due(T + 1), counts(flow)) == (T + 3.0, (2, 2, 0, {}))
     assert "even without its new spans (422: a span is wrong)" in (flow.last_error or "")
     settle(flow, platform, T + 1)
     assert platform.keys("a") == [key(1, 0)]
@@ -1109,14 +1112,14 @@ def test_a_span_that_is_larger_than_a_body_may_be_is_too_large(size: int, fits: 
 
 
 def test_moved_spans_leave_the_one_and_arrive_in_the_other() -> None:
-    """Both are written; the counts go with them."""
+    """Both are written; what was delivered stays so, and is handed over anew."""
     platform = Platform()
     source = delivered_flow(platform, make_span(0, 0, end=5), make_span(1, 0))
     target = flow_of(name="b")
     taken = source.take([key(0, 0), key(9, 9)])
     assert [(entry.key, end) for entry, end in taken] == [(key(0, 0), NOW_NS)]
     mark = target.give(taken)
-    assert (counts(source), counts(target)) == ((1, 1, 0, {}), (1, 0, 1, {}))
+    assert (counts(source), counts(target)) == ((2, 2, 0, {}), (1, 0, 1, {}))
     assert not target.settled(mark)
     settle(source, platform, T + 1)
     settle(target, platform, T + 1)
@@ -1133,7 +1136,7 @@ def test_each_of_several_spans_moves() -> None:
     taken = source.take([key(9, 9), key(8, 0), key(0, 0), key(1, 0)])
     assert [entry.key for entry, _ in taken] == [key(0, 0), key(1, 0)]
     target.give(taken)
-    assert (counts(source), counts(target)) == ((0, 0, 0, {}), (2, 0, 2, {}))
+    assert (counts(source), counts(target)) == ((2, 2, 0, {}), (2, 0, 2, {}))
 
 
 def test_moved_spans_are_a_new_burst() -> None:
@@ -1182,7 +1185,7 @@ def test_a_span_that_moves_while_its_put_is_under_way_leaves_there_too(merge: bo
     if merge:
         step = source.feed(step, Absent(), T, NOW_NS)  # type: ignore[arg-type]
     target.give(source.take([key(0, 0)]))
-    source.feed(step, step.perform(platform, 0.0), T, NOW_NS)  # type: ignore[arg-type, union-attr]
+    source.feed(step, perform(step, platform, 0.0), T, NOW_NS)  # type: ignore[arg-type, union-attr]
     assert platform.keys("a") == [key(0, 0)]
     assert (counts(source), counts(target)) == ((0, 0, 0, {}), (1, 0, 1, {}))
     settle(source, platform, T)
@@ -1195,7 +1198,7 @@ def test_a_span_that_moves_after_an_ambiguous_put_leaves_there_too() -> None:
     platform = Platform()
     source = flow_of(make_span(0, 0), merge=False)
     step = source.begin(T)
-    step.perform(platform, 0.0)  # type: ignore[union-attr, arg-type]
+    perform(step, platform, 0.0)  # type: ignore[union-attr, arg-type]
     source.feed(step, DOWN, T, NOW_NS)  # type: ignore[arg-type]
     source.take([key(0, 0)])
     settle(source, platform, T)
@@ -1208,7 +1211,7 @@ def test_a_flow_that_may_stand_there_is_emptied_in_the_end(answer: Any) -> None:
     platform = Platform()
     source = flow_of(make_span(0, 0), merge=False)
     step: Any = source.begin(T)
-    step.perform(platform, 0.0)
+    perform(step, platform, 0.0)
     source.feed(step, DOWN, T, NOW_NS)
     source.take([key(0, 0)])
     now = T
@@ -1227,7 +1230,7 @@ def test_a_span_that_moves_during_a_check_leaves_there_too() -> None:
     step: Any = flow.begin(T)
     flow.take([key(0, 0)])
     while step is not None:
-        step = flow.feed(step, step.perform(platform, 0.0), T, NOW_NS)
+        step = flow.feed(step, perform(step, platform, 0.0), T, NOW_NS)
     assert platform.keys("a") == [key(1, 0)]
 
 
@@ -1236,7 +1239,7 @@ def test_a_span_that_moves_during_a_write_that_fails_leaves_there_too() -> None:
     platform = Platform()
     flow = flow_of(make_span(0, 0), merge=False)
     step: Any = flow.begin(T)
-    step.perform(platform, 0.0)
+    perform(step, platform, 0.0)
     flow.take([key(0, 0)])
     flow.feed(step, DOWN, T, NOW_NS)
     settle(flow, platform, T)
@@ -1292,10 +1295,10 @@ def test_what_comes_back_is_at_home_again() -> None:
     source, target = delivered_flow(platform, make_span(0, 0)), flow_of(name="b")
     target.give(source.take([key(0, 0)]))
     source.give(target.take([key(0, 0)]))
-    assert (counts(source), counts(target)) == ((1, 0, 1, {}), (0, 0, 0, {}))
+    assert (counts(source), counts(target)) == ((2, 1, 1, {}), (0, 0, 0, {}))
     settle(source, platform, T + 1)
     assert platform.keys("a") == [key(0, 0)]
-    assert source._known._never_adopt == {}
+    assert source._exchange.known._never_adopt == {}
 
 
 def test_a_foreign_span_is_not_moved() -> None:
@@ -1343,8 +1346,8 @@ def test_the_memory_of_an_outage_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     for number in range(100):
         flow.hand_over([make_span(number, 0, start=number)], NOW_NS + 10**12)
         flow.feed(flow.begin(T), DOWN, T, NOW_NS)  # type: ignore[arg-type]
-    assert len(flow._known.keys) <= 10
-    assert key(99, 0) in flow._known.keys
+    assert len(flow._exchange.known.keys) <= 10
+    assert key(99, 0) in flow._exchange.known.keys
     flow.take([key(99, 0)])
     platform = Platform()
     settle(flow, platform, T)
@@ -1375,7 +1378,7 @@ def test_another_writer_that_was_seen_makes_each_put_read_again() -> None:
     flow.hand_over([make_span(1, 0)], NOW_NS)
     step: Any = flow.begin(T + 1)
     for now in (T + 2, T + 3):
-        step = flow.feed(step, step.perform(platform, 0.0), now, NOW_NS)
+        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
     assert step is None
     assert flow.due(T + 3) == T + 3 + (1 + 3) * 2
     assert (flow.idle, flow.status(T + 3).state) == (False, "dirty")
@@ -1513,7 +1516,7 @@ def test_a_verdict_is_open_until_it_is_known() -> None:
     step: Any = flow.begin(T)
     assert flow.verdict(mark, 0, T) is None
     while step is not None:
-        step = flow.feed(step, step.perform(platform, 0.0), T, NOW_NS)
+        step = flow.feed(step, perform(step, platform, 0.0), T, NOW_NS)
     assert flow.verdict(mark, 0, T) is True
 
 
@@ -1637,63 +1640,6 @@ def test_what_is_abandoned_without_an_error_is_lost_for_the_end_only() -> None:
     flow = flow_of(make_span(0, 0))
     flow.abandon()
     assert said(flow)[0][1].endswith("they were still waiting when the exporter shut down")
-
-
-def test_finished_spans_that_are_lost_are_told_apart() -> None:
-    """A span that was delivered, and is pending again in another flow, had finished before it was lost."""
-    platform = Platform()
-    source = delivered_flow(platform, *(make_span(n, 0, start=n) for n in range(3)))
-    target = flow_of(make_span(7, 0, start=7), make_span(0, 0, text="newer"), name="b", max_spans=2)
-    target.give(source.take([key(0, 0), key(2, 0)]))
-    assert (target.window.again, dict(target.lost_again)) == (1, {"window_full": 1})
-    target.squeeze(10)
-    target.squeeze(10)
-    assert counts(target) == (3, 0, 0, {"window_full": 3})
-    assert target.lost_again["window_full"] == 2
-
-
-def test_a_finished_span_that_is_abandoned_or_refused_is_told_apart() -> None:
-    """Whatever the reason is."""
-    platform = Platform()
-    source = delivered_flow(platform, make_span(0, 0), make_span(1, 0, text="bad"), make_span(2, 0, size=900))
-    target = flow_of(name="b", merge=False)
-    target.give(source.take([key(0, 0), key(1, 0), key(2, 0)]))
-    target.hand_over([make_span(5, 0)], NOW_NS)
-    target.feed(target.begin(T), Rejected(400, "", "no", (1,)), T, NOW_NS)  # type: ignore[arg-type]
-    target.feed(target.begin(T), TooLarge("413"), T, NOW_NS)  # type: ignore[arg-type]
-    target.abandon()
-    assert counts(target) == (4, 0, 0, {"refused": 1, "too_large": 1, "shutdown": 2})
-    assert dict(target.lost_again) == {"refused": 1, "too_large": 1, "shutdown": 1}
-
-
-def test_a_finished_span_that_finds_no_room_is_told_apart() -> None:
-    """Squeezed out, or pushed out by the flow's other members."""
-    platform = Platform()
-    source = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
-    squeezed, crowded = flow_of(name="b"), flow_of(name="c", max_bytes=1000)
-    squeezed.give(source.take([key(0, 0)]))
-    squeezed.squeeze(10)
-    crowded.give(source.take([key(1, 0)]))
-    platform.stored["c"] = document(more=b',"x":"' + b"x" * 900 + b'"')
-    attempt(crowded, platform, T)
-    assert (dict(squeezed.lost_again), dict(crowded.lost_again)) == ({"window_full": 1}, {"too_large": 1})
-
-
-def test_a_span_that_is_lost_for_the_first_time_had_not_finished() -> None:
-    """Whatever the reason is."""
-    flow = flow_of(make_span(0, 0, size=5000), make_span(1, 0), make_span(2, 0), max_bytes=1000, max_spans=1)
-    flow.lose_unencodable("TypeError")
-    flow.abandon()
-    assert counts(flow)[3] == {"too_large": 1, "window_full": 1, "unencodable": 1, "shutdown": 1}
-    assert sum(flow.lost_again.values()) == 0
-
-
-def test_a_delivered_span_that_is_refused_had_finished() -> None:
-    """The platform changed its mind."""
-    flow = delivered_flow(Platform(), make_span(0, 0), make_span(1, 0))
-    flow.hand_over([make_span(2, 0)], NOW_NS)
-    list(answers(flow, T + 1, [Found(b"", b"", 200), Rejected(400, "", "no", (0, 1, 2))]))
-    assert (counts(flow), dict(flow.lost_again)) == ((3, 0, 0, {"refused": 3}), {"refused": 2})
 
 
 def test_a_delivered_span_that_is_squeezed_out_is_not_lost() -> None:
@@ -1822,7 +1768,7 @@ def test_closing_alone_reads_back_at_once() -> None:
     flow.close(T)
     step: Any = flow.begin(T)
     for now in (T + 1, T + 2):
-        step = flow.feed(step, step.perform(platform, 0.0), now, NOW_NS)
+        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
     assert flow.due(T + 2) == T + 2
 
 
@@ -1834,7 +1780,7 @@ def test_closing_beside_another_writer_reads_back_a_random_moment_later() -> Non
     flow.close(T)
     step: Any = flow.begin(T)
     for now in (T + 1, T + 2):
-        step = flow.feed(step, step.perform(platform, 0.0), now, NOW_NS)
+        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
     assert flow.due(T + 2) == T + 2 + 4 * 2
 
 
@@ -1846,7 +1792,7 @@ def test_closing_waits_for_a_writer_that_was_seen_and_left_no_span() -> None:
     flow.close(T)
     step: Any = flow.begin(T)
     for now in (T + 1, T + 2):
-        step = flow.feed(step, step.perform(platform, 0.0), now, NOW_NS)
+        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
     assert flow.due(T + 2) == T + 4
 
 
@@ -1858,7 +1804,7 @@ def test_closing_waits_for_an_earlier_run_too() -> None:
     flow.close(T)
     step: Any = flow.begin(T)
     for now in (T + 1, T + 2):
-        step = flow.feed(step, step.perform(platform, 0.0), now, NOW_NS)
+        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
     assert flow.due(T + 2) == T + 4
 
 
@@ -1880,21 +1826,9 @@ def test_the_attempt_under_way_is_not_the_last_one() -> None:
     step: Any = flow.begin(T + 2)
     flow.close(T + 3)
     flow.feed(step, DOWN, T + 4, NOW_NS)
-    assert flow.due(T + 4) == T + 4
-    list(answers(flow, T + 4, [DOWN]))
-    assert flow.due(T + 4) is None
-
-
-def test_a_flow_without_trouble_gets_three_attempts() -> None:
-    """From a platform that it never had a success from."""
-    flow = flow_of(make_span(0, 0), merge=False)
-    flow.close(T)
-    now, attempts = T, 0
-    while (due := flow.due(now)) is not None:
-        now = max(now, due)
-        list(answers(flow, now, [DOWN]))
-        attempts += 1
-    assert attempts == 3
+    assert flow.due(T + 4) == T + 5
+    list(answers(flow, T + 5, [DOWN]))
+    assert flow.due(T + 5) is None
 
 
 @pytest.mark.parametrize(("later", "goes_on"), [(10.0, True), (10.5, False)])

@@ -2,232 +2,230 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
+from opentelemetry.exporter.versori_flow.flow.entry import Entry, Origin
 from opentelemetry.exporter.versori_flow.flow.refusal_search import SINGLES_IN_A_ROW, Search, Verdict
-from opentelemetry.exporter.versori_flow.flow.window import Entry, Origin
+
+Refuses = Callable[[list[int]], bool]
 
 
 def suspects(count: int) -> list[Entry]:
     return [Entry(("t", str(number)), number, False, b"{}", True, Origin.OWN) for number in range(count)]
 
 
-def numbers(entries: list[Entry]) -> list[int]:
+def numbers(entries: Iterable[Entry]) -> list[int]:
     return [entry.start for entry in entries]
 
 
-def play(count: int, refuses: Callable[[list[int]], bool]) -> tuple[list[int], list[int], bool, int]:
-    """Searches to the end; returns who was dropped, who was delivered, whether it gave up, and the bodies."""
-    search = Search(suspects(count))
-    dropped: list[int] = []
-    delivered: list[int] = []
-    search.refused()
-    bodies = 1
-    while not search.done:
-        bodies += 1
-        testing = numbers(search.testing)
-        if refuses(testing):
-            verdict = search.refused()
+def steps(search: Search, *answers: str) -> list[list[int]]:
+    """Answers "+" or "-" in turn; returns what was tested each time, and what is next."""
+    tested = [numbers(search.testing)]
+    for answer in answers:
+        if answer == "+":
+            search.accepted()
         else:
-            delivered += testing
-            verdict = search.accepted()
-        if verdict is Verdict.GIVE_UP:
-            return dropped, delivered, True, bodies
-        if verdict is Verdict.DROP:
-            dropped += numbers(search.guilty)
-    return dropped, delivered, False, bodies
+            search.refused()
+        tested.append(numbers(search.testing))
+    return tested
 
 
-def test_one_offender_is_found_among_many() -> None:
-    """It is dropped, everything else is delivered, with a logarithm of bodies."""
-    dropped, delivered, gave_up, bodies = play(512, lambda body: 77 in body)
-    assert (dropped, gave_up) == ([77], False)
-    assert sorted(delivered) == [number for number in range(512) if number != 77]
-    assert bodies <= 2 * 9 + 3
+class Play:
+    """A search from its first refusal to its end."""
+
+    def __init__(self, count: int, refuses: Refuses, names: bool = False) -> None:
+        search = Search(suspects(count))
+        self.dropped: list[int] = []
+        self.delivered: list[int] = []
+        self.gave_up = False
+        self.bodies: list[list[int]] = []
+        while not (search.done or self.gave_up):
+            testing = numbers(search.testing)
+            self.bodies.append(testing)
+            if not self.bodies[1:] or refuses(testing):
+                named = [entry for entry in search.testing if names and refuses([entry.start])]
+                verdict = search.refused(named)
+                self.gave_up = verdict is Verdict.GIVE_UP
+                if verdict is Verdict.DROP:
+                    self.dropped += numbers(search.guilty)
+            else:
+                self.delivered += testing
+                search.accepted()
 
 
-def test_several_offenders_are_found() -> None:
-    """Wherever they stand."""
-    dropped, delivered, gave_up, _ = play(100, lambda body: bool({0, 50, 99} & set(body)))
-    assert (sorted(dropped), gave_up) == ([0, 50, 99], False)
-    assert len(delivered) == 97
-
-
-def test_all_can_be_offenders() -> None:
-    """After so many single refusals without a success the rest leaves with them."""
-    dropped, delivered, gave_up, bodies = play(1000, bool)
-    assert (sorted(dropped), delivered, gave_up) == (list(range(1000)), [], False)
-    assert bodies < 40
-
-
-def test_fewer_than_eight_in_a_row_take_nobody_with_them() -> None:
-    """Seven single refusals prove nothing about the rest."""
-    bad = set(range(SINGLES_IN_A_ROW - 1))
-    dropped, delivered, _, _ = play(64, lambda body: bool(bad & set(body)))
-    assert (set(dropped), len(delivered)) == (bad, 64 - len(bad))
-
-
-def test_a_success_begins_the_count_anew() -> None:
-    """Offenders with accepted spans between them are not in a row."""
-    dropped, delivered, _, _ = play(64, lambda body: any(number % 2 for number in body))
-    assert sorted(dropped) == list(range(1, 64, 2))
-    assert sorted(delivered) == list(range(0, 64, 2))
+@pytest.mark.parametrize(
+    ("count", "bad", "most"),
+    [
+        (512, {77}, 2 * 9 + 5),
+        (100, {0, 50, 99}, 60),
+        (64, set(range(SINGLES_IN_A_ROW - 1)), 60),
+        (64, set(range(1, 64, 2)), 200),
+    ],
+)
+def test_offenders_are_found_among_many(count: int, bad: set[int], most: int) -> None:
+    """They are dropped, everything else is delivered, with few bodies; accepted ones between are no row."""
+    play = Play(count, lambda body: bool(bad & set(body)))
+    assert (set(play.dropped), play.gave_up) == (bad, False)
+    assert sorted(play.delivered) == [number for number in range(count) if number not in bad]
+    assert len(play.bodies) <= most
 
 
 def test_eight_in_a_row_take_the_rest_with_them() -> None:
-    """The eighth single refusal, and who waits then."""
+    """After so many single refusals without a success."""
+    play = Play(1000, bool)
+    assert (sorted(play.dropped), play.delivered, play.gave_up) == (list(range(1000)), [], False)
+    assert len(play.bodies) < 60
     search = Search(suspects(20))
-    search.refused()
-    search.accepted()  # the first ten are fine
-    assert numbers(search.testing) == list(range(10, 20))
-    dropped: list[list[int]] = []
+    steps(search, "-", "+")  # the first ten are fine
+    dropped = []
     while not search.done:
-        if search.refused() is Verdict.DROP:
+        if not search.testing:
+            search.accepted()
+        elif search.refused() is Verdict.DROP:
             dropped.append(numbers(search.guilty))
     assert dropped == [[10], [11], [12], [13], [14], [15], [16], [17, 18, 19]]
-    search.keep([])
-    assert search.done
+
+
+def test_a_success_begins_the_count_anew() -> None:
+    """Seven refused, one that is fine, and eight more."""
+    play = Play(32, lambda body: bool(set(body) - {7}))
+    assert sorted(play.dropped) == [n for n in range(32) if n != 7]
+    assert play.bodies.count([13]) == 2, "the thirteenth is tried alone, and once more"
 
 
 def test_the_first_halves_are_tried_first() -> None:
     """The order is that of the body."""
     search = Search(suspects(5))
-    assert search.refused() is Verdict.GO_ON
-    assert numbers(search.testing) == [0, 1]
-    assert search.refused() is Verdict.GO_ON
-    assert numbers(search.testing) == [0]
-    assert search.accepted() is Verdict.GO_ON
-    assert numbers(search.testing) == [1]
-    assert search.accepted() is Verdict.GO_ON
-    assert numbers(search.testing) == [2, 3, 4]
+    assert steps(search, "-", "-", "+", "+") == [[0, 1, 2, 3, 4], [0, 1], [0], [1], [2, 3, 4]]
     assert not search.done
 
 
-def test_the_last_suspect_is_not_dropped_without_a_proof() -> None:
-    """The body without any suspect is tried first, where none was accepted yet."""
-    search = Search(suspects(1))
-    assert search.refused() is Verdict.GO_ON
-    assert search.testing == []
-    assert not search.done
-    assert search.accepted() is Verdict.DROP
-    assert numbers(search.guilty) == [0]
-    assert search.done
-
-
-def test_with_the_proof_a_suspect_is_dropped_at_once() -> None:
-    """Once a body was accepted, the rest of it is fine, and nothing is tried twice."""
+def test_nobody_is_dropped_for_one_refusal() -> None:
+    """The body without the suspect must be taken, and the suspect alone be refused again."""
     search = Search(suspects(2))
-    search.refused()
+    assert steps(search, "-", "+", "-") == [[0, 1], [0], [1], []]
+    assert (numbers(search.on_trial), search.guilty) == ([1], [])
     search.accepted()
-    assert numbers(search.testing) == [1]
-    assert search.refused() is Verdict.DROP
-    assert numbers(search.guilty) == [1]
-    assert search.done
-
-
-def test_the_proof_holds_for_later_suspects() -> None:
-    """The body without suspects is tried once only."""
-    search = Search(suspects(2))
-    assert [search.refused(), search.refused()] == [Verdict.GO_ON, Verdict.GO_ON]
-    assert search.accepted() is Verdict.DROP
-    assert numbers(search.testing) == [1]
+    assert (numbers(search.testing), search.guilty) == ([1], [])
     assert search.refused() is Verdict.DROP
     assert (numbers(search.guilty), search.done) == ([1], True)
 
 
+def test_a_suspect_that_is_accepted_at_last_is_no_offender() -> None:
+    """The refusal was a stray one."""
+    search = Search(suspects(1))
+    assert steps(search, "-", "+", "+") == [[0], [], [0], []]
+    assert (search.done, search.guilty) == (True, [])
+
+
 def test_a_body_that_is_refused_anyway_convicts_nobody() -> None:
     """Refused without any suspect: it gives up, and drops nothing."""
-    assert play(4, lambda body: True) == ([], [], True, 4)
+    play = Play(4, lambda body: True)
+    assert (play.dropped, play.delivered, play.gave_up, len(play.bodies)) == ([], [], True, 4)
     search = Search(suspects(1))
     search.refused()
-    assert search.refused() is Verdict.GIVE_UP
-    assert search.guilty == []
+    assert (search.refused(), search.guilty) == (Verdict.GIVE_UP, [])
+    assert Search([]).refused() is Verdict.GIVE_UP
+    assert Search([]).done
 
 
-def test_a_search_without_suspects_gives_up() -> None:
-    """There is nobody to blame."""
-    search = Search([])
+@pytest.mark.parametrize("changed_at", [1, 2, 3])
+def test_evidence_holds_for_one_state_of_the_flow(changed_at: int) -> None:
+    """When it changed in between, the suspect is tried alone again, and then without it."""
+    search = Search(all_of_them := suspects(2))
+    steps(search, "-", *("-", "+")[: changed_at - 1])
+    search.keep(all_of_them, changes=1)
+    alone = changed_at > 1
+    assert numbers(search.testing) == ([1] if alone else [0])
+    if alone:
+        assert steps(search, "+", "-", "+", "-") == [[1], [0], [], [0], []]
+        assert (numbers(search.guilty), search.done) == ([0], True)
+
+
+def test_singles_are_counted_for_one_state_of_the_flow() -> None:
+    """Seven before it changed, and one after, take nobody with them."""
+    search = Search(all_of_them := suspects(40))
+    search.refused()
+    dropped: list[int] = []
+    while len(dropped) < 9:
+        if len(dropped) == SINGLES_IN_A_ROW - 1:
+            search.keep(all_of_them, changes=1)
+        if not search.testing:
+            search.accepted()
+        elif search.refused() is Verdict.DROP:
+            dropped += numbers(search.guilty)
+    assert dropped == list(range(9))
+    assert not search.done
+
+
+def test_who_is_named_stands_on_trial_with_the_others_named() -> None:
+    """All of them are tried once more, after the body without them was taken."""
+    bad = {3, 7}
+    play = Play(10, lambda body: bool(bad & set(body)), names=True)
+    rest = [number for number in range(10) if number not in bad]
+    assert (sorted(play.dropped), play.delivered) == ([3, 7], rest)
+    assert play.bodies == [list(range(10)), rest, [3, 7]]
+
+
+def test_who_is_not_named_again_is_tried_further() -> None:
+    """A name that came once only proves nothing; without any name they are halved."""
+    search = Search(all_of_them := suspects(4))
+    search.refused(all_of_them[:3])
+    search.accepted()
+    assert numbers(search.testing) == [0, 1, 2]
+    assert search.refused(all_of_them[:1]) is Verdict.DROP
+    assert (numbers(search.guilty), numbers(search.testing)) == ([0], [1, 2])
+    search.refused(all_of_them[1:3])
+    search.accepted()
+    assert search.refused() is Verdict.GO_ON
+    assert steps(search, "+", "+") == [[1], [2], []]
     assert search.done
-    assert search.refused() is Verdict.GIVE_UP
+
+
+def test_who_is_named_waits_while_the_others_are_halved() -> None:
+    """They were refused without those that were named, too."""
+    search = Search(all_of_them := suspects(4))
+    search.refused(all_of_them[:2])
+    assert steps(search, "-", "+", "+", "+") == [[2, 3], [2], [3], [0, 1], []]
+    assert search.done
 
 
 def test_who_left_is_no_suspect_any_more() -> None:
-    """Among those that are tested and those that wait."""
-    all_of_them = suspects(8)
-    search = Search(all_of_them)
-    search.refused()
-    search.refused()
-    assert numbers(search.testing) == [0, 1]
+    """Among those that are tested, those that wait, and those on trial; newer texts are others."""
+    search = Search(all_of_them := suspects(8))
+    assert steps(search, "-", "-") == [[*range(8)], [0, 1, 2, 3], [0, 1]]
     search.keep([all_of_them[number] for number in (1, 3, 6)])
-    assert numbers(search.testing) == [1]
-    search.accepted()
-    assert numbers(search.testing) == [3]
-    search.accepted()
-    assert numbers(search.testing) == [6]
-    search.accepted()
+    assert steps(search, "+", "+", "+") == [[1], [3], [6], []]
+    assert search.done
+    search = Search(suspects(1))
+    search.keep(suspects(1))
     assert search.done
 
 
-def test_the_next_ones_are_tried_when_all_that_were_tested_left() -> None:
-    """An empty test proves nothing: it would be the proof of the rest instead."""
-    all_of_them = suspects(4)
-    search = Search(all_of_them)
-    search.refused()
-    search.keep(all_of_them[2:])
-    assert numbers(search.testing) == [2, 3]
-    search.keep([])
-    assert search.done
-
-
-def test_a_trial_goes_on_while_its_suspect_is_here() -> None:
-    """The body without suspects is still the next one to try."""
-    all_of_them = suspects(2)
-    search = Search(all_of_them)
-    search.refused()
-    search.refused()
+@pytest.mark.parametrize("proven", [False, True])
+def test_a_trial_ends_when_its_suspect_left(proven: bool) -> None:
+    """Then the next group is tried, and nobody is convicted for it; it goes on while the suspect is here."""
+    search = Search(all_of_them := suspects(2))
+    steps(search, "-", "-", *(["+"] if proven else []))
     search.keep(all_of_them)
-    assert search.testing == []
-    assert search.accepted() is Verdict.DROP
-    assert numbers(search.guilty) == [0]
-
-
-def test_a_trial_ends_when_its_suspect_left() -> None:
-    """Then the next group is tried, and nobody is convicted for it."""
-    all_of_them = suspects(2)
-    search = Search(all_of_them)
-    search.refused()
-    search.refused()
+    assert numbers(search.testing) == ([0] if proven else [])
     search.keep(all_of_them[1:])
-    assert numbers(search.testing) == [1]
-    assert search.accepted() is Verdict.GO_ON
-    assert search.done
+    assert steps(search, "+") == [[1], []]
+    assert (search.done, search.guilty) == (True, [])
 
 
-def test_equal_spans_are_told_apart() -> None:
-    """A newer text under the same ids is another suspect."""
-    old, new = suspects(1)[0], suspects(1)[0]
-    search = Search([old])
-    search.keep([new])
-    assert search.done
-
-
-@pytest.mark.parametrize("bad", [set(), {0}, {3}, {0, 7}, {6, 7}])
-def test_a_refusal_that_comes_once_only_drops_nobody(bad: set[int]) -> None:
-    """A platform that changed its mind accepts the halves."""
-    dropped, delivered, gave_up, _ = play(8, lambda body: bool(bad & set(body)))
-    assert (set(dropped), gave_up) == (bad, False)
-    assert len(delivered) == 8 - len(bad)
-
-
-@given(st.integers(1, 60), st.sets(st.integers(0, 59), max_size=7))
-def test_exactly_the_offenders_are_dropped(count: int, bad: set[int]) -> None:
-    """With fewer than eight offenders nobody else is, whatever their places."""
-    assume(count > 1 or 0 in bad)  # one alone that was refused is guilty, once the rest is accepted
-    dropped, delivered, gave_up, _ = play(count, lambda body: bool(bad & set(body)))
-    assert not gave_up
-    assert sorted(dropped) == sorted(bad & set(range(count)))
-    assert sorted(dropped + delivered) == list(range(count))
+@given(st.integers(1, 60), st.sets(st.integers(0, 59), max_size=7), st.booleans(), st.integers(0, 200))
+def test_exactly_the_offenders_are_dropped(count: int, bad: set[int], names: bool, stray: int) -> None:
+    """Whatever their places; one stray refusal, whenever it comes, costs nobody."""
+    asked = iter(range(10_000))
+    if not bad & set(range(count)):
+        stray = -1  # the first refusal was it
+    play = Play(count, lambda body: bool(bad & set(body)) or (not names and next(asked) == stray), names)
+    if not play.gave_up:
+        assert sorted(play.dropped) == sorted(bad & set(range(count)))
+        assert sorted(play.dropped + play.delivered) == list(range(count))
+    assert set(play.dropped) <= bad

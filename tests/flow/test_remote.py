@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from opentelemetry.exporter.versori_flow.flow.entry import Entry, Origin
 from opentelemetry.exporter.versori_flow.flow.remote import KnownFlow
 from opentelemetry.exporter.versori_flow.flow.stored import StoredFlow, read
-from opentelemetry.exporter.versori_flow.flow.window import Entry, Origin, Window
+from opentelemetry.exporter.versori_flow.flow.window import Window
 from tests.flow.model import NOW_NS, SECOND, key, make_span
 
 
@@ -34,8 +35,8 @@ def keys(window: Window) -> list[tuple[str, str]]:
 
 
 def test_nothing_is_known_at_first() -> None:
-    """The head has the name and an empty description; its bytes are the window's overhead."""
-    flow, window = known()
+    """The head has the name and an empty description."""
+    flow, _ = known()
     assert (flow.exists, flow.keys, flow.digest, flow.missing, flow.others_seen) == (
         False,
         set(),
@@ -44,17 +45,16 @@ def test_nothing_is_known_at_first() -> None:
         False,
     )
     assert flow.head == b'{"name":"a","description":"","spans":['
-    assert window.overhead == len(flow.head) + 2
+    assert flow.size == len(flow.head) + 2
 
 
 def test_a_read_adopts_what_is_new() -> None:
     """With its members and its description, and remembers what was shown."""
     flow, window = known(make_span(0, 0))
-    flow.read(stored(make_span(0, 0), make_span(1, 0), members=b',"id" : 1'), NOW_NS)
+    flow.read(stored(make_span(0, 0), make_span(1, 0), members=b',"id" : 1'), NOW_NS, False)
     assert keys(window) == [key(0, 0), key(1, 0)]
     assert (flow.exists, flow.keys, flow.digest) == (True, {key(0, 0), key(1, 0)}, b"digest")
     assert flow.head == b'{"name":"a","description":"d","id" : 1,"spans":['
-    assert window.overhead == len(flow.head) + 2
     assert [entry.key for entry in own(window)] == [key(0, 0)]
 
 
@@ -62,7 +62,7 @@ def test_a_read_adopts_what_is_new() -> None:
 def test_a_description_of_ours_wins(description: str, text: bytes) -> None:
     """Whatever is stored; empty is not unset."""
     flow, _ = known(description=description)
-    flow.read(stored(), NOW_NS)
+    flow.read(stored(), NOW_NS, False)
     assert flow.head == b'{"name":"a","description":' + text + b',"spans":['
 
 
@@ -72,12 +72,12 @@ def test_what_was_shown_or_written_before_is_nothing_new() -> None:
     flow.wrote(own(window), b"d")
     assert (flow.keys, flow.digest, flow.exists) == ({key(0, 0)}, b"d", True)
     window.remove(own(window)[0])
-    flow.read(stored(make_span(0, 0), make_span(1, 0)), NOW_NS)
+    flow.read(stored(make_span(0, 0), make_span(1, 0)), NOW_NS, False)
     assert keys(window) == [key(1, 0)]
     window.remove(next(iter(window)))
-    flow.read(stored(make_span(1, 0)), NOW_NS)
+    flow.read(stored(make_span(1, 0)), NOW_NS, False)
     assert keys(window) == []
-    flow.read(stored(make_span(0, 0)), NOW_NS)
+    flow.read(stored(make_span(0, 0)), NOW_NS, False)
     assert keys(window) == [key(0, 0)], "it was gone from there, and somebody put it back"
 
 
@@ -105,40 +105,102 @@ def test_what_is_banished_is_not_adopted() -> None:
     """Until it is pardoned."""
     flow, window = known()
     flow.banish(key(0, 0))
-    flow.read(stored(make_span(0, 0)), NOW_NS)
+    flow.read(stored(make_span(0, 0)), NOW_NS, False)
     assert keys(window) == []
-    flow.read(stored(), NOW_NS)
+    flow.read(stored(), NOW_NS, False)
     flow.pardon(key(0, 0))
     flow.pardon(key(9, 9))
-    flow.read(stored(make_span(0, 0)), NOW_NS)
+    flow.read(stored(make_span(0, 0)), NOW_NS, False)
     assert keys(window) == [key(0, 0)]
 
 
 def test_another_writer_is_seen_by_what_is_new() -> None:
     """What the first read shows was there before."""
     flow, _ = known()
-    flow.read(stored(make_span(0, 0)), NOW_NS)
+    flow.read(stored(make_span(0, 0)), NOW_NS, False)
     assert flow.others_seen is False
-    flow.read(stored(make_span(0, 0)), NOW_NS)
+    flow.read(stored(make_span(0, 0)), NOW_NS, False)
     assert flow.others_seen is False
-    flow.read(stored(make_span(0, 0), make_span(1, 0)), NOW_NS)
+    flow.read(stored(make_span(0, 0), make_span(1, 0)), NOW_NS, False)
     assert flow.others_seen is True
 
 
 def test_another_writer_is_seen_by_what_is_missing() -> None:
     """A delivered span of this side that a read does not show; not a pending one, nor a foreign one."""
     flow, window = known(make_span(0, 0), make_span(1, 0))
-    flow.read(stored(make_span(5, 0)), NOW_NS)
+    flow.read(stored(make_span(5, 0)), NOW_NS, False)
     window.deliver(own(window)[:1])
-    flow.read(stored(make_span(0, 0)), NOW_NS)
+    flow.read(stored(make_span(0, 0)), NOW_NS, False)
     flow.look_for_missing()
     assert (flow.missing, flow.others_seen) == (False, False)
-    flow.read(stored(), NOW_NS)
+    flow.read(stored(), NOW_NS, False)
     flow.look_for_missing()
     assert (flow.missing, flow.others_seen) == (True, True)
-    flow.read(stored(make_span(0, 0)), NOW_NS)
+    flow.read(stored(make_span(0, 0)), NOW_NS, False)
     flow.look_for_missing()
     assert (flow.missing, flow.others_seen) == (False, True)
+
+
+def test_a_foreign_span_that_is_not_shown_any_more_is_gone() -> None:
+    """Somebody took it away; it may come back. Ours stay."""
+    flow, window = known(make_span(0, 0))
+    window.deliver(own(window))
+    flow.read(stored(make_span(0, 0), make_span(1, 0), make_span(2, 0)), NOW_NS, False)
+    flow.read(stored(make_span(2, 0)), NOW_NS, False)
+    assert keys(window) == [key(0, 0), key(2, 0)]
+    flow.read(stored(make_span(1, 0)), NOW_NS, False)
+    assert keys(window) == [key(0, 0), key(1, 0)]
+
+
+@pytest.mark.parametrize(("is_read_back", "ours"), [(True, False), (True, True), (False, False)])
+def test_a_body_that_was_overwritten_is_restored_whole(is_read_back: bool, ours: bool) -> None:
+    """Only where a read right after its PUT lacks spans of this side too: another writer had read before."""
+    flow, window = known(make_span(0, 0))
+    flow.read(stored(make_span(1, 0)), NOW_NS, False)
+    window.deliver(own(window))
+    flow.wrote(window, b"d")
+    flow.read(stored(*([make_span(0, 0)] if ours else [])), NOW_NS, is_read_back)
+    restored = is_read_back and not ours
+    assert keys(window) == ([key(0, 0), key(1, 0)] if restored else [key(0, 0)])
+
+
+def test_what_somebody_else_changes_is_counted() -> None:
+    """Evidence against a span holds for one state of the flow: spans, members, whether it is there."""
+    flow, window = known(make_span(0, 0))
+    steps = [
+        stored(make_span(1, 0)),
+        stored(make_span(1, 0)),
+        stored(make_span(1, 0, text="new")),
+        stored(make_span(1, 0, text="new"), members=b',"x":1'),
+        stored(members=b',"x":1'),
+    ]
+    seen = []
+    for step in steps:
+        flow.read(step, NOW_NS, False)
+        seen.append(flow.changes)
+    flow.wrote(window, b"d")
+    flow.may_have_written(window, True)
+    seen.append(flow.changes)
+    flow.absent()
+    assert [later > before for before, later in zip(seen, [*seen[1:], flow.changes], strict=True)] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+        True,
+    ]
+
+
+def test_what_a_read_proves() -> None:
+    """It shows what a PUT has carried, and is another than before that PUT. Once."""
+    flow, window = known(make_span(0, 0), make_span(1, 0))
+    entries = own(window)
+    for before, shown in ((b"old", entries[:1]), (b"digest", None), (None, entries[:1])):
+        flow.digest = before
+        flow.may_have_written(entries, True, entries)
+        assert flow.proven(stored(make_span(0, 0))) == shown
+    assert flow.proven(stored(make_span(0, 0))) == []
 
 
 def test_a_flow_that_is_gone_takes_its_delivered_spans_along() -> None:
@@ -148,7 +210,7 @@ def test_a_flow_that_is_gone_takes_its_delivered_spans_along() -> None:
     flow.may_have_written(own(window), True)
     assert flow.absent() is None
     assert (keys(window), flow.keys) == ([key(0, 0), key(1, 0)], set())
-    flow.read(stored(make_span(5, 0), members=b',"id":1'), NOW_NS)
+    flow.read(stored(make_span(5, 0), members=b',"id":1'), NOW_NS, False)
     flow.look_for_missing()
     assert flow.absent() == 2
     assert keys(window) == [key(1, 0)]

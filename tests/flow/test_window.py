@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentelemetry.exporter.versori_flow.flow.window import Origin, Window
+from opentelemetry.exporter.versori_flow.flow.entry import Entry, Origin
+from opentelemetry.exporter.versori_flow.flow.window import Window
 from tests.flow.model import NOW_NS, SECOND, key, make_span, trace_id
 
-LATER = NOW_NS + 1000 * SECOND
+LATER = NOW_NS + 60 * SECOND
 
 
 def window(*spans: Any, max_spans: int = 100, max_bytes: int = 100_000, delivered: bool = False) -> Window:
@@ -28,7 +30,8 @@ def keys(entries: Any) -> list[tuple[str, str]]:
 
 def adopt(target: Window, trace: int, span: int, start: int = 0, end: int = 0, root: bool = False) -> None:
     times = NOW_NS + start * SECOND, NOW_NS + end * SECOND
-    target.adopt(key(trace, span), *times, root, b'{"foreign":%d}' % span, LATER)
+    entry = Entry(key(trace, span), times[0], root, b'{"foreign":%d}' % span, False, Origin.FOREIGN)
+    target.adopt(entry, times[1], LATER, True)
 
 
 def test_a_span_is_pending_until_it_is_delivered() -> None:
@@ -82,10 +85,12 @@ def test_an_own_span_takes_the_place_of_a_foreign_one() -> None:
     """What an earlier run wrote under the same ids gives way, and the span counts, even with equal bytes."""
     held = Window(100, 100_000)
     span = make_span(0, 0)
-    held.adopt(key(0, 0), span.start, span.end, True, span.body, LATER)
+    theirs = Entry(key(0, 0), span.start, True, span.body, False, Origin.FOREIGN)
+    held.adopt(theirs, span.end, LATER, True)
+    assert held.foreign == 1
     assert held.add(span, LATER) is True
     (entry,) = held
-    assert (entry.origin, entry.pending, held.spans) == (Origin.OWN, True, 1)
+    assert (entry.origin, entry.pending, held.spans, held.foreign) == (Origin.OWN, True, 1, 0)
 
 
 def test_a_text_that_changed_on_the_way_stays_pending() -> None:
@@ -117,7 +122,7 @@ def test_a_foreign_span_counts_as_delivered() -> None:
         True,
         NOW_NS + 3 * SECOND,
     )
-    assert (held.pending, held.size, entry.again) == (0, len(b'{"foreign":1}') + 1, False)
+    assert (held.pending, held.size) == (0, len(b'{"foreign":1}') + 1)
 
 
 def test_the_size_counts_commas_and_the_other_members() -> None:
@@ -159,10 +164,10 @@ def test_the_body_goes_by_trace_then_start() -> None:
 def test_the_trace_that_was_quiet_for_longest_leaves_whole() -> None:
     """By the latest end in the trace: not by start, not by arrival."""
     held = window(
-        make_span(0, 0, start=0, end=90),
-        make_span(1, 0, start=50, end=60),
+        make_span(0, 0, start=0, end=59),
+        make_span(1, 0, start=20, end=30),
         make_span(1, 1, start=1, end=2),
-        make_span(2, 0, start=70, end=80),
+        make_span(2, 0, start=50, end=58),
         max_spans=3,
         delivered=True,
     )
@@ -182,12 +187,6 @@ def test_an_early_span_does_not_age_its_trace() -> None:
     """The latest end of a trace never goes back."""
     held = window(make_span(0, 0, end=5), make_span(0, 1, end=1))
     assert held.latest_end(trace_id(0)) == NOW_NS + 5 * SECOND
-
-
-def test_equally_quiet_traces_leave_in_the_order_of_their_ids() -> None:
-    """Two writers agree on who leaves."""
-    held = window(make_span(1, 0), make_span(0, 0), make_span(2, 0), max_spans=1)
-    assert keys(held.trim()) == [key(0, 0), key(1, 0)]
 
 
 def test_delivered_traces_leave_before_pending_ones() -> None:
@@ -306,16 +305,6 @@ def test_the_last_span_stays() -> None:
     assert keys(held.trim()) == [key(0, 0), key(0, 1)]
 
 
-def test_an_end_in_the_future_counts_as_now() -> None:
-    """A trace that claims to end next year does not stay for a year."""
-    held = Window(2, 100_000)
-    held.add(make_span(0, 0, end=10_000), NOW_NS + SECOND)
-    held.add(make_span(1, 0, end=2), NOW_NS + 2 * SECOND)
-    adopted = NOW_NS + 20_000 * SECOND
-    held.adopt(key(2, 0), NOW_NS, adopted, True, b"{}", NOW_NS + 3 * SECOND)
-    assert [held.latest_end(trace_id(n)) for n in range(3)] == [NOW_NS + n * SECOND for n in (1, 2, 3)]
-
-
 def test_what_another_window_gave_up_is_pending_here() -> None:
     """A moved span is pending, with the latest end of its trace."""
     source, target = window(make_span(0, 0, end=7), delivered=True), Window(100, 100_000)
@@ -327,55 +316,96 @@ def test_what_another_window_gave_up_is_pending_here() -> None:
     assert (entry.pending, target.pending, target.latest_end(trace_id(0))) == (True, 1, end)
 
 
-def test_what_was_delivered_before_is_pending_again() -> None:
-    """A span that moves here after its delivery is told apart until it is delivered, or leaves."""
-    held = window(make_span(0, 0), make_span(1, 0), make_span(2, 0))
-    entries = held.in_order()
-    held.deliver(entries[2:])
-    assert held.again == 0
-    for entry in entries:
-        held.mark_again(entry)
-        held.mark_again(entry)
-    assert (held.again, [entry.again for entry in entries]) == (2, [True, True, False])
-    held.add(make_span(0, 0, text="newer"), LATER)
-    assert (held.again, held.get(key(0, 0)).again) == (2, True)  # type: ignore[union-attr]
-    held.deliver(list(held)[:1])
-    assert held.again == 1
-    held.remove(entries[1])
-    assert held.again == 0
-    held.restore(entries[1], 0)
-    assert held.again == 1
-    held.deliver(list(held))
-    assert (held.again, entries[1].again) == (0, False)
+# -- clocks ------------------------------------------------------------------------------------------------
+
+
+def held_in(window: Window) -> list[int]:
+    return sorted(int(entry.key[0], 16) - 1 for entry in window)
+
+
+def fill(held: Window, numbers: range, now: int, end: int) -> None:
+    """Delivered traces of one span that arrive at `now` and say that they ended at `end`, in seconds."""
+    for number in numbers:
+        held.add(make_span(number, 0, start=end), NOW_NS + now * SECOND)
+        held.deliver(list(held))
+        held.trim()
+
+
+def test_an_end_lies_within_a_minute_before_its_arrival() -> None:
+    """Whatever it says: a clock that is ahead pins nothing, one that is behind costs nothing its place."""
+    held = Window(100, 100_000)
+    for number, end in enumerate((-5000, -60, -59, 0, 1, 5000)):
+        fill(held, range(number, number + 1), 0, end)
+    assert [held.latest_end(trace_id(n)) - NOW_NS for n in range(6)] == [
+        n * SECOND for n in (-60, -60, -59, 0, 0, 0)
+    ]
+
+
+def test_what_a_first_read_shows_is_as_old_as_it_says() -> None:
+    """It may have been there for long; what a later read shows has just come."""
+    held = Window(100, 100_000)
+    for number, is_news in enumerate((False, True)):
+        entry = Entry(key(number, 0), NOW_NS, True, b"{}", False, Origin.FOREIGN)
+        held.adopt(entry, NOW_NS - 5000 * SECOND, NOW_NS, is_news)
+    assert [held.latest_end(trace_id(n)) - NOW_NS for n in (0, 1)] == [-5000 * SECOND, -60 * SECOND]
+
+
+def test_equal_ends_leave_in_order_of_arrival() -> None:
+    """A trace arrives with its last span."""
+    held = window(make_span(2, 0), make_span(0, 0), make_span(1, 0), make_span(2, 1), max_spans=2)
+    assert keys(held.trim()) == [key(0, 0), key(1, 0)]
+
+
+@pytest.mark.parametrize("back", [61, 3600])
+def test_a_clock_that_is_set_back_pins_nothing(back: int) -> None:
+    """What came while it was ahead leaves first, and no batch is erased by the next."""
+    held = Window(60, 100_000)
+    fill(held, range(50), back, back)
+    for batch in range(5):
+        fill(held, range(50 + 10 * batch, 60 + 10 * batch), batch, batch)
+    assert held_in(held) == list(range(40, 100))
+
+
+def test_clocks_that_differ_by_less_than_a_minute_are_believed() -> None:
+    """Then the end decides, so that two writers agree."""
+    held = Window(2, 100_000)
+    fill(held, range(1), 60, 60)
+    fill(held, range(1, 4), 0, 0)
+    assert held_in(held) == [0, 3]
+
+
+def test_two_writers_agree_whoever_reads_the_other_s() -> None:
+    """The same spans are kept by both, though each got its own first."""
+    spans = [make_span(n, 0, start=n) for n in range(20)]
+    kept = []
+    for own in (0, 1):
+        held = Window(10, 100_000)
+        for span in spans[own::2]:
+            held.add(span, LATER)
+        for span in spans[1 - own :: 2]:
+            entry = Entry((span.trace_id, span.span_id), span.start, True, span.body, False, Origin.FOREIGN)
+            held.adopt(entry, span.end, LATER + SECOND, True)
+        held.deliver(list(held))
+        held.trim()
+        kept.append(held_in(held))
+    assert kept[0] == kept[1] == list(range(10, 20))
 
 
 def test_a_trace_that_grows_for_long_costs_no_memory_for_its_past() -> None:
     """The order of traces holds no more than a few entries for each span, and stays right."""
     held, longest = Window(10, 100_000), 0
+    held.add(make_span(9, 0, end=0), LATER)
     for number in range(2000):
-        held.add(make_span(0, number % 3, end=number, text=str(number)), LATER)
-        longest = max(longest, len(held._pending_order), len(held._delivered_order))
+        held.add(make_span(0, number % 3, end=number % 50, text=str(number)), LATER)
         held.add(make_span(1, 0, end=1, text=str(number)), LATER)
         if number % 2:
             held.deliver(list(held))
-        longest = max(longest, len(held._pending_order), len(held._delivered_order))
-    assert longest == 64 + 4 * held.spans == 80
+        longest = max(longest, len(held._order))
+    assert longest <= 2 * (64 + 4 * held.spans)
     held.deliver(list(held))
     held.max_spans = 3
     held.trim()
     assert {entry.key[0] for entry in held} == {trace_id(0)}
-
-
-def test_both_orders_are_right_after_they_were_made_anew() -> None:
-    """Delivered traces still leave first, the one that was quiet for longest before the others."""
-    held = window(*(make_span(n, 0, end=n) for n in (2, 3)), delivered=True)
-    held.add(make_span(0, 0, end=0), LATER)
-    held.add(make_span(1, 0, end=1), LATER)
-    held._rebuild_orders()
-    for left in ((0, 1, 3), (0, 1), (1,)):
-        held.max_spans = len(left)
-        held.trim()
-        assert sorted(keys(held)) == [key(n, 0) for n in left]
 
 
 # -- against a plain model ---------------------------------------------------------------------------------
@@ -402,6 +432,7 @@ class Model:
     def __init__(self) -> None:
         self.entries: list[dict[str, Any]] = []
         self.ends: dict[str, int] = {}
+        self.arrivals: dict[str, int] = {}
 
     def find(self, wanted: tuple[str, str]) -> dict[str, Any] | None:
         return next((entry for entry in self.entries if entry["key"] == wanted), None)
@@ -410,6 +441,7 @@ class Model:
         self.entries = [other for other in self.entries if other["key"] != entry["key"]] + [entry]
         trace = entry["key"][0]
         self.ends[trace] = max(self.ends.get(trace, end), end)
+        self.arrivals[trace] = max(self.arrivals.values(), default=0) + 1
 
     def drop(self, leaving: list[dict[str, Any]]) -> None:
         self.entries = [entry for entry in self.entries if entry not in leaving]
@@ -425,7 +457,9 @@ class Model:
             traces = {entry["key"][0] for entry in self.entries}
             if len(traces) > 1:
                 pending = {entry["key"][0] for entry in self.entries if entry["pending"]}
-                first = min(traces, key=lambda trace: (trace in pending, self.ends[trace], trace))
+                first = min(
+                    traces, key=lambda trace: (trace in pending, self.ends[trace], self.arrivals[trace])
+                )
                 leaving = [entry for entry in self.entries if entry["key"][0] == first]
             else:
                 leaving = [
@@ -457,7 +491,8 @@ def test_a_window_does_what_a_plain_model_does(operations: list[Any]) -> None:
             trace, number, end = arguments
             body = make_span(trace, number, size=320).body
             times = NOW_NS + number * SECOND, NOW_NS + end * SECOND
-            held.adopt(key(trace, number), *times, False, body, LATER)
+            foreign = Entry(key(trace, number), times[0], False, body, False, Origin.FOREIGN)
+            held.adopt(foreign, times[1], LATER, True)
             fields = {"key": key(trace, number), "start": times[0], "root": False}
             model.put({**fields, "body": body, "pending": False}, times[1])
         elif kind == "deliver":

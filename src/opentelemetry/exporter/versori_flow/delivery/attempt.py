@@ -64,7 +64,7 @@ def make(attempt: Attempt, api: FlowsApi, feed: Feed, metrics: OwnMetrics | None
             step = job.step
             try:
                 stale = isinstance(step, Write) and _now() - answered > _STALE
-                answer = Stale() if stale else _perform(step, api, attempt.deadline)
+                answer = Stale() if stale else perform(step, api, attempt.deadline)
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread, or stay unsaid
                 answer = Unavailable("error", type(error).__name__, None, answered=False)
             except BaseException:
@@ -84,7 +84,8 @@ def make(attempt: Attempt, api: FlowsApi, feed: Feed, metrics: OwnMetrics | None
             attempt.turn.release()
 
 
-def _perform(step: Read | Write, api: FlowsApi, deadline: float) -> Reading:
+def perform(step: Read | Write, api: FlowsApi, deadline: float) -> Reading:
+    """Carries out one step, by a deadline in seconds of the monotonic clock."""
     if isinstance(step, Write):
         return api.put(step.flow, step.body.join(), deadline)
     answer = api.get(step.flow, deadline, own_connection=step.own_connection)

@@ -15,6 +15,9 @@ SHORTEST_WAIT = 0.25
 LONGEST_WAIT = 60.0
 """Seconds between attempts in a long outage: it ends unnoticed for no longer than that."""
 
+WAIT_WITHOUT_TENACITY = 1.0
+"""Seconds where it can't even be imported now."""
+
 _JITTER = 0.25
 
 
@@ -23,9 +26,12 @@ def wait_after(failures: int) -> float:
 
     Nothing gives up: spans stay pending until they are delivered, or newer ones push them out.
     """
-    from tenacity import RetryCallState
+    try:
+        from tenacity import RetryCallState
 
-    retrying = _retrying()
+        retrying = _retrying()
+    except Exception:  # noqa: BLE001 - no descriptor, no memory: what called it has failed for that too
+        return WAIT_WITHOUT_TENACITY
     retrying.begin()
     state = RetryCallState(retrying, None, (), {})
     state.attempt_number = failures

@@ -1,6 +1,8 @@
 """Where every span is accounted for: why one is lost, how a flow does, what came of all. Pure.
 
-Handed over = delivered + pending + dropped, for a flow and for all of them together.
+Handed over = delivered + pending + dropped, for a flow and for all of them together. Nothing is ever taken
+back but a pending span that moves to another flow: a delivered one that moves stays delivered where it was,
+and is handed over anew where it goes.
 """
 
 from __future__ import annotations
@@ -8,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -56,50 +57,62 @@ class FlowStatus(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """Spans over all flows: handed over = delivered + pending + dropped.
-
-    A span that was delivered, and moves to another flow, is pending again; its export had finished all the
-    same. `exported`, `inflight` and `failed` count it once, as what finished first: none but `inflight` ever
-    falls, and handed over = exported + inflight + failed.
-
-    Attributes:
-        again: Those of the pending ones that had been delivered before.
-        lost_again: Those of the dropped ones that had been delivered before, by reason.
-    """
+    """Spans over all flows: handed over = delivered + pending + dropped."""
 
     handed_over: int
     delivered: int
     pending: int
     dropped: Mapping[str, int]
-    again: int = 0
-    lost_again: Mapping[str, int] = MappingProxyType({})
 
     @property
     def exported(self) -> int:
         """Spans that a PUT has carried, whatever became of them then."""
-        return self.delivered + self.again + sum(self.lost_again.values())
+        return self.delivered
 
     @property
     def inflight(self) -> int:
         """Spans that no PUT has carried, and that are not lost."""
-        return self.pending - self.again
+        return self.pending
 
     @property
-    def failed(self) -> dict[str, int]:
-        """Spans that were lost before any PUT had carried them, by reason."""
-        return {reason: lost - self.lost_again.get(reason, 0) for reason, lost in self.dropped.items()}
+    def failed(self) -> Mapping[str, int]:
+        """Spans that were lost, by reason."""
+        return self.dropped
+
+
+class Ledger:
+    """The counts of one flow.
+
+    Args:
+        former: Those of the flow before its window left memory.
+
+    Attributes:
+        last_error: What went wrong last, or None.
+    """
+
+    def __init__(self, former: FlowStatus | None = None) -> None:
+        self.handed_over = former.handed_over if former else 0
+        self.delivered = former.delivered if former else 0
+        self.dropped: Counter[str] = Counter(former.dropped if former else {})
+        self.last_error = former.last_error if former else None
+
+    @property
+    def lost(self) -> int:
+        """How many spans were dropped."""
+        return sum(self.dropped.values())
+
+    def totals(self, pending: int) -> Totals:
+        """The counts, with so many spans that wait."""
+        return Totals(self.handed_over, self.delivered, pending, self.dropped)
 
 
 def add_up(parts: Iterable[Totals]) -> Totals:
     """The totals of several."""
-    handed_over = delivered = pending = again = 0
+    handed_over = delivered = pending = 0
     dropped: Counter[str] = Counter()
-    lost_again: Counter[str] = Counter()
     for part in parts:
         handed_over += part.handed_over
         delivered += part.delivered
         pending += part.pending
         dropped.update(part.dropped)
-        again += part.again
-        lost_again.update(part.lost_again)
-    return Totals(handed_over, delivered, pending, dropped, again, lost_again)
+    return Totals(handed_over, delivered, pending, dropped)

@@ -1,15 +1,16 @@
-"""The search for what the platform refuses, where its answer does not name it. Pure.
+"""The search for what the platform refuses. Pure.
 
-The refused spans are halved: one half is tried, the other waits. What is accepted is delivered; a span that
-is refused alone is the offender. The search lasts over as many PUTs as it takes, and over outages.
+The refused spans are halved: one half is tried, the other waits. What is accepted is delivered. Who is
+refused alone, or by name, stands on trial: the body without it must be accepted, and the body with it alone
+be refused again, before it is dropped. The search lasts over as many PUTs as it takes, and over outages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 
-from .window import Entry
+from .entry import Entry
 
 SINGLES_IN_A_ROW = 8
 """After so many single refusals without one success the rest of the batch leaves with them: they have the
@@ -17,7 +18,7 @@ same fault, and a thousand requests would only show it a thousand times."""
 
 
 class Verdict(Enum):
-    """What a refusal means."""
+    """What an answer means."""
 
     GO_ON = auto()
     """Not known yet: try `Search.testing`."""
@@ -32,70 +33,109 @@ class Search:
 
     Args:
         suspects: The pending spans of the refused body.
+        mark: Of the hand-over that brought the last of them.
+        changes: How often the stored flow had changed by then: evidence holds for one state of it.
 
     Attributes:
         testing: The suspects that the next body carries; none: it is the proof that the rest of the body is
-            accepted, without which no last suspect is dropped.
+            accepted, without which nobody is dropped.
+        on_trial: Suspects that were refused alone, or by name.
         guilty: After `Verdict.DROP`: the spans to drop.
+        message: What the platform said.
     """
 
-    def __init__(self, suspects: Sequence[Entry]) -> None:
+    def __init__(self, suspects: Sequence[Entry], mark: int = 0, changes: int = 0) -> None:
         self.testing: list[Entry] = list(suspects)
+        self.on_trial: list[Entry] = []
         self.guilty: list[Entry] = []
+        self.message = ""
+        self.mark = mark
+        self._changes = changes
         self._waiting: list[list[Entry]] = []
         self._rest_is_fine = False
-        self._on_trial: Entry | None = None
         self._singles = 0
 
     @property
     def done(self) -> bool:
         """True when no suspect is left."""
-        return not (self.testing or self._waiting or self._on_trial)
+        return not (self.testing or self._waiting or self.on_trial)
 
-    def keep(self, here: Sequence[Entry]) -> None:
-        """Forgets suspects that have left the window since."""
+    def keep(self, here: Iterable[Entry], changes: int = 0) -> None:
+        """Forgets suspects that have left the window since, and what was found with another stored flow."""
+        if changes != self._changes:
+            self._changes = changes
+            self._begin_anew()
         present = set(map(id, here))
         groups = ([e for e in group if id(e) in present] for group in self._waiting)
         self._waiting = [group for group in groups if group]
+        self.on_trial = [e for e in self.on_trial if id(e) in present]
         self.testing = [e for e in self.testing if id(e) in present]
-        if self._on_trial is not None and id(self._on_trial) not in present:
-            self._on_trial = None
-        if not self.testing and self._on_trial is None:
+        if not self.testing and not self.on_trial:
             self._next_group()
 
-    def accepted(self) -> Verdict:
+    def accepted(self) -> None:
         """The body with `testing` was accepted."""
-        self._rest_is_fine = True
-        if self._on_trial is not None:
-            return self._convict(self._on_trial)
-        self._singles = 0
-        self._next_group()
-        return Verdict.GO_ON
+        if self.testing:
+            self._singles = 0
+        if self.on_trial and not self._rest_is_fine:
+            self._rest_is_fine, self.testing = True, list(self.on_trial)
+        else:
+            self._next_group()
 
-    def refused(self) -> Verdict:
-        """The body with `testing` was refused."""
-        if self._on_trial is not None or not self.testing:
-            return Verdict.GIVE_UP
-        if len(self.testing) > 1:
-            half = len(self.testing) // 2
-            self._waiting.append(self.testing[half:])
-            self.testing = self.testing[:half]
-            return Verdict.GO_ON
-        (suspect,) = self.testing
+    def refused(self, named: Sequence[Entry] = ()) -> Verdict:
+        """The body with `testing` was refused; the platform may have named some of its spans."""
         if self._rest_is_fine:
-            return self._convict(suspect)
-        self._on_trial, self.testing = suspect, []
+            return self._refused_again(named)
+        if named:
+            # All of them together: each is named, so that none is dropped for another.
+            blamed = set(map(id, named))
+            self.on_trial += named
+            self.testing = [entry for entry in self.testing if id(entry) not in blamed]
+        elif not self.testing:
+            return Verdict.GIVE_UP
+        else:
+            if self.on_trial:
+                self._waiting.insert(0, self.on_trial)
+            self.on_trial = []
+            self._halve()
         return Verdict.GO_ON
 
-    def _convict(self, suspect: Entry) -> Verdict:
-        self._on_trial = None
-        self._singles += 1
-        self.guilty = [suspect]
+    def _refused_again(self, named: Sequence[Entry]) -> Verdict:
+        tried, blamed = self.on_trial, set(map(id, named))
+        self.on_trial, self._rest_is_fine = [], False
+        self.guilty = [entry for entry in tried if id(entry) in blamed]
+        others = [entry for entry in tried if id(entry) not in blamed]
+        if len(tried) == 1:
+            self.guilty, others = tried, []
+            self._singles += 1
+        if not self.guilty:
+            self.testing = tried
+            self._halve()
+            return Verdict.GO_ON
+        if others:
+            self._waiting.append(others)
         if self._singles >= SINGLES_IN_A_ROW:
-            self.guilty += [entry for group in self._waiting for entry in group]
+            self.guilty = self.guilty + [entry for group in self._waiting for entry in group]
             self._waiting = []
         self._next_group()
         return Verdict.DROP
 
+    def _halve(self) -> None:
+        if len(self.testing) == 1:
+            self.on_trial, self.testing = self.testing, []
+            return
+        half = len(self.testing) // 2
+        self._waiting.append(self.testing[half:])
+        self.testing = self.testing[:half]
+
+    def _begin_anew(self) -> None:
+        self._singles = 0
+        if self.on_trial:
+            # The others first: they may be fine, and the flow may go on changing.
+            tested = [] if self._rest_is_fine else [self.testing]
+            self._waiting = [self.on_trial, *self._waiting, *tested]
+            self._next_group()
+
     def _next_group(self) -> None:
+        self.on_trial, self._rest_is_fine = [], False
         self.testing = self._waiting.pop() if self._waiting else []

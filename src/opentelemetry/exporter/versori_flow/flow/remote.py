@@ -1,13 +1,18 @@
-"""What the platform has of one flow, as far as this side knows, and joining it with the window. Pure."""
+"""What the platform has of one flow, as far as this side knows, and joining it with the window. Pure.
+
+The base of a merge is what was read last: a foreign span that the last read does not show is gone, since
+somebody took it away. Spans of this side come back.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .body import head, text
+from .entry import Entry, Key, Origin
 from .stored import StoredFlow
-from .window import Entry, Key, Origin, Window
+from .window import Window
 
 REMEMBERED_KEYS = 4096
 """Spans that are never adopted again, and, in replace mode, spans that the platform may have."""
@@ -29,6 +34,8 @@ class KnownFlow:
         head: The next body up to its spans.
         missing: Whether the last read lacked a span that this side had delivered.
         others_seen: Whether another writer was ever seen at work.
+        changes: Grows whenever somebody else has changed the flow.
+        unsure: Spans that a PUT has carried whose answer proves nothing, and the digest before it.
     """
 
     def __init__(self, name: str, description: str | None, window: Window) -> None:
@@ -37,17 +44,33 @@ class KnownFlow:
         self.digest: bytes | None = None
         self.missing = False
         self.others_seen = False
+        self.changes = 0
+        self.unsure: tuple[bytes | None, Sequence[Entry]] = (None, ())
         self._name = name
         self._description = None if description is None else text(description)
         self._window = window
         self._never_adopt: OrderedDict[Key, None] = OrderedDict()
+        self.head = b""
         self._describe(None, ())
 
-    def read(self, stored: StoredFlow, now_ns: int) -> None:
-        """The platform has this: what is new in it is adopted, its members and its description are kept."""
-        shown = set()
+    @property
+    def size(self) -> int:
+        """Bytes of a body without spans."""
+        return len(self.head) + len("]}")
+
+    def read(self, stored: StoredFlow, now_ns: int, is_read_back: bool) -> None:
+        """The platform has this: what is new in it is adopted, its members and its description are kept.
+
+        Args:
+            stored: The flow as it was read.
+            now_ns: The time, in nanoseconds since the Unix epoch.
+            is_read_back: Whether it is read right after a PUT of this side. Where spans of this side are
+                missing then, a writer that had read before has overwritten all of that PUT: all comes back.
+        """
+        shown = {span.key for span in stored.spans}
+        if not (is_read_back and self._lacks_own(shown)):
+            self._let_go(shown)
         for span in stored.spans:
-            shown.add(span.key)
             here = self._window.get(span.key)
             if here is not None:
                 if here.origin is Origin.OWN or here.body == span.body:
@@ -55,16 +78,15 @@ class KnownFlow:
             elif span.key in self.keys or span.key in self._never_adopt:
                 continue
             self.others_seen |= self.exists
-            self._window.adopt(span.key, span.start, span.end, span.is_root, span.body, now_ns)
+            self.changes += 1
+            entry = Entry(span.key, span.start, span.is_root, span.body, False, Origin.FOREIGN)
+            self._window.adopt(entry, span.end, now_ns, self.exists)
         self._describe(stored.description, stored.members)
         self.keys, self.digest, self.exists = shown, stored.digest, True
 
     def look_for_missing(self) -> None:
         """After a read, and with the window trimmed: is a delivered span of this side not in the stored flow?"""
-        self.missing = any(
-            entry.origin is Origin.OWN and not entry.pending and entry.key not in self.keys
-            for entry in self._window
-        )
+        self.missing = self._lacks_own(self.keys)
         self.others_seen |= self.missing
 
     def absent(self) -> int | None:
@@ -81,6 +103,7 @@ class KnownFlow:
         for entry in gone:
             self._window.remove(entry)
         self.exists = False
+        self.changes += 1
         self._describe(None, ())
         return len(gone)
 
@@ -88,13 +111,28 @@ class KnownFlow:
         """The platform has taken this body, and answered with what has this digest."""
         self.keys, self.digest, self.exists = {entry.key for entry in body}, digest, True
 
-    def may_have_written(self, body: Iterable[Entry], is_read: bool) -> None:
-        """The platform may have taken this body: nobody knows. `is_read`: a read will tell."""
+    def may_have_written(self, body: Iterable[Entry], is_read: bool, carried: Sequence[Entry] = ()) -> None:
+        """The platform may have taken this body: nobody knows.
+
+        Args:
+            body: All that stood in it.
+            is_read: Whether a read will tell.
+            carried: What counts as delivered if that read shows it (see `proven`).
+        """
+        self.unsure = (self.digest, carried)
         self.keys.update(entry.key for entry in body)
         self.digest = None
         if not is_read and len(self.keys) > REMEMBERED_KEYS:
             # An outage may be long; what has left the window can't move to another flow any more.
             self.keys = {key for key in self.keys if key in self._window}
+
+    def proven(self, stored: StoredFlow) -> list[Entry] | None:
+        """What of the unsure spans a read shows; None where the flow is what it was before that PUT."""
+        (before, carried), self.unsure = self.unsure, (None, ())
+        if stored.digest == before:
+            return None
+        shown = {span.key for span in stored.spans}
+        return [entry for entry in carried if entry.key in shown]
 
     def banish(self, key: Key) -> None:
         """The span has moved to another flow, or was refused: it is never adopted again."""
@@ -106,7 +144,20 @@ class KnownFlow:
         """The span has come back."""
         self._never_adopt.pop(key, None)
 
+    def _lacks_own(self, shown: set[Key]) -> bool:
+        return any(
+            entry.origin is Origin.OWN and not entry.pending and entry.key not in shown
+            for entry in self._window
+        )
+
+    def _let_go(self, shown: set[Key]) -> None:
+        if self._window.foreign:
+            gone = [e for e in self._window if e.origin is Origin.FOREIGN and e.key not in shown]
+            self.changes += len(gone)
+            for entry in gone:
+                self._window.remove(entry)
+
     def _describe(self, stored_description: bytes | None, members: tuple[bytes, ...]) -> None:
         description = self._description or stored_description or b'""'
-        self.head = head(self._name, description, members)
-        self._window.overhead = len(self.head) + len("]}")
+        before, self.head = self.head, head(self._name, description, members)
+        self.changes += before != self.head

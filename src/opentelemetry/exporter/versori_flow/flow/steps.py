@@ -10,7 +10,13 @@ from .stored import StoredFlow, UnreadableFlow
 
 
 class Read(NamedTuple):
-    """A step: read the stored flow. `known` is the digest of the flow as it is known already, or None."""
+    """A step: read the stored flow.
+
+    Attributes:
+        flow: The flow's name.
+        known: The digest of the flow as it is known already, or None: what has it need not be parsed.
+        own_connection: Whether to read on a connection of its own: the answer before was hard to believe.
+    """
 
     flow: str
     known: bytes | None
@@ -25,7 +31,7 @@ class Write(NamedTuple):
 
 
 class Stale(NamedTuple):
-    """A write that was not begun: what was read before it is too old."""
+    """The answer to a write that was not begun: what was read before it is too old by now."""
 
 
 Step = Read | Write

@@ -1,0 +1,325 @@
+"""The exchange with the platform about one flow: read, merge, write, and what each answer leads to. Pure."""
+
+from __future__ import annotations
+
+import logging
+
+from ..http.answers import Absent, Conflict, Found, Rejected, Stored, TooLarge
+from .body import Body
+from .entry import Entry, Key
+from .holdings import Holdings
+from .ledger import DropReason
+from .outcomes import Absence, Attempt, blame, hopeless, make_smaller
+from .policy import FlowPolicy
+from .refusal_search import Search, Verdict
+from .remote import KnownFlow
+from .report import concerns_all, explain
+from .schedule import MAX_CHECKS, Schedule
+from .steps import Read, Reading, Stale, Step, Write
+from .stored import StoredFlow
+
+
+class Exchange:
+    """The attempts at one flow.
+
+    Args:
+        name: The flow's name.
+        policy: What holds for every flow.
+        spans: The flow's spans.
+        schedule: When it is due.
+
+    Attributes:
+        known: What the platform has.
+        attempt: The attempt under way.
+        settled_mark: Up to which hand-over everything is delivered or dropped.
+    """
+
+    def __init__(self, name: str, policy: FlowPolicy, spans: Holdings, schedule: Schedule) -> None:
+        self.known = KnownFlow(name, policy.description, spans.window)
+        self.attempt: Attempt | None = None
+        self.settled_mark = 0
+        self._name = name
+        self._policy = policy
+        self._spans = spans
+        self._schedule = schedule
+        self._absence = Absence(policy.min_interval)
+        self._search: Search | None = None
+        # The platform has what it must not have, or lacks what it had: written anew, though nothing is pending.
+        self._rewrite = False
+        spans.leave_room(self.known.size)
+
+    @property
+    def waiting(self) -> bool:
+        """True when there is something to write."""
+        return bool(self._spans.window.pending or self._rewrite)
+
+    @property
+    def searching(self) -> bool:
+        """True while it is not known who is refused."""
+        return self._search is not None and self._spans.window.pending > 0
+
+    @property
+    def has_written(self) -> bool:
+        """True when spans of this side should stand in the stored flow, and a read can show whether they do."""
+        window = self._spans.window
+        return self._policy.merge and self.known.exists and window.spans > window.foreign
+
+    def moved_away(self, key: Key) -> bool:
+        """A span belongs to another flow; True where it must leave the stored one for that."""
+        self.known.banish(key)
+        # That the platform has, or may have by the time the answer is here.
+        leaves = key in self.known.keys or self.attempt is not None
+        self._rewrite |= leaves
+        return leaves
+
+    def begin(self, now: float, mark: int) -> Step | None:
+        """Begins an attempt, which settles everything up to that mark."""
+        self.attempt = Attempt(now, mark, self._policy.merge and not self.waiting)
+        if not self._policy.merge:
+            return self._write(self.attempt, now)
+        # A check reads everything: an answer like the last one proves nothing about what is missing in it.
+        known = None if self.attempt.checking else self.known.digest
+        return Read(self._name, known, self._absence.doubted)
+
+    def feed(self, step: Step, answer: Reading, now: float, now_ns: int, in_turn: bool) -> Step | None:
+        """Takes the answer to a step; returns the next one, or None when the attempt is over."""
+        attempt = self.attempt
+        if attempt is None:
+            return None
+        if isinstance(answer, Stored | Absent | Found | StoredFlow):
+            self._schedule.last_success = now
+        if isinstance(step, Read):
+            return self._after_read(attempt, step, answer, now, now_ns)
+        if not isinstance(answer, Stored):
+            self._spans.back()
+            self._rewrite |= attempt.rewriting
+        match answer:
+            case Stored():
+                return self._stored(attempt, answer, now, in_turn)
+            case Stale():
+                return self._read_again(attempt, self.known.digest, now)
+            case Rejected():
+                return self._rejected(attempt, answer, now)
+            case TooLarge():
+                return self._too_large(attempt, answer, now)
+            case Conflict() if self._policy.merge and not attempt.conflicted:
+                attempt.conflicted = True
+                return self._read_again(attempt, None, now)
+        self.known.may_have_written(attempt.body, self._policy.merge)
+        return self._fail(answer, now)
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    def _read_again(self, attempt: Attempt, known: bytes | None, now: float) -> Step | None:
+        attempt.checking = False
+        return Read(self._name, known) if self._policy.merge else self._write(attempt, now)
+
+    def _after_read(
+        self, attempt: Attempt, step: Read, answer: Reading, now: float, now_ns: int
+    ) -> Step | None:
+        if attempt.confirming:
+            return self._confirm(attempt, answer, now)
+        match answer:
+            case Absent():
+                if not self._absence.believed(answer, self.known.exists, step.own_connection, now):
+                    return self._doubt(answer, now)
+                self._forget()
+            case Found():
+                self._absence.clear()
+            case StoredFlow():
+                self._absence.clear()
+                self._merge(attempt, answer, now_ns)
+            case _:
+                return self._fail(answer, now)
+        if attempt.checking:
+            self._schedule.check_at = None
+            self._rewrite |= self.known.missing
+        if self.waiting and self._spans.crowded:
+            return self._say_crowded(now)
+        return self._write(attempt, now) if self.waiting else self._over()
+
+    def _merge(self, attempt: Attempt, stored: StoredFlow, now_ns: int) -> None:
+        proven = self.known.proven(stored)
+        if proven:
+            self._spans.deliver(proven)
+        self.known.read(stored, now_ns, attempt.checking and self._schedule.reads_back)
+        self._spans.leave_room(self.known.size)
+        self._spans.make_room_beside(stored)
+        self.known.look_for_missing()
+
+    def _forget(self) -> None:
+        self._absence.clear()
+        gone = self.known.absent()
+        if gone is not None:
+            self._rewrite = False
+            self._spans.leave_room(self.known.size)
+            self._spans.report.remark(f"was deleted on the platform; {gone} delivered spans are forgotten")
+
+    def _doubt(self, answer: Absent, now: float) -> Step | None:
+        if not answer.own_form:
+            return self._fail(answer, now)
+        # No trouble: a pacing interval later a second read will tell.
+        self.attempt = None
+        self._schedule.wait_until(self._absence.next_read)
+        return None
+
+    # -- writing -------------------------------------------------------------------------------------------
+
+    def _write(self, attempt: Attempt, now: float) -> Step | None:
+        self._spans.trim()
+        entries = self._spans.window.in_order()
+        carried = [entry for entry in entries if entry.pending]
+        if self._search is not None:
+            self._search.keep(entries, self.known.changes)
+            if self._search.done:
+                self._search = None
+            else:
+                carried, attempt.mark = self._search.testing, self._search.mark
+                entries = _without_others(entries, self._search)
+        if not (carried or self._rewrite or self._search):
+            return self._over()
+        if not (entries or self.known.exists or self.known.keys or self._search):
+            # All spans moved to another flow before this one was ever written: there is nothing to empty.
+            self._rewrite = False
+            return self._over()
+        attempt.body, attempt.carried = entries, carried
+        attempt.rewriting, self._rewrite = self._rewrite, False
+        self._spans.send(carried)
+        self._schedule.begun_write(now)
+        return Write(self._name, Body(self.known.head, [entry.body for entry in entries]))
+
+    def _stored(self, attempt: Attempt, answer: Stored, now: float, in_turn: bool) -> Step | None:
+        if not answer.believed:
+            self.known.may_have_written(attempt.body, self._policy.merge, attempt.carried)
+            attempt.confirming = True
+            return Read(self._name, None)
+        if self._schedule.closing and self._policy.merge and not in_turn:
+            return self._stored_at_the_end(attempt, now)
+        return self._taken(attempt, answer.digest, now, in_turn)
+
+    def _confirm(self, attempt: Attempt, answer: Reading, now: float) -> Step | None:
+        """Whether a PUT was taken whose answer was no flow."""
+        if isinstance(answer, StoredFlow):
+            shown = self.known.proven(answer)
+            if shown is not None and len(shown) == len(attempt.carried):
+                return self._taken(attempt, answer.digest, now, True)
+            answer = Stored(200, None, believed=False)
+        self._spans.back()
+        self._rewrite |= attempt.rewriting
+        return self._fail(answer, now)
+
+    def _taken(self, attempt: Attempt, digest: bytes | None, now: float, in_turn: bool) -> Step | None:
+        self._absence.clear()
+        self._spans.deliver(attempt.carried)
+        self._spans.back()
+        self._spans.measure(attempt.size, now)
+        self._schedule.last_delivery = now
+        self.known.wrote(attempt.body, digest)
+        if self._search is not None:
+            self._search.accepted()
+            # A delivered span on trial is not in this body: it comes back, or is dropped.
+            self._rewrite |= any(not entry.pending for entry in self._search.on_trial)
+            if self._search.done:
+                self._search = None
+        if self._search is None:
+            self.settled_mark = attempt.mark
+        self._plan_check(attempt, now, in_turn)
+        return self._over()
+
+    def _plan_check(self, attempt: Attempt, now: float, in_turn: bool) -> None:
+        others, window = self.known.others_seen or not in_turn, self._spans.window
+        self._schedule.check_at = None
+        if self._policy.merge and (others or self._schedule.closing):
+            self._schedule.plan_check(now, now - attempt.begun, not others and not window.foreign)
+
+    def _stored_at_the_end(self, attempt: Attempt, now: float) -> Step | None:
+        # Somebody may have written at the same time, and there will be no later attempt to put it right: what
+        # it has carried waits until a read shows it.
+        self.known.may_have_written(attempt.body, True, attempt.carried)
+        self._spans.back()
+        if self._schedule.checks >= MAX_CHECKS:
+            self._schedule.give_up()
+        else:
+            self._schedule.plan_check(now, now - attempt.begun, False)
+            self._schedule.wait_until(self._schedule.check_at or now)
+        return self._over()
+
+    # -- what else an answer leads to ----------------------------------------------------------------------
+
+    def _rejected(self, attempt: Attempt, answer: Rejected, now: float) -> Step | None:
+        self._spans.ledger.last_error = answer.message
+        own, others = blame(answer, attempt.body, self._spans.window)
+        if self._search is None and (own or not others) and (own or attempt.carried):
+            self._search = Search(attempt.carried, attempt.mark, self.known.changes)
+        if self._search is None or (others and not own):
+            # Nothing of ours is to blame. A span that somebody else made is not ours to throw away.
+            self._search = None
+            return self._fail(answer, now)
+        self._search.message = answer.message
+        verdict = self._search.refused(own)
+        if verdict is Verdict.GIVE_UP:
+            self._search = None
+            return self._fail(answer, now)
+        if verdict is Verdict.DROP:
+            for entry in self._spans.drop(self._search.guilty, DropReason.REFUSED, answer.message):
+                self.known.banish(entry.key)
+            if self._search.done:
+                self._search, self.settled_mark = None, attempt.mark
+        return self._try_again(now)
+
+    def _too_large(self, attempt: Attempt, answer: TooLarge, now: float) -> Step | None:
+        self._spans.ledger.last_error = answer.message
+        window = self._spans.window
+        smaller = make_smaller(attempt.body, window.overhead, self._spans.accepted)
+        if smaller is None:
+            return self._fail(answer, now)
+        if isinstance(smaller, Entry):
+            self._spans.drop([smaller], DropReason.TOO_LARGE, answer.message)
+        else:
+            window.max_bytes = smaller
+            self._spans.trim()
+        return self._try_again(now)
+
+    def _say_crowded(self, now: float) -> Step | None:
+        text = (
+            f"the stored flow's other members alone take {self._spans.crowded} bytes of max_bytes "
+            f"{self._policy.max_bytes}: no span fits beside them; raise VERSORI_FLOW_MAX_BYTES, or make them "
+            "smaller on the platform"
+        )
+        wait = self._failed(text, now, None, 1.0)
+        self._spans.report.trouble(logging.ERROR, text, self._spans.window.pending, wait, now)
+        return None
+
+    def _try_again(self, now: float) -> Step | None:
+        # The attempt was no success, but taught something: failures go on counting, the next is due at once.
+        self.attempt = None
+        self._schedule.try_again(now)
+        if self.waiting or self._schedule.check_at is not None:
+            return None
+        return self._over()
+
+    def _fail(self, answer: Reading, now: float) -> Step | None:
+        level, text = explain(answer)
+        wait = self._failed(text, now, getattr(answer, "retry_after", None), hopeless(answer))
+        if not concerns_all(answer):  # what does is said once for all flows
+            self._spans.report.trouble(level, text, self._spans.window.pending, wait, now)
+        return None
+
+    def _failed(self, text: str, now: float, retry_after: float | None, vain: float) -> float:
+        """The attempt is over; returns the seconds until the next."""
+        self.attempt = None
+        self._spans.ledger.last_error = self._spans.trouble = text
+        return self._schedule.failed(now, retry_after, vain)
+
+    def _over(self) -> Step | None:
+        self.attempt = None
+        if self._schedule.failures:
+            self._schedule.failures, self._spans.trouble = 0, ""
+            self._spans.report.recovered(self._spans.window.pending)
+        return None
+
+
+def _without_others(entries: list[Entry], search: Search) -> list[Entry]:
+    """The spans of a body that tests some suspects: the others, and those on trial, stay out."""
+    tested, on_trial = set(map(id, search.testing)), set(map(id, search.on_trial))
+    return [e for e in entries if id(e) in tested or not (e.pending or id(e) in on_trial)]

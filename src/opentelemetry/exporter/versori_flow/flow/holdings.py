@@ -1,0 +1,219 @@
+"""The spans of one flow: what comes in, what leaves, and how each is counted. Pure."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from ..encoded_span import EncodedSpan
+from .entry import Entry, Key, Origin
+from .ledger import DropReason, FlowStatus, Ledger
+from .policy import FlowPolicy
+from .report import Reporter
+from .stored import StoredFlow
+from .window import Window
+
+_FULL_TWICE = 2
+"""Times that a window may fill between two PUTs before it is said that it can't hold what comes."""
+
+
+class Holdings:
+    """The window of one flow, and the account of it.
+
+    Args:
+        name: The flow's name.
+        policy: What holds for every flow.
+        former: The counts of this flow before its window left memory.
+
+    Attributes:
+        window: The spans.
+        ledger: The counts.
+        report: What there is to say.
+        trouble: Why nothing is delivered at the moment, if that is so.
+        accepted: Bytes of the largest body that the platform has taken.
+        crowded: Bytes that the flow's other members take, where these leave no room for any span; else 0.
+    """
+
+    def __init__(self, name: str, policy: FlowPolicy, former: FlowStatus | None) -> None:
+        self.window = Window(policy.max_spans, policy.max_bytes)
+        self.ledger = Ledger(former)
+        self.report = Reporter(name)
+        self.trouble = ""
+        self.accepted = 0
+        self.crowded = 0
+        self._max_bytes = policy.max_bytes
+        # What a PUT carries is delivered if it succeeds, though newer spans have pushed it out meanwhile.
+        self._under_way: set[int] = set()
+        self._pushed_out: list[Entry] = []
+        self._last_put: tuple[float, int] | None = None
+        self._said: set[str] = set()
+
+    @property
+    def pending(self) -> int:
+        """Spans whose fate is open."""
+        return self.window.pending + len(self._pushed_out)
+
+    # -- in ------------------------------------------------------------------------------------------------
+
+    def hand_over(self, spans: Iterable[EncodedSpan], now_ns: int) -> None:
+        """Takes spans of the application."""
+        # Of the limit that a 413 taught, if any: all the others would have to leave for a span beyond it.
+        room = self.window.max_bytes - self.window.overhead
+        for span in spans:
+            if len(span.body) > room:
+                self.ledger.handed_over += 1
+                self.lose(1, DropReason.TOO_LARGE, self._no_room_for(len(span.body), room))
+            elif self.window.add(span, now_ns):
+                self.ledger.handed_over += 1
+        self.trim()
+
+    def give_up(self, key: Key) -> tuple[Entry, int] | None:
+        """Gives up a span that belongs to another flow, with its trace's latest end."""
+        entry = self.window.get(key)
+        if entry is None or entry.origin is Origin.FOREIGN:
+            return None
+        latest_end = self.window.latest_end(key[0])
+        self.window.remove(entry)
+        if entry.pending:
+            self.ledger.handed_over -= 1
+        return entry, latest_end
+
+    def take_in(self, entry: Entry, latest_end: int) -> None:
+        """Takes a span that another flow gave up."""
+        here = self.window.get(entry.key)
+        if here is None or here.origin is Origin.FOREIGN:  # else a newer text of it came here first
+            self.ledger.handed_over += 1
+            self.window.restore(entry, latest_end)
+
+    # -- a PUT ---------------------------------------------------------------------------------------------
+
+    def send(self, carried: Iterable[Entry]) -> None:
+        """A PUT carries these."""
+        self._under_way = set(map(id, carried))
+
+    def deliver(self, carried: Iterable[Entry]) -> None:
+        """A PUT has carried these."""
+        shown = set(map(id, carried))
+        came_through = [entry for entry in self._pushed_out if id(entry) in shown]
+        self._pushed_out = [entry for entry in self._pushed_out if id(entry) not in shown]
+        self.ledger.delivered += self.window.deliver(carried) + len(came_through)
+
+    def back(self) -> None:
+        """The PUT is over: what was pushed out meanwhile, and is not delivered, is lost."""
+        self._under_way = set()
+        lost, self._pushed_out = len(self._pushed_out), []
+        if lost:
+            self.lose(lost, DropReason.WINDOW_FULL, self.trouble)
+
+    def measure(self, size: int, now: float) -> None:
+        """A PUT with so many bytes of spans succeeded: did more come since the last than the window can hold?"""
+        self.accepted = max(self.accepted, self.window.overhead + size)
+        came, most = self.ledger.handed_over, self.window.max_spans
+        if self._last_put is not None and not self.trouble:
+            begun, before = self._last_put
+            times, seconds = (came - before) / most, now - begun
+            if times >= _FULL_TWICE and seconds > 0:
+                self._say_once(
+                    "rate",
+                    f"{(came - before) / seconds:.0f} spans come in a second, and fill the window of {most} "
+                    f"{times:.1f} times between two PUTs; raise VERSORI_FLOW_MAX_SPANS, or record fewer",
+                )
+        self._last_put = now, came
+
+    # -- out -----------------------------------------------------------------------------------------------
+
+    def leave_room(self, other_members: int) -> None:
+        """The flow's other members take so many bytes."""
+        self.crowded = other_members if other_members >= self._max_bytes else 0
+        # Where they alone are too much nothing is written: what waits is kept, as if they were not there.
+        self.window.overhead = 0 if self.crowded else other_members
+
+    def make_room_beside(self, stored: StoredFlow) -> None:
+        """Trims after a read; it is said once where spans of others leave since the stored flow is too large."""
+        window = self.window
+        before, spans = window.foreign, len(stored.spans)
+        self.trim()
+        left = before - window.foreign
+        if left and spans > window.max_spans:
+            setting, size = "SPANS", f"{spans} spans where {window.max_spans}"
+        elif left and (total := sum(len(s.body) + 1 for s in stored.spans)) > window.max_bytes:
+            setting, size = "BYTES", f"{total} bytes of spans where {window.max_bytes}"
+        else:
+            return
+        self._say_once(
+            "others",
+            f"the stored flow has {size} may be: {left} spans that others wrote leave it, those that were "
+            f"quiet for longest; raise VERSORI_FLOW_MAX_{setting} to keep them",
+        )
+
+    def trim(self) -> None:
+        """Makes the window fit its bounds."""
+        self._push_out(self.window.trim(), DropReason.WINDOW_FULL, self.trouble)
+        if self.window.spans == 1:
+            # The flow's other members may have grown: what the platform has leaves no room even for one.
+            (entry,) = self.window
+            room = self._max_bytes - self.window.overhead
+            if len(entry.body) > room:
+                self.window.remove(entry)
+                if entry.pending:
+                    detail = self._no_room_for(len(entry.body), room)
+                    self._push_out([entry], DropReason.TOO_LARGE, detail)
+
+    def squeeze(self, max_bytes: int) -> None:
+        """Makes the window smaller this once: all windows together hold too much."""
+        before, spans = self.window.max_bytes, self.window.spans
+        self.window.max_bytes = max_bytes
+        self.trim()
+        self.window.max_bytes = before
+        if self.window.spans == spans == 1:
+            (entry,) = self.window
+            self.window.remove(entry)
+            if entry.pending:
+                self._push_out([entry], DropReason.WINDOW_FULL, self.trouble)
+
+    def drop(self, entries: Iterable[Entry], reason: DropReason, detail: str) -> list[Entry]:
+        """Drops spans that are still here; returns them.
+
+        One that was delivered before is counted as handed over anew: what finished stays finished.
+        """
+        # What left the window while the body was under way is counted already, or is another flow's.
+        here = [entry for entry in entries if self.window.holds(entry)]
+        for entry in here:
+            self.window.remove(entry)
+            self.ledger.handed_over += not entry.pending
+        if here:
+            self.lose(len(here), reason, detail)
+        return here
+
+    def abandon(self) -> int:
+        """What is pending is lost; returns how many that are."""
+        entries = [entry for entry in self.window if entry.pending]
+        for entry in entries:
+            self.window.remove(entry)
+        lost, self._pushed_out = len(entries) + len(self._pushed_out), []
+        if lost:
+            self.lose(lost, DropReason.SHUTDOWN, self.trouble)
+        return lost
+
+    def lose(self, count: int, reason: DropReason, detail: str) -> None:
+        """Counts spans as dropped, and says so."""
+        self.ledger.dropped[reason.value] += count
+        self.report.lost(reason, count, detail)
+
+    def _push_out(self, entries: Sequence[Entry], reason: DropReason, detail: str) -> None:
+        under_way = [entry for entry in entries if id(entry) in self._under_way]
+        self._pushed_out += under_way
+        if len(entries) > len(under_way):
+            self.lose(len(entries) - len(under_way), reason, detail)
+
+    def _no_room_for(self, size: int, room: int) -> str:
+        others = self.window.overhead
+        detail = f"{size} bytes where {room} may be"
+        if 2 * others > self._max_bytes:
+            detail += f"; the stored flow's other members take {others} of max_bytes {self._max_bytes}"
+        return detail
+
+    def _say_once(self, what: str, text: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            self.report.remark(text, logging.WARNING)

@@ -1,0 +1,155 @@
+"""What an answer leads to: what may be believed, and who has to leave. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..http.answers import (
+    Absent,
+    Denied,
+    Misconfigured,
+    Rejected,
+    Unreadable,
+)
+from .entry import Entry, Origin
+from .steps import Reading
+from .stored import UnreadableFlow
+from .window import Window
+
+STRAYS_BELIEVED = 3
+SECONDS_OF_STRAYS = 2.0
+"""So many 404s in a form that is not the API's, over so long, mean what they say."""
+
+
+class Attempt:
+    """The attempt under way.
+
+    Attributes:
+        begun: When it began, in seconds of the monotonic clock.
+        mark: Up to which hand-over its PUT settles everything.
+        checking: Whether it only looks if what was written is still there.
+        body: All spans of its PUT, foreign ones included.
+        carried: Those of them that the PUT delivers.
+        rewriting: Whether the PUT is needed for more than what it delivers.
+        conflicted: Whether it has met a conflict already.
+        confirming: Whether it reads only to see if its PUT was taken.
+        in_vain: Whether somebody has waited for it as long as he does.
+    """
+
+    __slots__ = (
+        "begun",
+        "body",
+        "carried",
+        "checking",
+        "confirming",
+        "conflicted",
+        "in_vain",
+        "mark",
+        "rewriting",
+    )
+
+    def __init__(self, begun: float, mark: int, checking: bool) -> None:
+        self.begun = begun
+        self.mark = mark
+        self.checking = checking
+        self.body: list[Entry] = []
+        self.carried: list[Entry] = []
+        self.rewriting = False
+        self.conflicted = False
+        self.confirming = False
+        self.in_vain = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of its spans, each with a comma."""
+        return sum(len(entry.body) + 1 for entry in self.body)
+
+
+class Absence:
+    """The 404s that one flow was answered with in a row, and whether they are believed.
+
+    In the API's own form it means that there is no such flow. But where there was one, a second read must say
+    so, a pacing interval later and on a connection of its own: an ingress may have answered.
+    """
+
+    def __init__(self, interval: float) -> None:
+        self.since: float | None = None
+        self._interval = interval
+        self._strays = 0
+        self._strays_since = 0.0
+
+    @property
+    def doubted(self) -> bool:
+        """True after a 404 that was not believed yet."""
+        return self.since is not None or self._strays > 0
+
+    def clear(self) -> None:
+        """The flow is there, or its absence was believed."""
+        self.since, self._strays = None, 0
+
+    def believed(self, answer: Absent, was_there: bool, own_connection: bool, now: float) -> bool:
+        """Whether the flow is not there."""
+        if answer.own_form:
+            if not was_there:
+                return True
+            if self.since is not None:
+                return own_connection and now - self.since >= self._interval
+            self.since = now
+            return False
+        if not self._strays:
+            self._strays_since = now
+        self._strays += 1
+        long_enough = now - self._strays_since >= SECONDS_OF_STRAYS
+        return self._strays >= STRAYS_BELIEVED and long_enough
+
+    @property
+    def next_read(self) -> float:
+        """When the next read may confirm it, in seconds of the same clock."""
+        return (self.since or 0.0) + self._interval
+
+
+class Blame(NamedTuple):
+    """Whom a refusal names: spans of this side that are still here, and whether it names anybody else's."""
+
+    own: list[Entry]
+    others: bool
+
+
+def blame(answer: Rejected, body: Sequence[Entry], window: Window) -> Blame:
+    """Whom a refusal names."""
+    named = [body[index] for index in answer.spans if index < len(body)]
+    own = [entry for entry in named if entry.origin is Origin.OWN and window.holds(entry)]
+    return Blame(own, any(entry.origin is Origin.FOREIGN for entry in named))
+
+
+def make_smaller(body: Sequence[Entry], overhead: int, accepted: int) -> Entry | int | None:
+    """What follows from a body that was too large.
+
+    Args:
+        body: Its spans.
+        overhead: Bytes of its other members, which do not get smaller.
+        accepted: Bytes of the largest body that the platform has taken.
+
+    Returns:
+        The span that is too large alone; else how many bytes to try; None where nothing can leave.
+    """
+    room = sum(len(entry.body) + 1 for entry in body)
+    largest = max(body, key=lambda entry: len(entry.body), default=None)
+    if largest is None or (len(body) == 1 and not largest.pending):
+        return None
+    too_large_alone = 2 * len(largest.body) > room and overhead + len(largest.body) > accepted
+    if largest.pending and (len(body) == 1 or too_large_alone):
+        return largest
+    size, half = overhead + room, overhead + room - room // 2
+    return accepted if half < accepted < size else half
+
+
+def hopeless(answer: Reading) -> float:
+    """How sure it is that no repetition helps: 1 is; of what may be a stray page, one more is awaited."""
+    match answer:
+        case Denied() | Misconfigured() | Rejected():
+            return 1.0
+        case Unreadable() | UnreadableFlow():
+            return 0.5
+    return 0.0

@@ -1,0 +1,177 @@
+"""When one flow is due: pacing, back-off, a flush's haste, the last attempts, and when to look again. Pure.
+
+Times are seconds of a monotonic clock.
+"""
+
+from __future__ import annotations
+
+from .policy import FlowPolicy
+
+MAX_CHECKS = 4
+"""Most times that one burst of PUTs is read back, and put right, before the other writer is left to win."""
+
+LONGEST_WAIT_IN_HASTE = 1.0
+"""Seconds between two attempts while somebody waits for them: in a flush, and in shutdown."""
+
+_FOREVER = float("inf")
+
+
+class _Haste:
+    """Somebody waits: until when, for which mark, how often it was tried, when next, and how vain that is."""
+
+    __slots__ = ("at", "mark", "tries", "until", "vain")
+
+    def __init__(self, now: float, until: float, mark: int) -> None:
+        self.until = until
+        self.mark = mark
+        self.tries = 0
+        self.at = now
+        self.vain = 0.0
+
+
+class Schedule:
+    """When the next attempt may be.
+
+    Args:
+        policy: What holds for every flow.
+
+    Attributes:
+        failures: Attempts in a row that failed.
+        last_success: When the platform last answered as it should.
+        last_delivery: When a PUT last succeeded.
+        check_at: When to look whether what was written is still there; None: not planned.
+        checks: How often that was planned since spans came.
+        reads_back: Whether it was planned by a PUT, and not by the exporter's end.
+    """
+
+    def __init__(self, policy: FlowPolicy) -> None:
+        self.failures = 0
+        self.last_success = -_FOREVER
+        self.last_delivery = -_FOREVER
+        self.check_at: float | None = None
+        self.checks = 0
+        self.reads_back = False
+        self._policy = policy
+        self._paced_until = -_FOREVER
+        self._retry_at = -_FOREVER
+        self._not_before = -_FOREVER
+        self._haste: _Haste | None = None
+        # None until the exporter ends.
+        self._tries_left: float | None = None
+
+    def due(self, now: float, waiting: bool, at_once: bool) -> float | None:
+        """When the next attempt is due.
+
+        Args:
+            now: The time.
+            waiting: Whether there is something to write.
+            at_once: Whether that is due whatever pacing says.
+        """
+        haste = self._haste
+        if self.exhausted:
+            return None
+        if haste is not None and now < haste.until and (haste.at < haste.until or not self.failures):
+            at = haste.at
+        elif self.failures:
+            at = self._retry_at
+        else:
+            at = now if at_once else self._paced_until if waiting else -_FOREVER
+        if not waiting and self.check_at is not None:
+            at = max(at, self.check_at)
+        return max(at, self._not_before)
+
+    @property
+    def exhausted(self) -> bool:
+        """True when the exporter ends, and no attempt is left to this flow."""
+        return self._tries_left is not None and self._tries_left <= 0
+
+    @property
+    def closing(self) -> bool:
+        """True when the exporter ends."""
+        return self._tries_left is not None
+
+    def begun_write(self, now: float) -> None:
+        """A PUT begins: the next waits its interval."""
+        self._paced_until = now + self._policy.min_interval
+
+    @property
+    def hopeless(self) -> bool:
+        """True when somebody waits, and no repetition can help."""
+        return self.exhausted or (self._haste is not None and self._haste.vain >= 1)
+
+    def failed(self, now: float, retry_after: float | None, vain: float) -> float:
+        """The attempt failed.
+
+        Args:
+            now: The time.
+            retry_after: Seconds that the platform asks for, if it does.
+            vain: How sure it is that no repetition helps; 1 is.
+
+        Returns:
+            The seconds to wait.
+        """
+        self.failures += 1
+        if self._tries_left is not None and now - self.last_success > self._policy.timeout:
+            self._tries_left -= 1
+        wait = max(self._policy.backoff(self.failures), retry_after or 0.0)
+        self._retry_at = now + wait
+        haste = self._haste
+        if haste is not None and now < haste.until:
+            haste.tries += 1
+            haste.vain = haste.vain + vain if vain else 0.0
+            wait = min(self._policy.backoff(haste.tries), LONGEST_WAIT_IN_HASTE)
+            haste.at = now + wait
+        return wait
+
+    def try_again(self, now: float) -> None:
+        """The attempt was no success, but taught something: the next is due at once."""
+        self._paced_until = self._retry_at = now
+        if self._haste is not None:
+            self._haste.at = now
+
+    def wait_until(self, at: float) -> None:
+        """Nothing is due before that, whoever waits."""
+        self._not_before = at
+
+    def hurry(self, now: float, until: float, mark: int) -> None:
+        """Ignores pacing, back-off and `Retry-After` until then, or until that mark is settled."""
+        if self._haste is not None:
+            until = max(until, self._haste.until)
+        self._haste = _Haste(now, until, mark)
+
+    def settled(self, mark: int) -> None:
+        """All up to that mark is settled: who waited for it waits no more."""
+        if self._haste is not None and self._haste.mark <= mark and not self.closing:
+            self._haste = None
+
+    def close(self, now: float, until: float, mark: int, tries: float) -> None:
+        """The exporter ends.
+
+        Args:
+            now: The time.
+            until: When it has ended.
+            mark: Of the last hand-over.
+            tries: Failed attempts that are left; those soon after a success don't count.
+        """
+        self._tries_left = tries
+        self.hurry(now, until, mark)
+
+    def give_up(self) -> None:
+        """At the end: no further attempt has a chance."""
+        self._tries_left = 0
+
+    def plan_check(self, now: float, took: float, alone: bool) -> None:
+        """Looks again a moment later whether what was written is there, so often and no more.
+
+        Two writers that read and write at the same time erase each other. Whoever looks again sees it; a
+        random moment later, or both would look, and erase, at the same time again.
+        """
+        self.reads_back = False
+        if self.checks >= MAX_CHECKS:
+            return
+        self.checks += 1
+        self.reads_back = True
+        if self.closing:
+            self.check_at = now if alone else now + self._policy.uniform(1, 3) * took
+        else:
+            self.check_at = now + max(self._policy.min_interval, self._policy.uniform(1, 3) * took)
