@@ -16,11 +16,17 @@ from hypothesis import HealthCheck, settings
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
 from opentelemetry.exporter.versori_flow.flow.delivery import Flow
-from opentelemetry.exporter.versori_flow.flow.flows import Flows
 from opentelemetry.exporter.versori_flow.flow.policy import FlowPolicy
 from opentelemetry.exporter.versori_flow.flow.steps import Read
-from opentelemetry.exporter.versori_flow.http.answers import Absent, Found, Rejected, Stored, TooLarge
-from opentelemetry.exporter.versori_flow.routing.router import Router
+from opentelemetry.exporter.versori_flow.flow.stored import read
+from opentelemetry.exporter.versori_flow.http.answers import (
+    Absent,
+    Found,
+    Rejected,
+    Stored,
+    TooLarge,
+    Unavailable,
+)
 
 _SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 settings.register_profile("full", deadline=None, suppress_health_check=_SLOW_IS_FINE)
@@ -136,11 +142,6 @@ def make_policy(**changes: Any) -> FlowPolicy:
     return FlowPolicy(**{**values, **changes})
 
 
-def make_flows(max_flows: int = 100, **changes: Any) -> Flows:
-    """Flows behind a router of their own."""
-    return Flows(make_policy(**changes), max_flows, Router(10_000).route)
-
-
 def digest_of(body: bytes) -> bytes:
     """The digest that the api room would give."""
     return blake2b(body, digest_size=16).digest()
@@ -166,7 +167,7 @@ class Platform:
         self.names_fields = False
         self.max_body: int | None = None
 
-    def get(self, flow_name: str, deadline: float) -> Any:
+    def get(self, flow_name: str, deadline: float, own_connection: bool = False) -> Any:
         self.reads += 1
         self.deadlines.append(deadline)
         body = self.stored.get(flow_name)
@@ -215,19 +216,6 @@ def settle(flow: Flow, platform: Any, now: float, most: int = 100) -> float:
     raise AssertionError(f"still not at rest after {most} attempts: {flow.status(now)}")
 
 
-def settle_all(flows: Flows, platform: Any, now: float, now_ns: int = NOW_NS, most: int = 1000) -> float:
-    """The same for all flows."""
-    for _ in range(most):
-        due = flows.next_due(now)
-        if due is None:
-            return now
-        now = max(now, due)
-        job = flows.begin_next(now)
-        while job is not None:
-            job = flows.feed(job, perform(job.step, platform, 0.0), now, now_ns)
-    raise AssertionError(f"still not at rest after {most} attempts: {flows.status(now)}")
-
-
 def answers(flow: Flow, now: float, given: Iterable[Any]) -> Iterator[Any]:
     """Begins an attempt and feeds it the given answers, one after the other; yields its steps.
 
@@ -242,3 +230,68 @@ def answers(flow: Flow, now: float, given: Iterable[Any]) -> Iterator[Any]:
             answer = Absent()
         step = flow.feed(step, answer, now, NOW_NS)
     assert step is None, f"the attempt goes on with {step!r}"
+
+
+# -- one flow -----------------------------------------------------------------------------------------------
+
+T = 1000.0
+"""A time of the monotonic clock."""
+
+DOWN = Unavailable("503", "503 Service Unavailable", None, True)
+REFUSED = Rejected(422, "invalid", "a span is wrong", ())
+
+
+def flow_of(*spans: Any, name: str = "a", **policy: Any) -> Flow:
+    flow = Flow(name, make_policy(**policy))
+    if spans:
+        flow.hand_over(spans, NOW_NS)
+    return flow
+
+
+def delivered_flow(platform: Platform, *spans: Any, now: float = T, **policy: Any) -> Flow:
+    """A flow whose spans stand in the platform."""
+    flow = flow_of(*spans, **policy)
+    assert attempt(flow, platform, now)[-1] == "Write"
+    assert flow.window.pending == 0
+    return flow
+
+
+def counts(flow: Flow) -> tuple[int, int, int, dict[str, int]]:
+    status = flow.status(T)
+    assert status.handed_over == status.delivered + status.pending + sum(status.dropped.values())
+    return status.handed_over, status.delivered, status.pending, dict(status.dropped)
+
+
+def said(flow: Flow, now: float = T) -> list[tuple[int, str]]:
+    return [(notice.level, notice.text) for notice in flow.report.take(now)]
+
+
+def foreign(number: int, start: int = 0) -> bytes:
+    return make_span(900 + number, number, start=start).body[:-1] + b' , "odd": 1.50}'
+
+
+def document(*spans: bytes, description: bytes = b'"by hand \\u00e9"', more: bytes = b"") -> bytes:
+    return (
+        b'{ "name" : "x" , "description": '
+        + description
+        + more
+        + b' ,"spans": ['
+        + b" , ".join(spans)
+        + b"]}"
+    )
+
+
+def erase(platform: Platform, *spans: bytes) -> None:
+    """Another writer's PUT that knows nothing of ours."""
+    platform.stored["a"] = b'{"name":"a","description":"","spans":[' + b",".join(spans) + b"]}"
+
+
+def poisoned(*names: str, fields: bool = False) -> Platform:
+    platform = Platform()
+    platform.names_fields = fields
+    platform.refuses = lambda span: any(b'"%s"' % name.encode() in span for name in names)
+    return platform
+
+
+def keys_of(body: bytes) -> list[tuple[str, str]]:
+    return [span.key for span in read(body, b"").spans]

@@ -135,7 +135,7 @@ class Exchange:
             self._schedule.check_at = None
             self._rewrite |= self.known.missing
         if self.waiting and self._spans.crowded:
-            return self._say_crowded(now)
+            return self._crowded(self._spans.crowded, now)
         return self._write(attempt, now) if self.waiting else self._over()
 
     def _merge(self, attempt: Attempt, stored: StoredFlow, now_ns: int) -> None:
@@ -175,7 +175,7 @@ class Exchange:
                 self._search = None
             else:
                 carried, attempt.mark = self._search.testing, self._search.mark
-                entries = _without_others(entries, self._search)
+                entries = self._search.body(entries)
         if not (carried or self._rewrite or self._search):
             return self._over()
         if not (entries or self.known.exists or self.known.keys or self._search):
@@ -280,12 +280,7 @@ class Exchange:
             self._spans.trim()
         return self._try_again(now)
 
-    def _say_crowded(self, now: float) -> Step | None:
-        text = (
-            f"the stored flow's other members alone take {self._spans.crowded} bytes of max_bytes "
-            f"{self._policy.max_bytes}: no span fits beside them; raise VERSORI_FLOW_MAX_BYTES, or make them "
-            "smaller on the platform"
-        )
+    def _crowded(self, text: str, now: float) -> Step | None:
         wait = self._failed(text, now, None, 1.0)
         self._spans.report.trouble(logging.ERROR, text, self._spans.window.pending, wait, now)
         return None
@@ -317,9 +312,3 @@ class Exchange:
             self._schedule.failures, self._spans.trouble = 0, ""
             self._spans.report.recovered(self._spans.window.pending)
         return None
-
-
-def _without_others(entries: list[Entry], search: Search) -> list[Entry]:
-    """The spans of a body that tests some suspects: the others, and those on trial, stay out."""
-    tested, on_trial = set(map(id, search.testing)), set(map(id, search.on_trial))
-    return [e for e in entries if id(e) in tested or not (e.pending or id(e) in on_trial)]

@@ -31,7 +31,7 @@ class Holdings:
         report: What there is to say.
         trouble: Why nothing is delivered at the moment, if that is so.
         accepted: Bytes of the largest body that the platform has taken.
-        crowded: Bytes that the flow's other members take, where these leave no room for any span; else 0.
+        crowded: What to say where the flow's other members leave no room for any span; else nothing.
     """
 
     def __init__(self, name: str, policy: FlowPolicy, former: FlowStatus | None) -> None:
@@ -40,7 +40,7 @@ class Holdings:
         self.report = Reporter(name)
         self.trouble = ""
         self.accepted = 0
-        self.crowded = 0
+        self.crowded = ""
         self._max_bytes = policy.max_bytes
         # What a PUT carries is delivered if it succeeds, though newer spans have pushed it out meanwhile.
         self._under_way: set[int] = set()
@@ -124,7 +124,15 @@ class Holdings:
 
     def leave_room(self, other_members: int) -> None:
         """The flow's other members take so many bytes."""
-        self.crowded = other_members if other_members >= self._max_bytes else 0
+        self.crowded = (
+            ""
+            if other_members < self._max_bytes
+            else (
+                f"the stored flow's other members alone take {other_members} bytes of max_bytes "
+                f"{self._max_bytes}: no span fits beside them; raise VERSORI_FLOW_MAX_BYTES, or make them "
+                "smaller on the platform"
+            )
+        )
         # Where they alone are too much nothing is written: what waits is kept, as if they were not there.
         self.window.overhead = 0 if self.crowded else other_members
 

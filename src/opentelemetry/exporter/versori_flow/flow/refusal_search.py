@@ -73,6 +73,11 @@ class Search:
         if not self.testing and not self.on_trial:
             self._next_group()
 
+    def body(self, entries: Iterable[Entry]) -> list[Entry]:
+        """What the next body carries of all these: other suspects, and those on trial, stay out."""
+        tested, on_trial = set(map(id, self.testing)), set(map(id, self.on_trial))
+        return [e for e in entries if id(e) in tested or not (e.pending or id(e) in on_trial)]
+
     def accepted(self) -> None:
         """The body with `testing` was accepted."""
         if self.testing:

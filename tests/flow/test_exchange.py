@@ -1,0 +1,414 @@
+"""The exchange with the platform: merging, deleted flows, other writers."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from opentelemetry.exporter.versori_flow.delivery.attempt import perform
+from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
+from opentelemetry.exporter.versori_flow.flow.steps import Read, Write
+from opentelemetry.exporter.versori_flow.flow.stored import read
+from opentelemetry.exporter.versori_flow.http.answers import (
+    Found,
+    Stored,
+)
+from tests.flow.model import (
+    DOWN,
+    NOW_NS,
+    Platform,
+    T,
+    answers,
+    attempt,
+    counts,
+    delivered_flow,
+    digest_of,
+    document,
+    erase,
+    flow_of,
+    foreign,
+    key,
+    loads,
+    make_span,
+    said,
+    settle,
+)
+
+# -- merging --------------------------------------------------------------------------------------------------
+
+
+def test_merge_keeps_what_the_flow_has() -> None:
+    """Foreign spans, unknown members and the description, byte for byte."""
+    platform = Platform()
+    more = b', "id" : "01J", "tags":[ 1.0 ,' + b"9" * 5000 + b"]"
+    platform.stored["a"] = document(foreign(1), b'{ "no": "ids" }', more=more)
+    delivered_flow(platform, make_span(0, 0))
+    assert platform.stored["a"] == (
+        b'{"name":"a","description":"by hand \\u00e9","id" : "01J","tags":[ 1.0 ,'
+        + b"9" * 5000
+        + b'],"spans":[{ "no": "ids" },'
+        + make_span(0, 0).body
+        + b","
+        + foreign(1)
+        + b"]}"
+    )
+
+
+def test_a_description_of_ours_wins() -> None:
+    """`flow_description` is what is written, as JSON, whatever is stored."""
+    platform = Platform()
+    platform.stored["a"] = document()
+    delivered_flow(platform, make_span(0, 0), description='"ü"\ud800')
+    assert loads(platform.stored["a"])["description"] == '"ü"?'
+
+
+def test_an_empty_description_of_ours_wins() -> None:
+    """Empty is not unset."""
+    platform = Platform()
+    platform.stored["a"] = document()
+    delivered_flow(platform, make_span(0, 0), description="")
+    assert loads(platform.stored["a"])["description"] == ""
+
+
+def test_what_is_known_is_not_parsed_again() -> None:
+    """The read after a PUT asks with the digest of the PUT's answer."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    step = flow.begin(T + 1)
+    assert step == Read("a", digest_of(platform.stored["a"]))
+    write = flow.feed(step, Found(b"", b"", 200), T + 1, NOW_NS)
+    assert isinstance(write, Write)
+    assert len(write.body.spans) == 2
+
+
+def test_a_digest_that_could_not_be_had_is_not_asked_for() -> None:
+    """Then the next read is parsed."""
+    flow = flow_of(make_span(0, 0))
+    list(answers(flow, T, [None, Stored(200, None)]))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    assert flow.begin(T + 1) == Read("a", None)
+
+
+def test_a_put_that_failed_makes_the_next_read_a_full_one() -> None:
+    """It may have been applied all the same."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    list(answers(flow, T + 1, [Found(b"", b"", 200), DOWN]))
+    assert flow.begin(T + 9) == Read("a", None)
+
+
+def test_a_person_s_edit_is_kept() -> None:
+    """A description and members that change between two PUTs are what is written next."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    platform.stored["a"] = document(make_span(0, 0).body, more=b',"x":[ ]')
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    attempt(flow, platform, T + 1)
+    assert platform.stored["a"].startswith(b'{"name":"a","description":"by hand \\u00e9","x":[ ],"spans":[')
+    assert platform.keys("a") == [key(0, 0), key(1, 0)]
+
+
+def test_a_foreign_span_that_changes_is_taken_as_it_is() -> None:
+    """Its newer text is kept; ours is not touched by what is stored under its ids."""
+    platform = Platform()
+    ours, theirs = make_span(0, 0), make_span(1, 0, text="theirs")
+    platform.stored["a"] = document(theirs.body)
+    flow = delivered_flow(platform, ours)
+    newer = make_span(1, 0, text="newer")
+    platform.stored["a"] = document(make_span(0, 0, text="changed").body, newer.body)
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    attempt(flow, platform, T + 1)
+    assert [span["name"] for span in platform.spans("a")] == ["", "newer", ""]
+
+
+def test_new_foreign_spans_are_taken_wherever_they_stand() -> None:
+    """Behind ours, behind those that are known, and behind those that moved away."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
+    flow.take([key(1, 0)])
+    stored = [make_span(0, 0).body, make_span(1, 0).body, foreign(1), foreign(1), foreign(2)]
+    platform.stored["a"] = document(*stored)
+    attempt(flow, platform, T + 1)
+    assert platform.keys("a") == [key(0, 0), key(901, 1), key(902, 2)]
+
+
+def test_a_foreign_root_is_a_root() -> None:
+    """It stays longest in a trace that is cut."""
+    platform = Platform()
+    root, child = make_span(0, 0), make_span(0, 1, start=1, parent=0)
+    platform.stored["a"] = document(root.body, child.body)
+    flow = flow_of(make_span(0, 2, start=2, parent=0), max_spans=2)
+    settle(flow, platform, T)
+    assert platform.keys("a") == [key(0, 0), key(0, 2)]
+
+
+def test_foreign_spans_age_out_within_the_bounds() -> None:
+    """The window's bounds are the flow's, and the newest whole traces stay; pending ones stay longest."""
+    platform = Platform()
+    platform.stored["a"] = document(*(foreign(number, start=number) for number in range(5)))
+    flow = delivered_flow(platform, make_span(0, 0, start=-50), max_spans=3)
+    assert [span["spanContext"]["traceId"][-3:] for span in platform.spans("a")] == ["001", "388", "389"]
+    assert counts(flow) == (1, 1, 0, {})
+
+
+def test_what_aged_out_is_not_foreign_when_a_read_still_shows_it() -> None:
+    """What was written last is the base of the merge: an own span does not come back as somebody else's."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0, start=1), max_spans=2)
+    platform.stored["a"] = platform.stored["a"].replace(b'"description":""', b'"description":"x"')
+    flow.hand_over([make_span(2, 0, start=2)], NOW_NS + 10**12)
+    assert key(0, 0) not in flow.window
+    flow.window.max_spans = 3
+    attempt(flow, platform, T + 1)
+    assert platform.keys("a") == [key(1, 0), key(2, 0)]
+
+
+def test_what_an_ambiguous_put_carried_is_not_foreign() -> None:
+    """A PUT without an answer may have been applied; its spans are still pending, and then delivered once."""
+    platform = Platform()
+    flow = flow_of(make_span(0, 0), make_span(1, 0, start=1), max_spans=2)
+    *_, write = answers(flow, T, [None, DOWN])
+    perform(write, platform, 0.0)
+    flow.hand_over([make_span(2, 0, start=2)], NOW_NS + 10**12)
+    assert counts(flow) == (3, 0, 2, {"window_full": 1})
+    flow.window.max_spans = 3
+    attempt(flow, platform, T + 2)
+    assert platform.keys("a") == [key(1, 0), key(2, 0)]
+    assert counts(flow) == (3, 2, 0, {"window_full": 1})
+    assert not flow._exchange.known.others_seen
+
+
+def test_a_flow_that_cannot_be_read_is_not_overwritten() -> None:
+    """Until it is repaired."""
+    platform = Platform()
+    platform.stored["a"] = b'{"spans":{}}'
+    flow = flow_of(make_span(0, 0))
+    assert attempt(flow, platform, T) == ["Read"]
+    assert platform.stored["a"] == b'{"spans":{}}'
+    platform.stored["a"] = b'{"spans":[]}'
+    settle(flow, platform, T)
+    assert counts(flow) == (1, 1, 0, {})
+
+
+def test_members_that_leave_no_room_make_a_span_too_large() -> None:
+    """A flow whose other members fill the bound takes no span, and never a body beyond it."""
+    platform = Platform()
+    platform.stored["a"] = document(more=b',"x":"' + b"x" * 900 + b'"')
+    flow = flow_of(make_span(0, 0, size=400), max_bytes=1000)
+    assert attempt(flow, platform, T) == ["Read"]
+    assert counts(flow) == (1, 0, 0, {"too_large": 1})
+    ((_, line),) = said(flow)
+    assert "400 bytes where " in line
+
+
+# -- deleted flows --------------------------------------------------------------------------------------------
+
+
+def test_a_delivered_flow_that_is_gone_was_deleted_on_purpose() -> None:
+    """Delivered spans are forgotten, its members too; pending ones start it anew. It is said."""
+    platform = Platform()
+    platform.stored["a"] = document(foreign(1), more=b',"x":1')
+    flow = delivered_flow(platform, make_span(0, 0))
+    del platform.stored["a"]
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    assert attempt(flow, platform, T + 1) == ["Read"]
+    assert (counts(flow), flow.due(T + 1), flow.in_trouble) == ((2, 1, 1, {}), T + 2, False)
+    settle(flow, platform, T + 1)
+    assert platform.stored["a"] == b'{"name":"a","description":"","spans":[' + make_span(1, 0).body + b"]}"
+    assert counts(flow) == (2, 2, 0, {})
+    assert said(flow) == [
+        (logging.INFO, "flow 'a': was deleted on the platform; 2 delivered spans are forgotten")
+    ]
+
+
+def test_a_flow_that_was_never_there_was_not_deleted() -> None:
+    """Nothing is said, and nothing is forgotten."""
+    platform = Platform()
+    flow = flow_of(make_span(0, 0))
+    list(answers(flow, T, [None, DOWN]))
+    flow.report.take(T)
+    attempt(flow, platform, T + 2)
+    assert platform.keys("a") == [key(0, 0)]
+    assert [level for level, _ in said(flow)] == [logging.INFO]  # delivered again
+
+
+def test_a_flow_that_was_read_and_is_gone_was_deleted() -> None:
+    """Also where no PUT of ours ever came through: what was read is forgotten."""
+    platform = Platform()
+    platform.stored["a"] = document(foreign(1), more=b',"x":1')
+    flow = flow_of(make_span(0, 0))
+    stored = read(platform.stored.pop("a"), b"d")
+    list(answers(flow, T, [stored, DOWN]))
+    settle(flow, platform, T + 2)
+    assert platform.stored["a"] == b'{"name":"a","description":"","spans":[' + make_span(0, 0).body + b"]}"
+
+
+def test_a_deleted_flow_is_not_made_again_for_nothing() -> None:
+    """A check that finds it gone leaves it gone."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    flow.close(T)
+    del platform.stored["a"]
+    assert settle(flow, platform, T) == T + 1
+    assert (platform.puts[1:], platform.stored, flow.window.spans) == ([], {}, 0)
+
+
+def test_what_is_gone_is_not_missing() -> None:
+    """After a flow was deleted, nothing of the past is put right."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    erase(platform)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    attempt(flow, platform, T + 1)
+    del platform.stored["a"]
+    settle(flow, platform, T + 2)
+    assert platform.stored == {}
+
+
+def test_what_was_deleted_may_come_back_as_somebody_else_s() -> None:
+    """The base of the merge is gone with the flow."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    del platform.stored["a"]
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    settle(flow, platform, T + 1)
+    platform.stored["a"] = document(make_span(0, 0).body, make_span(1, 0).body)
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    attempt(flow, platform, T + 3)
+    assert platform.keys("a") == [key(0, 0), key(1, 0), key(2, 0)]
+
+
+# -- other writers --------------------------------------------------------------------------------------------
+
+
+def test_a_lonely_writer_does_not_check() -> None:
+    """A PUT that was stored is stored."""
+    platform = Platform()
+    platform.stored["a"] = document(foreign(1))
+    flow = delivered_flow(platform, make_span(0, 0))
+    assert (flow.idle, flow.due(T)) == (True, None)
+
+
+def test_another_writer_that_was_seen_makes_each_put_read_again() -> None:
+    """A random moment later, so that two do not look, and erase, at the same time again and again."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0), uniform=lambda low, high: low + high)
+    erase(platform, make_span(0, 0).body, foreign(1))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    step: Any = flow.begin(T + 1)
+    for now in (T + 2, T + 3):
+        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
+    assert step is None
+    assert flow.due(T + 3) == T + 3 + (1 + 3) * 2
+    assert (flow.idle, flow.status(T + 3).state) == (False, "dirty")
+    erase(platform, foreign(1))
+    assert attempt(flow, platform, T + 11) == ["Read", "Write"]
+    assert set(platform.keys("a")) == {key(901, 1), key(0, 0), key(1, 0)}
+    assert counts(flow) == (2, 2, 0, {})
+
+
+def test_a_check_waits_for_the_pacing_interval_at_least() -> None:
+    """Quick attempts do not make a storm of reads."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    erase(platform, make_span(0, 0).body, foreign(1))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    attempt(flow, platform, T + 1)
+    assert flow.due(T + 1) == T + 2
+
+
+def test_a_check_that_finds_nothing_missing_writes_nothing() -> None:
+    """And is not repeated."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    erase(platform, make_span(0, 0).body, foreign(1))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    attempt(flow, platform, T + 1)
+    assert attempt(flow, platform, T + 2) == ["Read"]
+    assert (flow.due(T + 2), flow.idle) == (None, True)
+
+
+def test_a_check_reads_everything() -> None:
+    """The answer of the last PUT proves nothing about what is there now."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    erase(platform, make_span(0, 0).body, foreign(1))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    attempt(flow, platform, T + 1)
+    assert flow.begin(T + 2) == Read("a", None)
+
+
+def test_a_check_that_fails_is_made_again() -> None:
+    """After the backoff."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    erase(platform, make_span(0, 0).body, foreign(1))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    attempt(flow, platform, T + 1)
+    list(answers(flow, T + 2, [DOWN]))
+    assert flow.due(T + 2) == T + 4
+    assert attempt(flow, platform, T + 4) == ["Read"]
+
+
+def test_what_another_writer_erased_is_written_again() -> None:
+    """A missing span of ours tells of another writer, without any span of its own."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    erase(platform)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    attempt(flow, platform, T + 1)
+    assert platform.keys("a") == [key(0, 0), key(1, 0)]
+    assert flow.due(T + 1) == T + 2, "it checks now"
+
+
+def test_another_writer_that_was_seen_once_may_come_again() -> None:
+    """Also after the flow was deleted, and made anew by it."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    erase(platform, foreign(1))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    attempt(flow, platform, T + 1)
+    del platform.stored["a"]
+    attempt(flow, platform, T + 2)
+    erase(platform, foreign(2))
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    attempt(flow, platform, T + 3)
+    assert flow.due(T + 3) == T + 4
+
+
+def test_a_flow_that_an_earlier_run_left_is_no_other_writer() -> None:
+    """What the first read shows was there before."""
+    platform = Platform()
+    erase(platform, foreign(1))
+    assert delivered_flow(platform, make_span(0, 0)).due(T) is None
+
+
+def test_a_burst_is_checked_so_often_and_no_more() -> None:
+    """A writer that erases for ever is left to win, until new spans come."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    erase(platform, foreign(1))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    now, puts = T + 1, len(platform.puts)
+    while (due := flow.due(now)) is not None:
+        now = max(now, due)
+        attempt(flow, platform, now)
+        erase(platform, foreign(1))
+    assert len(platform.puts) - puts == 1 + MAX_CHECKS
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    attempt(flow, platform, now + 1)
+    assert flow.due(now + 1) == now + 2
+
+
+def test_a_check_that_is_due_gives_way_to_pending_spans() -> None:
+    """They are read and written as ever, and checked later."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    erase(platform, make_span(0, 0).body, foreign(1))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    attempt(flow, platform, T + 1)
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    assert attempt(flow, platform, T + 2) == ["Read", "Write"]
+    assert flow.due(T + 2) == T + 3

@@ -1,0 +1,410 @@
+"""The spans of one flow: moves, losses, and how each is counted."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from opentelemetry.exporter.versori_flow.delivery.attempt import perform
+from opentelemetry.exporter.versori_flow.flow.delivery import Flow
+from opentelemetry.exporter.versori_flow.flow.entry import Origin
+from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
+from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
+from opentelemetry.exporter.versori_flow.flow.stored import read
+from opentelemetry.exporter.versori_flow.http.answers import (
+    Absent,
+    Conflict,
+    Denied,
+    Stored,
+    TooLarge,
+)
+from tests.flow.model import (
+    DOWN,
+    NOW_NS,
+    REFUSED,
+    Platform,
+    T,
+    answers,
+    attempt,
+    counts,
+    delivered_flow,
+    digest_of,
+    document,
+    erase,
+    flow_of,
+    foreign,
+    key,
+    make_policy,
+    make_span,
+    poisoned,
+    said,
+    settle,
+)
+
+# -- spans that move ------------------------------------------------------------------------------------------
+
+
+def test_moved_spans_leave_the_one_and_arrive_in_the_other() -> None:
+    """Both are written; what was delivered stays so, and is handed over anew."""
+    platform = Platform()
+    source = delivered_flow(platform, make_span(0, 0, end=5), make_span(1, 0))
+    target = flow_of(name="b")
+    taken = source.take([key(0, 0), key(9, 9)])
+    assert [(entry.key, end) for entry, end in taken] == [(key(0, 0), NOW_NS)]
+    mark = target.give(taken)
+    assert (counts(source), counts(target)) == ((2, 2, 0, {}), (1, 0, 1, {}))
+    assert not target.settled(mark)
+    settle(source, platform, T + 1)
+    settle(target, platform, T + 1)
+    assert (platform.keys("a"), platform.keys("b")) == ([key(1, 0)], [key(0, 0)])
+    assert target.settled(mark)
+
+
+def test_each_of_several_spans_moves() -> None:
+    """Those that are not here, or not ours, or there already, hide nobody."""
+    platform = Platform()
+    platform.stored["a"] = document(make_span(8, 0).body)
+    source = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
+    target = flow_of(make_span(0, 0, text="newer"), name="b")
+    taken = source.take([key(9, 9), key(8, 0), key(0, 0), key(1, 0)])
+    assert [entry.key for entry, _ in taken] == [key(0, 0), key(1, 0)]
+    target.give(taken)
+    assert (counts(source), counts(target)) == ((2, 2, 0, {}), (2, 0, 2, {}))
+
+
+def test_moved_spans_are_a_new_burst() -> None:
+    """Their PUT is checked where another writer was seen, however often was checked before."""
+    platform = Platform()
+    target = delivered_flow(platform, make_span(0, 0))
+    erase(platform, foreign(1))
+    target.hand_over([make_span(1, 0)], NOW_NS)
+    now = T + 1
+    while (due := target.due(now)) is not None:
+        now = max(now, due)
+        attempt(target, platform, now)
+        erase(platform, foreign(1))
+    target.give(flow_of(make_span(5, 0), name="b").take([key(5, 0)]))
+    for _ in range(MAX_CHECKS):
+        attempt(target, platform, now)
+        erase(platform, foreign(1))
+    assert target.due(now) is not None
+
+
+def test_a_pending_span_moves_without_a_trace() -> None:
+    """A flow that was never written is not written for it."""
+    platform = Platform()
+    source = flow_of(make_span(0, 0))
+    source.take([key(0, 0)])
+    assert (source.due(T), source.idle, counts(source)) == (None, True, (0, 0, 0, {}))
+    assert platform.puts == []
+
+
+def test_a_flow_whose_last_span_moved_is_emptied() -> None:
+    """What the platform has of it must go."""
+    platform = Platform()
+    source = delivered_flow(platform, make_span(0, 0))
+    source.take([key(0, 0)])
+    assert source.status(T).state == "dirty"
+    settle(source, platform, T)
+    assert platform.stored["a"] == b'{"name":"a","description":"","spans":[]}'
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_a_span_that_moves_while_its_put_is_under_way_leaves_there_too(merge: bool) -> None:
+    """The flow is written again without it; the span is delivered by the other one only."""
+    platform = Platform()
+    source, target = flow_of(make_span(0, 0), merge=merge), flow_of(name="b", merge=merge)
+    step = source.begin(T)
+    if merge:
+        step = source.feed(step, Absent(), T, NOW_NS)  # type: ignore[arg-type]
+    target.give(source.take([key(0, 0)]))
+    source.feed(step, perform(step, platform, 0.0), T, NOW_NS)  # type: ignore[arg-type, union-attr]
+    assert platform.keys("a") == [key(0, 0)]
+    assert (counts(source), counts(target)) == ((0, 0, 0, {}), (1, 0, 1, {}))
+    settle(source, platform, T)
+    settle(target, platform, T)
+    assert (platform.keys("a"), platform.keys("b")) == ([], [key(0, 0)])
+
+
+def test_a_span_that_moves_after_an_ambiguous_put_leaves_there_too() -> None:
+    """It may stand there all the same."""
+    platform = Platform()
+    source = flow_of(make_span(0, 0), merge=False)
+    step = source.begin(T)
+    perform(step, platform, 0.0)  # type: ignore[union-attr, arg-type]
+    source.feed(step, DOWN, T, NOW_NS)  # type: ignore[arg-type]
+    source.take([key(0, 0)])
+    settle(source, platform, T)
+    assert platform.keys("a") == []
+
+
+@pytest.mark.parametrize("answer", [DOWN, Denied(401, "", None)])
+def test_a_flow_that_may_stand_there_is_emptied_in_the_end(answer: Any) -> None:
+    """Also when the PUT that empties it fails too, more than once."""
+    platform = Platform()
+    source = flow_of(make_span(0, 0), merge=False)
+    step: Any = source.begin(T)
+    perform(step, platform, 0.0)
+    source.feed(step, DOWN, T, NOW_NS)
+    source.take([key(0, 0)])
+    now = T
+    for _ in range(3):
+        now = source.due(now) or now
+        list(answers(source, now, [answer]))
+    settle(source, platform, now)
+    assert platform.keys("a") == []
+
+
+def test_a_span_that_moves_during_a_check_leaves_there_too() -> None:
+    """The check writes, though nothing is missing."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
+    flow.close(T)
+    step: Any = flow.begin(T)
+    flow.take([key(0, 0)])
+    while step is not None:
+        step = flow.feed(step, perform(step, platform, 0.0), T, NOW_NS)
+    assert platform.keys("a") == [key(1, 0)]
+
+
+def test_a_span_that_moves_during_a_write_that_fails_leaves_there_too() -> None:
+    """The next attempt is for it, though nothing is pending."""
+    platform = Platform()
+    flow = flow_of(make_span(0, 0), merge=False)
+    step: Any = flow.begin(T)
+    perform(step, platform, 0.0)
+    flow.take([key(0, 0)])
+    flow.feed(step, DOWN, T, NOW_NS)
+    settle(flow, platform, T)
+    assert platform.keys("a") == []
+
+
+def test_a_span_that_moves_during_the_read_is_not_written() -> None:
+    """There is nothing to empty: the flow was never there."""
+    platform = Platform()
+    source = flow_of(make_span(0, 0))
+    step = source.begin(T)
+    source.take([key(0, 0)])
+    assert source.feed(step, Absent(), T, NOW_NS) is None  # type: ignore[arg-type]
+    assert (source.idle, source.busy, platform.puts) == (True, False, [])
+
+
+@pytest.mark.parametrize("answer", [DOWN, Conflict("again"), REFUSED, TooLarge("413"), Denied(401, "", None)])
+def test_a_rewrite_that_fails_is_not_forgotten(answer: Any) -> None:
+    """A moved span must leave its old flow, however often that takes."""
+    platform = Platform()
+    source = delivered_flow(platform, make_span(0, 0), make_span(1, 0), make_span(2, 0), merge=False)
+    source.take([key(0, 0)])
+    list(answers(source, T + 1, [answer]))
+    settle(source, platform, T + 1)
+    assert key(0, 0) not in platform.keys("a")
+
+
+def test_a_rewrite_that_meets_a_conflict_goes_on() -> None:
+    """After the second read it is written, though nothing is pending."""
+    platform = Platform()
+    source = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
+    source.take([key(0, 0)])
+    stored = read(platform.stored["a"], digest_of(platform.stored["a"]))
+    steps = list(answers(source, T + 1, [stored, Conflict("x"), stored, Stored(200, None)]))
+    assert [type(step).__name__ for step in steps] == ["Read", "Write", "Read", "Write"]
+
+
+def test_what_moved_is_never_adopted_again() -> None:
+    """Another writer may still hold it; it belongs to another flow now."""
+    platform = Platform()
+    source = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
+    source.take([key(0, 0)])
+    settle(source, platform, T + 1)
+    platform.stored["a"] = document(make_span(0, 0).body, make_span(1, 0).body)
+    source.hand_over([make_span(2, 0)], NOW_NS)
+    settle(source, platform, T + 2)
+    assert platform.keys("a") == [key(1, 0), key(2, 0)]
+
+
+def test_what_comes_back_is_at_home_again() -> None:
+    """A span that moved away and back is kept, and adopted if need be."""
+    platform = Platform()
+    source, target = delivered_flow(platform, make_span(0, 0)), flow_of(name="b")
+    target.give(source.take([key(0, 0)]))
+    source.give(target.take([key(0, 0)]))
+    assert (counts(source), counts(target)) == ((2, 1, 1, {}), (0, 0, 0, {}))
+    settle(source, platform, T + 1)
+    assert platform.keys("a") == [key(0, 0)]
+    assert source._exchange.known._never_adopt == {}
+
+
+def test_a_foreign_span_is_not_moved() -> None:
+    """What an earlier run wrote stays where it is."""
+    platform = Platform()
+    platform.stored["a"] = document(make_span(0, 0).body)
+    flow = delivered_flow(platform, make_span(1, 0))
+    assert flow.take([key(0, 0)]) == []
+    assert counts(flow) == (1, 1, 0, {})
+    assert flow.idle
+
+
+def test_an_older_text_does_not_take_the_place_of_a_newer_one() -> None:
+    """A span that came again under a new name is in its new flow already when the older one is moved."""
+    source, target = flow_of(make_span(0, 0, text="early")), flow_of(make_span(0, 0, text="ended"), name="b")
+    target.give(source.take([key(0, 0)]))
+    assert (counts(source), counts(target)) == ((0, 0, 0, {}), (1, 0, 1, {}))
+    assert target.window.get(key(0, 0)).body == make_span(0, 0, text="ended").body  # type: ignore[union-attr]
+
+
+def test_a_moved_span_takes_the_place_of_a_foreign_one() -> None:
+    """What the stored flow has under its ids is the same span."""
+    platform = Platform()
+    platform.stored["b"] = document(make_span(0, 0).body)
+    target = delivered_flow(platform, make_span(5, 0), name="b")
+    source = flow_of(make_span(0, 0))
+    target.give(source.take([key(0, 0)]))
+    assert counts(target) == (2, 1, 1, {})
+    assert target.window.get(key(0, 0)).origin is Origin.OWN  # type: ignore[union-attr]
+
+
+def test_moved_spans_obey_the_bounds() -> None:
+    """What does not fit is dropped, and counted there."""
+    source = flow_of(*(make_span(0, n, start=n, parent=0 if n else None) for n in range(4)))
+    target = flow_of(name="b", max_spans=2)
+    target.give(source.take([key(0, n) for n in range(4)]))
+    assert counts(target) == (4, 0, 2, {"window_full": 2})
+    assert key(0, 0) in target.window
+
+
+def test_the_memory_of_an_outage_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace mode never reads, so what failed PUTs may have left behind is kept for what can still move."""
+    monkeypatch.setattr("opentelemetry.exporter.versori_flow.flow.remote.REMEMBERED_KEYS", 10)
+    flow = flow_of(merge=False, max_spans=5)
+    for number in range(100):
+        flow.hand_over([make_span(number, 0, start=number)], NOW_NS + 10**12)
+        flow.feed(flow.begin(T), DOWN, T, NOW_NS)  # type: ignore[arg-type]
+    assert len(flow._exchange.known.keys) <= 10
+    assert key(99, 0) in flow._exchange.known.keys
+    flow.take([key(99, 0)])
+    platform = Platform()
+    settle(flow, platform, T)
+    assert platform.keys("a") == [key(n, 0) for n in range(95, 99)]
+
+
+# -- losses ---------------------------------------------------------------------------------------------------
+
+
+def test_a_pending_span_that_is_pushed_out_is_lost() -> None:
+    """Counted and said; a delivered one just ages out."""
+    flow = delivered_flow(Platform(), make_span(0, 0), max_spans=1)
+    flow.hand_over([make_span(1, 0, start=1)], NOW_NS + 10**12)
+    assert counts(flow) == (2, 1, 1, {})
+    flow.hand_over([make_span(2, 0, start=2)], NOW_NS + 10**12)
+    assert counts(flow) == (3, 1, 1, {"window_full": 1})
+    assert [level for level, _ in said(flow)] == [logging.ERROR]
+
+
+def test_a_loss_in_an_outage_says_why_nothing_was_delivered() -> None:
+    """With the last error; without trouble there is none to name."""
+    flow = flow_of(make_span(0, 0), merge=False, max_spans=1)
+    list(answers(flow, T, [DOWN]))
+    flow.report.take(T)
+    flow.hand_over([make_span(1, 0, start=1)], NOW_NS + 10**12)
+    assert said(flow)[0][1].endswith(": the platform is not available (503: 503 Service Unavailable)")
+    settle(flow, Platform(), T)
+    flow.report.take(T)
+    flow.hand_over([make_span(2, 0, start=2), make_span(3, 0, start=3)], NOW_NS + 10**12)
+    assert said(flow, T + 60)[0][1].endswith("or record fewer spans")
+
+
+def test_an_unencodable_span_is_counted() -> None:
+    """With what is known of it."""
+    flow = flow_of()
+    mark = flow.lose_unencodable("TypeError")
+    assert counts(flow) == (1, 0, 0, {"unencodable": 1})
+    assert flow.verdict(mark, 0, T) is False
+    assert said(flow)[0][1].endswith("could not be turned into JSON: TypeError")
+
+
+def test_a_window_can_be_squeezed() -> None:
+    """Once: the bound stays what it was. What is pending and leaves is lost."""
+    flow = delivered_flow(Platform(), make_span(0, 0, size=400), make_span(1, 0, start=1, size=400))
+    flow.hand_over([make_span(2, 0, start=2, size=400)], NOW_NS + 10**12)
+    flow.squeeze(900)
+    assert sorted(entry.key for entry in flow.window) == [key(1, 0), key(2, 0)]
+    assert (counts(flow), flow.window.max_bytes) == ((3, 2, 1, {}), 100_000)
+    flow.squeeze(10)
+    assert counts(flow) == (3, 2, 1, {})
+    flow.squeeze(10)
+    assert (counts(flow), flow.window.spans) == ((3, 2, 0, {"window_full": 1}), 0)
+    assert said(flow)[0][1].endswith("or record fewer spans")
+    flow.squeeze(10)
+    assert flow.window.spans == 0
+
+
+def test_a_span_that_is_squeezed_out_in_an_outage_is_lost_for_it() -> None:
+    """The last error is named."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    list(answers(flow, T, [DOWN]))
+    flow.report.take(T)
+    flow.squeeze(10)
+    assert said(flow)[0][1].endswith(": the platform is not available (503: 503 Service Unavailable)")
+
+
+def test_what_is_abandoned_without_an_error_is_lost_for_the_end_only() -> None:
+    """There was no trouble to name."""
+    flow = flow_of(make_span(0, 0))
+    flow.abandon()
+    assert said(flow)[0][1].endswith("they were still waiting when the exporter shut down")
+
+
+def test_a_delivered_span_that_is_squeezed_out_is_not_lost() -> None:
+    """It stands in the platform."""
+    flow = delivered_flow(Platform(), make_span(0, 0))
+    flow.squeeze(10)
+    assert (counts(flow), flow.window.spans) == ((1, 1, 0, {}), 0)
+
+
+def test_what_is_abandoned_is_lost() -> None:
+    """At the end, with the last error."""
+    flow = delivered_flow(Platform(), make_span(0, 0))
+    flow.hand_over([make_span(1, 0), make_span(2, 0)], NOW_NS)
+    list(answers(flow, T + 1, [DOWN]))
+    flow.report.take(T)
+    assert flow.abandon() == 2
+    assert counts(flow) == (3, 1, 0, {"shutdown": 2})
+    assert flow.abandon() == 0
+    ((level, line),) = said(flow)
+    assert level == logging.ERROR
+    assert "2 spans are lost: they were still waiting" in line
+    assert line.endswith("503 Service Unavailable)")
+
+
+def test_an_answer_that_comes_after_the_end_counts_nothing_twice() -> None:
+    """The attempt was under way when the flow was given up."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    step: Any = flow.begin(T)
+    flow.abandon()
+    flow.feed(step, Stored(200, None), T, NOW_NS)
+    assert counts(flow) == (1, 0, 0, {"shutdown": 1})
+
+
+def test_counts_go_on_where_the_former_window_left_off() -> None:
+    """A flow that left memory and comes back is the same flow to those who look."""
+    platform = Platform()
+    former = flow_of(make_span(0, 0, text="bad"), make_span(1, 0))
+    settle(former, poisoned("bad", fields=True), T)
+    flow = Flow("a", make_policy(), former.status(T))
+    assert (counts(flow), flow.last_error) == ((2, 1, 0, {"refused": 1}), "a span is wrong")
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    settle(flow, platform, T)
+    assert counts(flow) == (3, 2, 0, {"refused": 1})
+
+
+def test_every_reason_is_counted_by_its_name() -> None:
+    """The names are public: they stand in `status()` and in metrics."""
+    assert [reason.value for reason in DropReason] == [
+        "unencodable",
+        "window_full",
+        "too_large",
+        "refused",
+        "shutdown",
+    ]

@@ -1,0 +1,485 @@
+"""What refusals, and bodies that are too large, lead to."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from opentelemetry.exporter.versori_flow.flow.steps import Write
+from opentelemetry.exporter.versori_flow.http.answers import (
+    Absent,
+    Found,
+    Rejected,
+    Stored,
+    TooLarge,
+)
+from tests.flow.model import (
+    DOWN,
+    NOW_NS,
+    REFUSED,
+    Platform,
+    T,
+    answers,
+    attempt,
+    counts,
+    delivered_flow,
+    document,
+    flow_of,
+    foreign,
+    key,
+    keys_of,
+    loads,
+    make_span,
+    poisoned,
+    said,
+    settle,
+)
+
+# -- refusals -------------------------------------------------------------------------------------------------
+
+
+def test_spans_that_the_platform_names_leave() -> None:
+    """Dropped, counted, said with its message; the others arrive at once, and prove the rest of the body."""
+    platform = poisoned("bad", fields=True)
+    flow = flow_of(make_span(0, 0), make_span(0, 1, text="bad", parent=0), make_span(0, 2, text="bad"))
+    attempt(flow, platform, T)
+    assert (flow.due(T), flow.status(T).state, counts(flow)) == (T, "searching", (3, 0, 3, {}))
+    settle(flow, platform, T)
+    assert [len(loads(body)["spans"]) for _, body in platform.puts] == [3, 1, 3]
+    assert (counts(flow), flow.last_error) == ((3, 1, 0, {"refused": 2}), "a span is wrong")
+    assert platform.keys("a") == [key(0, 0)]
+    assert [text for _, text in said(flow)] == [
+        "flow 'a': 2 spans are lost: the platform refuses them for what they hold: a span is wrong"
+    ]
+
+
+def test_a_delivered_span_that_the_platform_names_leaves_too() -> None:
+    """It is ours, and wrong now; what finished stays finished: it counts as handed over anew, and dropped."""
+    platform = poisoned(fields=True)
+    flow = delivered_flow(platform, make_span(0, 0, text="bad"), *(make_span(n, 0) for n in range(1, 5)))
+    platform.refuses = lambda span: b'"bad"' in span
+    flow.hand_over([make_span(9, 0)], NOW_NS)
+    settle(flow, platform, T + 1)
+    assert platform.keys("a") == [key(n, 0) for n in (1, 2, 3, 4, 9)]
+    assert counts(flow) == (7, 6, 0, {"refused": 1})
+
+
+def test_a_foreign_span_that_the_platform_names_stays() -> None:
+    """It is not ours to throw away: nothing is dropped, the flow backs off and says so."""
+    platform = poisoned("odd", fields=True)
+    platform.stored["a"] = document(foreign(1))
+    flow = flow_of(make_span(0, 0), make_span(0, 1))
+    now = T
+    for _ in range(3):
+        attempt(flow, platform, now)
+        assert counts(flow) == (2, 0, 2, {})
+    status = flow.status(now)
+    assert (status.state, status.next_attempt) == ("backing off", 8.0)
+    assert "refuses the flow even without its new spans (422: a span is wrong)" in (status.last_error or "")
+
+
+@pytest.mark.parametrize("spans", [(5,), (99, 2), (1, 1000)])
+def test_indices_that_name_nothing_are_no_names(spans: tuple[int, ...]) -> None:
+    """The search finds the offender all the same."""
+    flow = flow_of(make_span(0, 0, text="bad"))
+    step = flow.begin(T)
+    assert step is not None
+    write = flow.feed(step, Absent(), T, NOW_NS)
+    assert isinstance(write, Write)
+    assert flow.feed(write, Rejected(400, "", "no", spans), T, NOW_NS) is None
+    assert (flow.status(T).state, counts(flow)) == ("searching", (1, 0, 1, {}))
+
+
+def test_one_refused_span_is_found_and_the_rest_arrives() -> None:
+    """A body that is wrong is wrong for ever, and does not wedge its flow."""
+    platform = poisoned("bad")
+    spans = [make_span(n, 0, start=n, text="bad" if n == 11 else "") for n in range(20)]
+    flow = flow_of(*spans)
+    assert settle(flow, platform, T) == T, "the search ignores pacing"
+    assert platform.keys("a") == [key(n, 0) for n in range(20) if n != 11]
+    assert counts(flow) == (20, 19, 0, {"refused": 1})
+    assert (flow.last_error, flow.in_trouble, flow.status(T).state) == ("a span is wrong", False, "clean")
+    assert said(flow)[0][1].endswith("for what they hold: a span is wrong")
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_a_refused_span_that_is_alone_is_dropped_with_a_proof(merge: bool) -> None:
+    """The body without it is tried first, on a flow that is not there yet too."""
+    platform = poisoned("bad")
+    flow = flow_of(make_span(0, 0, text="bad"), merge=merge)
+    settle(flow, platform, T)
+    assert counts(flow) == (1, 0, 0, {"refused": 1})
+    assert said(flow)[0][1].endswith("for what they hold: a span is wrong")
+    assert [len(loads(body)["spans"]) for _, body in platform.puts] == [1, 0, 1]
+    assert (flow.idle, flow.in_trouble) == (True, False)
+
+
+def test_several_refused_spans_among_delivered_ones() -> None:
+    """Delivered spans are in every body of the search, and stay."""
+    platform = poisoned("bad")
+    flow = delivered_flow(platform, *(make_span(n, 0, start=n) for n in range(5)))
+    flow.hand_over([make_span(n, 0, start=n, text="bad" if n % 3 else "") for n in range(10, 20)], NOW_NS)
+    settle(flow, platform, T + 1)
+    assert all({0, 1, 2, 3, 4} <= {int(t, 16) - 1 for t, _ in keys_of(body)} for _, body in platform.puts)
+    assert platform.keys("a") == [key(n, 0) for n in (0, 1, 2, 3, 4, 12, 15, 18)]
+    assert counts(flow) == (15, 8, 0, {"refused": 7})
+
+
+def test_eight_refused_in_a_row_take_the_rest_with_them() -> None:
+    """They have the same fault."""
+    platform = poisoned("bad")
+    flow = flow_of(*(make_span(n, 0, start=n, text="bad") for n in range(50)))
+    settle(flow, platform, T)
+    assert counts(flow) == (50, 0, 0, {"refused": 50})
+    assert len(platform.puts) < 40
+
+
+def test_a_body_that_is_refused_anyway_drops_nothing() -> None:
+    """The flow backs off, longer each time, and says so at most once a minute."""
+    platform = Platform()
+    flow = flow_of(make_span(0, 0), make_span(1, 0), merge=False)
+    now, lines, waits = T, [], []
+    while now < T + 55:
+        step = flow.begin(now)
+        flow.feed(step, REFUSED, now, NOW_NS)  # type: ignore[arg-type]
+        due = flow.due(now)
+        assert due is not None
+        if due > now:
+            waits.append(due - now)
+        now = due
+        lines += said(flow, now)
+    assert counts(flow) == (2, 0, 2, {})
+    assert waits == [2.0, 4.0, 8.0, 16.0, 32.0]
+    assert len(lines) == 1
+    assert "even without its new spans" in lines[0][1]
+    settle(flow, platform, now)
+    assert counts(flow) == (2, 2, 0, {})
+    assert [text for _, text in said(flow)] == ["flow 'a': is delivered again; 0 spans wait"]
+
+
+def test_a_search_lasts_over_an_outage() -> None:
+    """What was found is not forgotten, and what is tested waits its backoff."""
+    platform = poisoned("bad")
+    flow = flow_of(*(make_span(n, 0, start=n, text="bad" if n == 3 else "") for n in range(4)))
+    attempt(flow, platform, T)
+    attempt(flow, platform, T)
+    assert platform.keys("a") == [key(0, 0), key(1, 0)]
+    list(answers(flow, T, [Found(b"", b"", 200), DOWN]))
+    assert (flow.due(T), flow.status(T).state) == (T + 2.0, "searching")
+    attempt(flow, platform, T + 2)
+    assert len(keys_of(platform.puts[-1][1])) == 4
+    attempt(flow, platform, T + 2)
+    assert keys_of(platform.puts[-1][1]) == [key(0, 0), key(1, 0), key(2, 0)]
+    settle(flow, platform, T + 2)
+    assert counts(flow) == (4, 3, 0, {"refused": 1})
+    assert any(text.endswith("for what they hold: a span is wrong") for _, text in said(flow))
+
+
+@pytest.mark.parametrize(("bad", "good"), [(0, 1), (1, 0)])
+def test_what_comes_during_a_search_waits_for_its_end(bad: int, good: int) -> None:
+    """And is not settled by it."""
+    platform = poisoned("bad")
+    flow = flow_of(make_span(bad, 0, start=bad, text="bad"), make_span(good, 0, start=good))
+    first = flow._mark
+    attempt(flow, platform, T)
+    later = flow.hand_over([make_span(2, 0, start=2)], NOW_NS)
+    while flow.status(T).state == "searching":
+        assert not flow.settled(first)
+        attempt(flow, platform, T)
+        assert key(2, 0) not in keys_of(platform.puts[-1][1])
+    assert (flow.settled(first), flow.settled(later)) == (True, False)
+    settle(flow, platform, T)
+    assert platform.keys("a") == [key(good, 0), key(2, 0)]
+
+
+def test_suspects_that_were_pushed_out_are_not_searched_for() -> None:
+    """They are counted as what they are, once."""
+    platform = poisoned("bad")
+    flow = flow_of(make_span(0, 0, text="bad"), make_span(1, 0, start=1), max_spans=2)
+    attempt(flow, platform, T)
+    flow.hand_over([make_span(2, 0, start=2), make_span(3, 0, start=3)], NOW_NS + 10**12)
+    assert counts(flow) == (4, 0, 2, {"window_full": 2})
+    settle(flow, platform, T)
+    assert counts(flow) == (4, 2, 0, {"window_full": 2})
+    assert platform.keys("a") == [key(2, 0), key(3, 0)]
+
+
+def test_a_suspect_that_leaves_during_the_proof_is_not_dropped_twice() -> None:
+    """It was pushed out while the body without it was under way."""
+    flow = flow_of(make_span(0, 0, text="bad"), max_spans=1, merge=False)
+    list(answers(flow, T, [REFUSED]))
+    step = flow.begin(T)
+    assert isinstance(step, Write)
+    assert step.body.spans == []
+    flow.hand_over([make_span(1, 0, start=1)], NOW_NS + 10**12)
+    flow.feed(step, Stored(200, None), T, NOW_NS)
+    assert counts(flow) == (2, 0, 1, {"window_full": 1})
+
+
+def test_a_suspect_that_comes_anew_during_the_proof_is_not_dropped() -> None:
+    """Its newer text was not refused yet."""
+    flow = flow_of(make_span(0, 0, text="bad"), merge=False)
+    list(answers(flow, T, [REFUSED]))
+    step = flow.begin(T)
+    flow.hand_over([make_span(0, 0, text="good")], NOW_NS)
+    flow.feed(step, Stored(200, None), T, NOW_NS)  # type: ignore[arg-type]
+    assert counts(flow) == (1, 0, 1, {})
+    settle(flow, poisoned("bad"), T)
+    assert counts(flow) == (1, 1, 0, {})
+
+
+def test_a_search_without_pending_spans_is_no_trouble() -> None:
+    """When all suspects were named, pushed out or moved, there is nothing to search for."""
+    flow = flow_of(make_span(0, 0), make_span(1, 0), merge=False)
+    list(answers(flow, T, [REFUSED]))
+    assert (flow.in_trouble, flow.status(T).state) == (True, "searching")
+    flow.take([key(0, 0), key(1, 0)])
+    assert (flow.in_trouble, flow.status(T).state, flow.idle) == (False, "clean", True)
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    settle(flow, Platform(), T)
+    assert counts(flow) == (1, 1, 0, {})
+
+
+def test_names_end_a_search_that_they_make_superfluous() -> None:
+    """A platform that names offenders now and then."""
+    platform = poisoned("bad")
+    flow = flow_of(*(make_span(n, 0, start=n, text="bad" if n < 2 else "") for n in range(4)))
+    attempt(flow, platform, T)
+    platform.names_fields = True
+    settle(flow, platform, T)
+    assert counts(flow) == (4, 2, 0, {"refused": 2})
+    assert not flow.in_trouble
+
+
+def test_trouble_ends_with_the_last_span_that_was_in_it() -> None:
+    """The platform answers, and nothing is left to do: what comes next is not in trouble."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    list(answers(flow, T, [DOWN]))
+    flow.report.take(T)
+    list(answers(flow, T + 2, [TooLarge("413")]))
+    assert (flow.idle, flow.in_trouble, flow.status(T).state) == (True, False, "clean")
+    assert said(flow)[0] == (logging.INFO, "flow 'a': is delivered again; 0 spans wait")
+    mark = flow.hand_over([make_span(1, 0)], NOW_NS)
+    assert flow.verdict(mark, flow.lost, T + 2) is None
+
+
+def test_what_was_refused_is_never_adopted() -> None:
+    """Even if it stands in the stored flow all the same."""
+    platform = poisoned("bad", fields=True)
+    flow = flow_of(make_span(0, 0, text="bad"), make_span(1, 0))
+    settle(flow, platform, T)
+    platform.stored["a"] = document(make_span(0, 0, text="bad").body, make_span(1, 0).body)
+    platform.refuses = lambda span: False
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    settle(flow, platform, T + 1)
+    assert platform.keys("a") == [key(1, 0), key(2, 0)]
+
+
+def test_only_so_many_are_remembered_as_never_to_adopt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded; the oldest are forgotten first."""
+    monkeypatch.setattr("opentelemetry.exporter.versori_flow.flow.remote.REMEMBERED_KEYS", 2)
+    flow = flow_of(*(make_span(n, 0) for n in range(3)))
+    flow.take([key(n, 0) for n in range(3)])
+    assert list(flow._exchange.known._never_adopt) == [key(1, 0), key(2, 0)]
+
+
+def test_a_rewrite_that_is_refused_is_tried_again_later() -> None:
+    """Without a pending span there is no suspect."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
+    flow.take([key(0, 0)])
+    list(answers(flow, T + 1, [Found(b"", b"", 200), REFUSED]))
+    assert (flow.due(T + 1), counts(flow)) == (T + 3.0, (2, 2, 0, {}))
+    assert "even without its new spans (422: a span is wrong)" in (flow.last_error or "")
+    settle(flow, platform, T + 1)
+    assert platform.keys("a") == [key(1, 0)]
+
+
+# -- too large ------------------------------------------------------------------------------------------------
+
+
+def test_the_window_halves_until_it_fits() -> None:
+    """The oldest traces leave; the limit is remembered."""
+    platform = Platform()
+    platform.max_body = 3000
+    flow = flow_of(*(make_span(n, 0, start=n, size=400) for n in range(20)))
+    assert settle(flow, platform, T) == T, "halving ignores pacing"
+    assert len(platform.puts) == 3
+    assert isinstance(flow.window.max_bytes, int)
+    count = len(platform.keys("a"))
+    assert 4 <= count <= 6
+    assert counts(flow) == (20, count, 0, {"window_full": 20 - count})
+    flow.hand_over([make_span(30, 0, start=30, size=400)], NOW_NS + 10**12)
+    settle(flow, platform, T + 1)
+    assert len(platform.puts) == 4
+    assert counts(flow)[1] == count + 1
+
+
+def test_a_limit_is_what_was_accepted_where_that_is_more_than_half() -> None:
+    """No more leaves than must."""
+    platform = Platform()
+    flow = delivered_flow(platform, *(make_span(n, 0, start=n, size=400) for n in range(5)))
+    platform.max_body = len(platform.stored["a"]) + 100
+    flow.hand_over([make_span(9, 0, start=9, size=400)], NOW_NS + 10**12)
+    settle(flow, platform, T + 1)
+    assert platform.keys("a") == [key(n, 0) for n in (1, 2, 3, 4, 9)]
+    assert counts(flow) == (6, 6, 0, {})
+
+
+def test_one_span_that_is_too_large_alone_is_dropped() -> None:
+    """Counted as that, with the platform's message; the others stay."""
+    platform = Platform()
+    platform.max_body = 1000
+    flow = flow_of(make_span(0, 0, size=300), make_span(1, 0, start=1, size=2000), make_span(2, 0, size=300))
+    settle(flow, platform, T)
+    assert platform.keys("a") == [key(0, 0), key(2, 0)]
+    assert counts(flow) == (3, 2, 0, {"too_large": 1})
+    ((level, line),) = said(flow)
+    assert level == logging.ERROR
+    assert line.endswith("bytes")
+    assert flow.window.max_bytes == 100_000, "nothing was learnt about the others"
+
+
+def test_a_lone_span_that_is_too_large_is_dropped() -> None:
+    """It is the whole body."""
+    platform = Platform()
+    platform.max_body = 100
+    flow = flow_of(make_span(0, 0))
+    settle(flow, platform, T)
+    assert (counts(flow), platform.stored) == ((1, 0, 0, {"too_large": 1}), {})
+
+
+@pytest.mark.parametrize("size", [1900, 2004])
+def test_a_span_that_fits_alone_for_all_that_is_known_is_not_dropped(size: int) -> None:
+    """A body of its size was accepted before: the others are what is too much."""
+    platform = Platform()
+    flow = delivered_flow(platform, *(make_span(n, 0, start=n, size=500) for n in range(4)))
+    platform.max_body = len(platform.stored["a"]) + 1
+    flow.hand_over([make_span(9, 0, start=9, size=size)], NOW_NS + 10**12)
+    settle(flow, platform, T + 1)
+    assert platform.keys("a") == [key(9, 0)]
+    assert counts(flow) == (5, 5, 0, {})
+
+
+def test_a_span_beyond_the_remembered_limit_is_too_large() -> None:
+    """It is dropped alone: all the others would have to leave for it, and it would be refused then."""
+    platform = Platform()
+    platform.max_body = 2000
+    flow = flow_of(*(make_span(n, 0, start=n, size=300) for n in range(20)))
+    settle(flow, platform, T)
+    kept = platform.keys("a")
+    flow.hand_over([make_span(50, 0, start=50, size=5000)], NOW_NS + 10**12)
+    assert counts(flow)[3]["too_large"] == 1
+    settle(flow, platform, T + 1)
+    assert platform.keys("a") == kept
+
+
+def test_one_span_beyond_the_bound_pushes_nobody_out() -> None:
+    """The other members count too."""
+    flow = flow_of(make_span(0, 0, size=300), max_bytes=1000)
+    flow.hand_over([make_span(1, 0, start=1, size=961)], NOW_NS + 10**12)
+    assert counts(flow) == (2, 0, 1, {"too_large": 1})
+    assert key(0, 0) in flow.window
+
+
+def test_a_lone_span_is_dropped_though_larger_bodies_were_taken_before() -> None:
+    """The platform's limit went down: it does not go on for ever."""
+    platform = Platform()
+    flow = delivered_flow(platform, *(make_span(n, 0, size=500) for n in range(3)))
+    del platform.stored["a"]
+    platform.max_body = 300
+    flow.hand_over([make_span(9, 0, size=400)], NOW_NS)
+    settle(flow, platform, T + 1)
+    assert counts(flow) == (4, 3, 0, {"too_large": 1})
+    assert flow.last_error == "440 bytes"
+
+
+def test_a_limit_that_went_down_is_looked_for_anew() -> None:
+    """A body of the same size was accepted before, and is not any more."""
+    platform = Platform()
+    flow = delivered_flow(platform, *(make_span(n, 0, start=n, size=400) for n in range(4)), max_spans=4)
+    platform.max_body = len(platform.stored["a"]) - 1
+    flow.hand_over([make_span(9, 0, start=9, size=400)], NOW_NS + 10**12)
+    settle(flow, platform, T + 1, most=3)
+    assert platform.keys("a") == [key(3, 0), key(9, 0)]
+    assert counts(flow) == (5, 5, 0, {})
+
+
+@pytest.mark.parametrize("smaller", [500, 498])
+def test_half_of_a_body_is_not_too_large_alone(smaller: int) -> None:
+    """Two equal spans: the older trace leaves."""
+    platform = Platform()
+    platform.max_body = 700
+    flow = flow_of(make_span(0, 0, size=500), make_span(1, 0, start=1, size=smaller))
+    settle(flow, platform, T)
+    assert platform.keys("a") == [key(1, 0)]
+    assert counts(flow) == (2, 1, 0, {"window_full": 1})
+
+
+def test_the_remembered_limit_is_the_accepted_body_s() -> None:
+    """To the byte, with a comma to spare."""
+    platform = Platform()
+    flow = delivered_flow(platform, *(make_span(n, 0, start=n, size=400) for n in range(5)))
+    accepted = len(platform.stored["a"])
+    flow.hand_over([make_span(9, 0, start=9, size=400)], NOW_NS + 10**12)
+    platform.max_body = accepted
+    attempt(flow, platform, T + 1)
+    assert flow.window.max_bytes == accepted + 1
+    assert flow.last_error == f"{accepted + 401} bytes"
+
+
+def test_the_other_members_are_not_halved() -> None:
+    """A large description does not shrink: the limit is looked for in the spans' part of the body."""
+    platform = Platform()
+    platform.max_body = 3000
+    platform.stored["a"] = document(description=b'"' + b"d" * 2000 + b'"')
+    flow = flow_of(*(make_span(n, 0, start=n, size=400) for n in range(4)))
+    settle(flow, platform, T)
+    assert platform.keys("a") == [key(n, 0) for n in (2, 3)]
+    assert flow.window.max_bytes > flow.window.overhead
+
+
+def test_a_foreign_span_that_is_too_large_ages_out() -> None:
+    """It leaves as delivered spans do; ours stay."""
+    platform = Platform()
+    platform.stored["a"] = document(make_span(7, 7, start=-5, size=2000).body)
+    platform.max_body = 1000
+    flow = flow_of(make_span(0, 0), make_span(0, 1))
+    settle(flow, platform, T)
+    assert platform.keys("a") == [key(0, 0), key(0, 1)]
+
+
+@pytest.mark.parametrize("spans", [0, 1])
+def test_a_body_that_cannot_shrink_backs_off(spans: int) -> None:
+    """Nothing of ours is in it that could leave: it is tried again later."""
+    platform = Platform()
+    flow = delivered_flow(platform, *(make_span(n, 0, start=n) for n in range(spans + 1)))
+    flow.take([key(0, 0)])
+    list(answers(flow, T + 1, [Found(b"", b"", 200), TooLarge("413")]))
+    assert flow.due(T + 1) == T + 3.0
+    assert "does not take the flow now (413)" in (flow.last_error or "")
+    settle(flow, platform, T + 3)
+    assert len(platform.keys("a")) == spans
+
+
+def test_a_span_that_left_meanwhile_is_not_too_large() -> None:
+    """It is counted as pushed out, once."""
+    flow = flow_of(make_span(0, 0, size=500), merge=False, max_spans=1)
+    step = flow.begin(T)
+    flow.hand_over([make_span(1, 0, start=1)], NOW_NS + 10**12)
+    flow.feed(step, TooLarge("413"), T, NOW_NS)  # type: ignore[arg-type]
+    assert counts(flow) == (2, 0, 1, {"window_full": 1})
+
+
+@pytest.mark.parametrize(("size", "fits"), [(961, True), (962, False)])
+def test_a_span_that_is_larger_than_a_body_may_be_is_too_large(size: int, fits: bool) -> None:
+    """It never enters the window; the bound is the body's, to the byte."""
+    flow = flow_of(make_span(0, 0, size=size), max_bytes=1001)
+    assert flow.window.overhead == 40
+    assert counts(flow) == ((1, 0, 1, {}) if fits else (1, 0, 0, {"too_large": 1}))
+    platform = Platform()
+    settle(flow, platform, T)
+    assert [len(body) for _, body in platform.puts] == ([1001] if fits else [])
+    if not fits:
+        assert said(flow)[0][1].endswith("962 bytes where 961 may be")

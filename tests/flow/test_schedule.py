@@ -1,0 +1,440 @@
+"""When one flow is due: pacing, back-off, haste, and the end."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from opentelemetry.exporter.versori_flow.delivery.attempt import perform
+from opentelemetry.exporter.versori_flow.flow.policy import FlowPolicy
+from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
+from opentelemetry.exporter.versori_flow.flow.steps import Read
+from opentelemetry.exporter.versori_flow.flow.stored import UnreadableFlow, read
+from opentelemetry.exporter.versori_flow.http.answers import (
+    Conflict,
+    Denied,
+    Found,
+    Misconfigured,
+    Stored,
+    Unavailable,
+    Unreadable,
+)
+from tests.flow.model import (
+    DOWN,
+    NOW_NS,
+    Platform,
+    T,
+    answers,
+    attempt,
+    counts,
+    delivered_flow,
+    document,
+    erase,
+    flow_of,
+    foreign,
+    key,
+    make_policy,
+    make_span,
+    said,
+    settle,
+)
+
+# -- pacing ---------------------------------------------------------------------------------------------------
+
+
+def test_two_puts_are_an_interval_apart() -> None:
+    """Counted from the PUT, not from its answer."""
+    flow = delivered_flow(Platform(), make_span(0, 0), min_interval=5.0)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    assert flow.due(T + 1) == T + 5.0
+    assert flow.status(T + 1).next_attempt == 4.0
+    assert flow.status(T + 9).next_attempt == 0.0
+
+
+def test_zero_turns_pacing_off() -> None:
+    """The next PUT is due at once."""
+    flow = delivered_flow(Platform(), make_span(0, 0), min_interval=0.0)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    assert flow.due(T) == T
+
+
+@pytest.mark.parametrize(("spans", "due"), [(4, T + 1.0), (5, T)])
+def test_a_window_half_full_of_pending_spans_is_due_at_once(spans: int, due: float) -> None:
+    """Whatever pacing says."""
+    flow = delivered_flow(Platform(), make_span(0, 0), max_spans=10)
+    flow.hand_over([make_span(1, number) for number in range(spans)], NOW_NS)
+    assert flow.due(T) == due
+
+
+@pytest.mark.parametrize(("size", "due"), [(498, T + 1.0), (499, T)])
+def test_a_window_half_full_in_bytes_is_due_at_once(size: int, due: float) -> None:
+    """Bytes fill it as spans do; a span takes its comma with it."""
+    flow = delivered_flow(Platform(), make_span(0, 0), max_bytes=1000)
+    flow.hand_over([make_span(1, 0, size=size)], NOW_NS)
+    assert flow.due(T) == due
+
+
+def test_delivered_spans_do_not_make_a_window_half_full() -> None:
+    """Only what waits is urgent."""
+    flow = delivered_flow(Platform(), *(make_span(0, n) for n in range(9)), max_spans=10)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    assert flow.due(T) == T + 1.0
+
+
+def test_hurry_ignores_pacing() -> None:
+    """Once: the next span waits its interval again."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    mark = flow.hand_over([make_span(1, 0)], NOW_NS)
+    assert flow.hurry(T) == mark
+    assert (flow.due(T), flow.status(T).next_attempt) == (T, 0.0)
+    attempt(flow, platform, T)
+    assert flow.settled(mark)
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    assert flow.due(T) == T + 1.0
+
+
+def test_hurry_without_work_leaves_nothing_behind() -> None:
+    """Neither at rest, nor while the attempt that carries everything is under way."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    flow.hurry(T)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    assert flow.due(T) == T + 1.0
+    step = flow.begin(T + 1)
+    flow.hurry(T + 1)
+    while step is not None:
+        step = flow.feed(step, perform(step, platform, 0.0), T + 1, NOW_NS)  # type: ignore[arg-type]
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    assert flow.due(T + 1) == T + 2.0
+
+
+def test_hurry_during_an_attempt_lasts_for_what_came_meanwhile() -> None:
+    """It is due at once when the attempt is over."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    step = flow.begin(T)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    flow.hurry(T)
+    flow.feed(step, Stored(200, None), T, NOW_NS)  # type: ignore[arg-type]
+    assert flow.due(T) == T
+
+
+# -- trouble --------------------------------------------------------------------------------------------------
+
+
+TROUBLE: list[tuple[Any, int, str]] = [
+    (DOWN, logging.WARNING, "not available (503: 503 Service Unavailable)"),
+    (Unavailable("connect", "refused", None, False), logging.WARNING, "not available (connect: refused)"),
+    (Denied(401, "who?", None), logging.ERROR, "denies access (401: who?)"),
+    (
+        Misconfigured(404, "no project", None),
+        logging.ERROR,
+        "does not take flows at this address (no project)",
+    ),
+    (Misconfigured(302, "redirects", None), logging.ERROR, "does not take flows at this address (redirects)"),
+    (Conflict("again"), logging.WARNING, "does not take the flow now (again)"),
+]
+
+
+@pytest.mark.parametrize(("answer", "level", "words"), TROUBLE)
+def test_a_put_that_fails_is_tried_again_later(answer: Any, level: int, words: str) -> None:
+    """The spans stay pending, the flow backs off and says what is wrong."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    list(answers(flow, T, [answer]))
+    assert counts(flow) == (1, 0, 1, {})
+    status = flow.status(T)
+    assert (status.state, status.next_attempt, flow.due(T), flow.in_trouble) == (
+        "backing off",
+        2.0,
+        T + 2.0,
+        True,
+    )
+    assert words in (status.last_error or "")
+    ((said_level, line),) = said(flow)
+    assert said_level == level
+    assert words in line
+    assert line.endswith(". 1 spans wait; the next attempt is in 2.0 s")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (DOWN, "not available"),
+        (Denied(403, "who?", None), "denies access"),
+        (Misconfigured(301, "redirects", None), "at this address"),
+        (Unreadable("endless"), "can't be read (endless) and is not overwritten"),
+        (UnreadableFlow("no JSON"), "can't be read (no JSON) and is not overwritten"),
+    ],
+)
+def test_a_read_that_fails_is_tried_again_later(answer: Any, words: str) -> None:
+    """Nothing is written over a flow that could not be read."""
+    flow = flow_of(make_span(0, 0))
+    list(answers(flow, T, [answer]))
+    assert (counts(flow), flow.due(T)) == ((1, 0, 1, {}), T + 2.0)
+    assert words in (flow.last_error or "")
+
+
+def test_the_wait_grows_with_each_failure() -> None:
+    """The policy is asked with the number of failures in a row."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    now, waits = T, []
+    for _ in range(4):
+        list(answers(flow, now, [DOWN]))
+        waits.append((flow.due(now) or 0.0) - now)
+        now = flow.due(now) or 0.0
+    assert waits == [2.0, 4.0, 8.0, 16.0]
+
+
+@pytest.mark.parametrize(("retry_after", "wait"), [(30.0, 30.0), (1.0, 2.0), (0.0, 2.0), (None, 2.0)])
+@pytest.mark.parametrize("kind", [Unavailable, Denied, Misconfigured])
+def test_the_longer_of_both_waits_counts(kind: Any, retry_after: float | None, wait: float) -> None:
+    """`Retry-After` never shortens the backoff."""
+    answer = kind("503", "no", retry_after, True) if kind is Unavailable else kind(403, "no", retry_after)
+    flow = flow_of(make_span(0, 0), merge=False)
+    list(answers(flow, T, [answer]))
+    assert flow.due(T) == T + wait
+
+
+def test_a_short_backoff_is_not_made_longer() -> None:
+    """Without a `Retry-After` the backoff alone counts."""
+    flow = flow_of(make_span(0, 0), merge=False, backoff=lambda failures: 0.25)
+    list(answers(flow, T, [DOWN]))
+    assert flow.due(T) == T + 0.25
+
+
+def test_new_spans_do_not_shorten_the_wait() -> None:
+    """Not even a full window does."""
+    flow = flow_of(make_span(0, 0), merge=False, max_spans=2)
+    list(answers(flow, T, [DOWN]))
+    flow.hand_over([make_span(1, 0), make_span(2, 0)], NOW_NS)
+    assert flow.due(T) == T + 2.0
+
+
+def test_hurry_ignores_backoff_and_retry_after() -> None:
+    """The caller's time is the bound."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    list(answers(flow, T, [Unavailable("503", "no", 3600.0, True)]))
+    flow.hurry(T, T + 60)
+    assert flow.due(T) == T
+    list(answers(flow, T, [DOWN]))
+    assert (flow.due(T), flow.due(T + 60)) == (T + 1.0, T + 4.0)
+
+
+def test_a_success_ends_the_trouble() -> None:
+    """It is said once, with what still waits, and the wait begins anew next time."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    list(answers(flow, T, [DOWN]))
+    flow.report.take(T)
+    step = flow.begin(T + 2)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    flow.feed(step, Stored(200, None), T + 2, NOW_NS)  # type: ignore[arg-type]
+    assert said(flow) == [(logging.INFO, "flow 'a': is delivered again; 1 spans wait")]
+    assert (flow.in_trouble, flow.due(T + 2)) == (False, T + 3.0)
+    list(answers(flow, T + 3, [DOWN]))
+    assert flow.due(T + 3) == T + 5.0
+
+
+def test_a_second_conflict_backs_off() -> None:
+    """409: read, merge, write again, once."""
+    platform = Platform()
+    flow = flow_of(make_span(0, 0))
+    steps = list(answers(flow, T, [None, Conflict("again"), None, Conflict("again")]))
+    assert [type(step).__name__ for step in steps] == ["Read", "Write", "Read", "Write"]
+    assert (steps[2].known, flow.due(T)) == (None, T + 2.0)
+    assert attempt(flow, platform, T + 2) == ["Read", "Write"]
+    assert counts(flow) == (1, 1, 0, {})
+
+
+def test_a_conflict_reads_the_same_flow() -> None:
+    """The whole of it, whatever was known."""
+    flow = delivered_flow(Platform(), make_span(0, 0))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    steps = list(answers(flow, T + 1, [Found(b"", b"", 200), Conflict("x"), Found(b"", b"", 200), DOWN]))
+    assert steps[2] == Read("a", None)
+
+
+def test_a_conflict_is_merged() -> None:
+    """What the other writer put there meanwhile is in the second body."""
+    flow = flow_of(make_span(0, 0))
+    stored = read(document(foreign(1)), b"d")
+    *_, write = answers(flow, T, [None, Conflict("again"), stored, Stored(200, None)])
+    assert write.body.spans == [make_span(0, 0).body, foreign(1)]
+
+
+def test_each_attempt_may_meet_a_conflict() -> None:
+    """The bound is one attempt's."""
+    flow = flow_of(make_span(0, 0))
+    list(answers(flow, T, [None, Conflict("x"), None, Stored(200, None)]))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    found = Found(b"", b"", 200)
+    list(answers(flow, T + 1, [found, Conflict("x"), found, Stored(200, None)]))
+    assert counts(flow) == (2, 2, 0, {})
+
+
+# -- the end --------------------------------------------------------------------------------------------------
+
+
+def test_closing_delivers_and_reads_back_at_once() -> None:
+    """Pacing is ignored; a read proves that the spans are there."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    flow.close(T)
+    assert flow.due(T) == T
+    assert attempt(flow, platform, T) == ["Read", "Write"]
+    assert flow.due(T) == T
+    assert attempt(flow, platform, T) == ["Read"]
+    assert flow.due(T) is None
+
+
+def test_closing_a_clean_flow_reads_back_what_was_put() -> None:
+    """Another writer may have erased it since."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    erase(platform, foreign(1))
+    flow.close(T)
+    assert attempt(flow, platform, T) == ["Read", "Write"]
+    assert set(platform.keys("a")) == {key(0, 0), key(901, 1)}
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_closing_a_flow_that_wrote_nothing_is_nothing(merge: bool) -> None:
+    """There is nothing to read back; in replace mode there never is."""
+    flow = flow_of(merge=merge)
+    flow.close(T)
+    assert flow.due(T) is None
+    flow = delivered_flow(Platform(), make_span(0, 0), merge=False)
+    flow.close(T)
+    assert flow.due(T) is None
+
+
+def test_closing_a_flow_that_holds_others_spans_only_reads_nothing_back() -> None:
+    """None of ours can be missing."""
+    platform = Platform()
+    platform.stored["a"] = document(foreign(1))
+    flow = delivered_flow(platform, make_span(0, 0))
+    flow.take([key(0, 0)])
+    settle(flow, platform, T)
+    flow.close(T)
+    assert flow.due(T) is None
+
+
+@pytest.mark.parametrize("pending", [True, False])
+def test_closing_writes_again_four_times_at_most(pending: bool) -> None:
+    """A writer that erases for ever is left to win."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    if pending:
+        flow.hand_over([make_span(1, 0)], NOW_NS)
+    erase(platform, foreign(1))
+    flow.close(T)
+    puts, now = len(platform.puts), T
+    while (due := flow.due(now)) is not None:
+        now = max(now, due)
+        attempt(flow, platform, now)
+        erase(platform, foreign(1))
+    assert len(platform.puts) - puts - pending == MAX_CHECKS
+
+
+def test_closing_alone_reads_back_at_once() -> None:
+    """However long an attempt takes."""
+    platform = Platform()
+    flow = flow_of(make_span(0, 0))
+    flow.close(T)
+    step: Any = flow.begin(T)
+    for now in (T + 1, T + 2):
+        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
+    assert flow.due(T + 2) == T + 2
+
+
+def test_closing_beside_another_writer_reads_back_a_random_moment_later() -> None:
+    """Two that end together otherwise erase each other; alone, there is nobody to wait for."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0), uniform=lambda low, high: low + high)
+    erase(platform, foreign(1))
+    flow.close(T)
+    step: Any = flow.begin(T)
+    for now in (T + 1, T + 2):
+        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
+    assert flow.due(T + 2) == T + 2 + 4 * 2
+
+
+def test_closing_waits_for_a_writer_that_was_seen_and_left_no_span() -> None:
+    """It erased ours: it is there."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    erase(platform)
+    flow.close(T)
+    step: Any = flow.begin(T)
+    for now in (T + 1, T + 2):
+        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
+    assert flow.due(T + 2) == T + 4
+
+
+def test_closing_waits_for_an_earlier_run_too() -> None:
+    """Its spans are in the window: it may be another process that lives."""
+    platform = Platform()
+    platform.stored["a"] = document(foreign(1))
+    flow = flow_of(make_span(0, 0))
+    flow.close(T)
+    step: Any = flow.begin(T)
+    for now in (T + 1, T + 2):
+        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
+    assert flow.due(T + 2) == T + 4
+
+
+def test_a_flow_in_trouble_gets_one_more_attempt() -> None:
+    """Then there is nothing to do any more, and what is pending waits for its end."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    list(answers(flow, T, [DOWN]))
+    flow.close(T + 1)
+    assert flow.due(T + 1) == T + 1
+    list(answers(flow, T + 1, [DOWN]))
+    assert (flow.due(T + 1), flow.status(T + 1).next_attempt) == (None, None)
+    assert counts(flow) == (1, 0, 1, {})
+
+
+def test_the_attempt_under_way_is_not_the_last_one() -> None:
+    """It may have begun long before the end."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    list(answers(flow, T, [DOWN]))
+    step: Any = flow.begin(T + 2)
+    flow.close(T + 3)
+    flow.feed(step, DOWN, T + 4, NOW_NS)
+    assert flow.due(T + 4) == T + 5
+    list(answers(flow, T + 5, [DOWN]))
+    assert flow.due(T + 5) is None
+
+
+@pytest.mark.parametrize(("later", "goes_on"), [(10.0, True), (10.5, False)])
+def test_a_platform_that_answered_a_moment_ago_is_tried_for_longer(later: float, goes_on: bool) -> None:
+    """Failures count as tries only when the last success is longer ago than an attempt may take."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0), timeout=10.0)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    list(answers(flow, T + 1, [DOWN]))
+    flow.close(T + later)
+    list(answers(flow, T + later, [DOWN]))
+    assert (flow.due(T + later) is not None) is goes_on
+
+
+@pytest.mark.parametrize(
+    "answer", [None, Found(b"", b"", 200), read(b'{"name":"shop","description":"","spans":[]}', b"d")]
+)
+def test_a_read_is_a_success_too(answer: Any) -> None:
+    """The platform lives, though it takes no PUT at the moment."""
+    flow = flow_of(make_span(0, 0))
+    list(answers(flow, T, [DOWN]))
+    flow.close(T)
+    list(answers(flow, T + 5, [answer, DOWN]))
+    assert flow.due(T + 5) is not None
+
+
+def test_the_policy_holds_plain_values() -> None:
+    """It is shared by all flows, and does not change."""
+    policy = make_policy(max_spans=7)
+    assert isinstance(policy, FlowPolicy)
+    with pytest.raises(AttributeError):
+        policy.max_spans = 8  # type: ignore[misc]
