@@ -5,17 +5,27 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import pytest
+
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
-from opentelemetry.exporter.versori_flow.flow.steps import Read, Write
-from opentelemetry.exporter.versori_flow.flow.stored import read
+from opentelemetry.exporter.versori_flow.flow.steps import Read, Stale, Write
+from opentelemetry.exporter.versori_flow.flow.stored import UnreadableFlow, read
 from opentelemetry.exporter.versori_flow.http.answers import (
+    Absent,
+    Conflict,
+    Denied,
     Found,
+    Misconfigured,
+    Rejected,
     Stored,
+    TooLarge,
+    Unreadable,
 )
 from tests.flow.model import (
     DOWN,
     NOW_NS,
+    REFUSED,
     Platform,
     T,
     answers,
@@ -30,6 +40,7 @@ from tests.flow.model import (
     key,
     loads,
     make_span,
+    poisoned,
     said,
     settle,
 )
@@ -412,3 +423,188 @@ def test_a_check_that_is_due_gives_way_to_pending_spans() -> None:
     flow.hand_over([make_span(2, 0)], NOW_NS)
     assert attempt(flow, platform, T + 2) == ["Read", "Write"]
     assert flow.due(T + 2) == T + 3
+
+
+# -- what may be believed ----------------------------------------------------------------------------------
+
+AT_READ: list[Any] = [
+    Absent(),
+    Absent(own_form=False, message="default backend"),
+    Unreadable("a page"),
+    UnreadableFlow("no flow"),
+    DOWN,
+    Denied(403, "who?", None),
+    Misconfigured(302, "there", None),
+]
+AT_WRITE: list[Any] = [
+    Stored(200, None, believed=False),
+    REFUSED,
+    Rejected(400, "", "no", (0,)),
+    Rejected(400, "", "no", (1,)),
+    Rejected(400, "", "no", (0, 1, 2)),
+    TooLarge("413"),
+    Conflict("409"),
+    DOWN,
+    Denied(401, "who?", None),
+    Misconfigured(404, "where?", None),
+    Stale(),
+]
+
+
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize(
+    ("at", "stray"), [*(("Read", answer) for answer in AT_READ), *(("Write", answer) for answer in AT_WRITE)]
+)
+def test_a_stray_answer_costs_nothing(at: str, stray: Any, merge: bool) -> None:
+    """At whichever step it comes: nothing stored is lost, nothing handed over is dropped."""
+    platform = Platform()
+    if merge:
+        platform.stored["a"] = document(foreign(1), more=b',"x":1')
+    flow = delivered_flow(platform, make_span(0, 0), merge=merge)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    step, given = flow.begin(T + 1), False
+    while step is not None:
+        is_now = not given and type(step).__name__ == at
+        given |= is_now
+        step = flow.feed(step, stray if is_now else perform(step, platform, 0.0), T + 1, NOW_NS)
+    settle(flow, platform, T + 1)
+    assert given is (merge or at == "Write")
+    assert counts(flow) == (2, 2, 0, {})
+    assert set(platform.keys("a")) == {key(0, 0), key(1, 0), *([key(901, 1)] if merge else [])}
+    assert (b'"x":1' in platform.stored["a"]) is merge
+
+
+def test_the_second_look_at_a_missing_flow_has_its_own_connection() -> None:
+    """And comes a pacing interval later at least, whoever waits."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0), min_interval=5.0)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    flow.hurry(T + 1, T + 60)
+    list(answers(flow, T + 1, [Absent()]))
+    assert (flow.due(T + 1), flow.verdict(2, 0, T + 1)) == (T + 6, True)
+    step = flow.begin(T + 6)
+    assert step == Read("a", digest_of(platform.stored["a"]), own_connection=True)
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+def test_a_404_of_somebody_else_s_is_believed_after_three_over_two_seconds(was_there: bool) -> None:
+    """Until then the attempt fails, says so, and nothing is written."""
+    platform, stray = Platform(), Absent(own_form=False, message="default backend")
+    flow = delivered_flow(platform, make_span(0, 0)) if was_there else flow_of()
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    for now in (T + 1, T + 2, T + 2.9):
+        list(answers(flow, now, [stray]))
+        assert flow.in_trouble
+    assert "404 that is not the platform's API (default backend)" in (flow.last_error or "")
+    step = flow.begin(T + 3)
+    assert isinstance(step, Read)
+    assert step.own_connection
+    write = flow.feed(step, stray, T + 3, NOW_NS)
+    assert isinstance(write, Write)
+    assert write.body.spans == [make_span(1, 0).body]
+
+
+def test_a_flow_that_is_seen_in_between_is_not_deleted() -> None:
+    """Two 404s that are no row prove nothing."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    for now in (T + 1, T + 4):
+        flow.hand_over([make_span(int(now), 0)], NOW_NS)
+        list(answers(flow, now, [Absent()]))
+        assert attempt(flow, platform, now + 1) == ["Read", "Write"]
+    assert key(0, 0) in platform.keys("a")
+
+
+@pytest.mark.parametrize("shown", [True, False])
+@pytest.mark.parametrize("merge", [True, False])
+def test_a_put_that_is_not_believed_is_delivered_once_a_read_shows_it(shown: bool, merge: bool) -> None:
+    """In the same attempt, in replace mode too; otherwise it fails."""
+    platform = Platform()
+    flow = flow_of(make_span(0, 0), merge=merge)
+    step: Any = flow.begin(T)
+    if merge:
+        step = flow.feed(step, Absent(), T, NOW_NS)
+    if shown:
+        perform(step, platform, 0.0)
+    else:
+        platform.stored["a"] = document()
+    step = flow.feed(step, Stored(200, None, believed=False), T, NOW_NS)
+    assert (step, counts(flow)) == (Read("a", None), (1, 0, 1, {}))
+    assert flow.feed(step, perform(step, platform, 0.0), T, NOW_NS) is None
+    assert (counts(flow), flow.in_trouble) == ((1, int(shown), int(not shown), {}), not shown)
+    assert shown or "200 and what is no flow" in (flow.last_error or "")
+
+
+def test_an_older_text_proves_nothing() -> None:
+    """A read that shows the flow as it was before the PUT does not show what it carried."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0, text="early"))
+    flow.hand_over([make_span(0, 0, text="ended")], NOW_NS)
+    read_step: Any = flow.begin(T + 1)
+    write: Any = flow.feed(read_step, perform(read_step, platform, 0.0), T + 1, NOW_NS)
+    confirm: Any = flow.feed(write, Stored(200, None, believed=False), T + 1, NOW_NS)
+    flow.feed(confirm, perform(confirm, platform, 0.0), T + 1, NOW_NS)
+    assert counts(flow) == (2, 1, 1, {})
+
+
+def test_what_was_read_too_long_ago_is_read_again() -> None:
+    """The attempt goes on with what another writer has put there meanwhile."""
+    platform = Platform()
+    flow = flow_of(make_span(0, 0))
+    erase(platform, foreign(1))
+    steps = list(answers(flow, T, [None, Stale(), read(platform.stored["a"], b"d"), Stored(200, None)]))
+    assert [type(step).__name__ for step in steps] == ["Read", "Write", "Read", "Write"]
+    assert foreign(1) in steps[-1].body.spans
+
+
+@pytest.mark.parametrize(("in_turn", "due"), [(True, None), (False, T + 1)])
+def test_a_put_without_its_turn_is_read_back(in_turn: bool, due: float | None) -> None:
+    """Somebody may have written at the same time."""
+    flow = flow_of(make_span(0, 0))
+    step: Any = flow.feed(flow.begin(T), Absent(), T, NOW_NS)  # type: ignore[arg-type]
+    flow.feed(step, Stored(200, None), T, NOW_NS, in_turn=in_turn)
+    assert (counts(flow), flow.due(T)) == ((1, 1, 0, {}), due)
+
+
+# -- the base of a merge -----------------------------------------------------------------------------------
+
+
+def test_a_person_s_repair_stays() -> None:
+    """A foreign span that the platform refuses, and that somebody took away, is not put back."""
+    platform = poisoned("odd", fields=True)
+    platform.stored["a"] = document(foreign(1), foreign(2))
+    flow = flow_of(make_span(0, 0))
+    attempt(flow, platform, T)
+    assert flow.in_trouble
+    platform.stored["a"] = document()
+    settle(flow, platform, T)
+    assert (platform.keys("a"), counts(flow)) == ([key(0, 0)], (1, 1, 0, {}))
+
+
+def test_what_others_wrote_leaves_with_a_word() -> None:
+    """Once, with the numbers and the setting."""
+    platform = Platform()
+    for setting, policy in (("SPANS", {"max_spans": 3}), ("BYTES", {"max_bytes": 700})):
+        platform.stored["a"] = document(*(foreign(number, start=number) for number in range(9)))
+        flow = delivered_flow(platform, make_span(0, 0), **policy)
+        ((level, line),) = said(flow)
+        assert level == logging.WARNING
+        assert f"raise VERSORI_FLOW_MAX_{setting}" in line
+        assert "others wrote leave it" in line
+        platform.stored["a"] = document(*(foreign(number, start=number) for number in range(20, 29)))
+        flow.hand_over([make_span(1, 0)], NOW_NS)
+        settle(flow, platform, T + 1)
+        assert said(flow) == []
+
+
+def test_members_that_leave_no_room_at_all_are_said() -> None:
+    """Nothing is written or dropped; the spans wait until somebody makes room."""
+    platform = Platform()
+    platform.stored["a"] = document(more=b',"x":"' + b"x" * 2000 + b'"')
+    flow = flow_of(make_span(0, 0), make_span(1, 0), max_bytes=1000)
+    assert attempt(flow, platform, T) == ["Read"]
+    assert counts(flow) == (2, 0, 2, {})
+    assert "other members alone take 2061 bytes of max_bytes 1000" in said(flow)[0][1]
+    platform.stored["a"] = document()
+    settle(flow, platform, T)
+    assert counts(flow) == (2, 2, 0, {})

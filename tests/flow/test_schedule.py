@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
+from opentelemetry.exporter.versori_flow.flow.delivery import Flow
 from opentelemetry.exporter.versori_flow.flow.policy import FlowPolicy
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
 from opentelemetry.exporter.versori_flow.flow.steps import Read
 from opentelemetry.exporter.versori_flow.flow.stored import UnreadableFlow, read
 from opentelemetry.exporter.versori_flow.http.answers import (
+    Absent,
     Conflict,
     Denied,
     Found,
@@ -24,6 +26,7 @@ from opentelemetry.exporter.versori_flow.http.answers import (
 from tests.flow.model import (
     DOWN,
     NOW_NS,
+    REFUSED,
     Platform,
     T,
     answers,
@@ -436,3 +439,155 @@ def test_the_policy_holds_plain_values() -> None:
     assert isinstance(policy, FlowPolicy)
     with pytest.raises(AttributeError):
         policy.max_spans = 8  # type: ignore[misc]
+
+
+# -- haste -------------------------------------------------------------------------------------------------
+
+
+def test_a_flush_uses_all_of_its_time() -> None:
+    """After however long an outage, waits start anew and stay at a second or less; then the old ones hold."""
+    flow = flow_of(make_span(0, 0), merge=False, backoff=lambda failures: min(0.25 * 2 ** (failures - 1), 60))
+    for _ in range(9):
+        list(answers(flow, T, [Unavailable("503", "no", 3600.0, True)]))
+    mark = flow.hurry(T, T + 5)
+    now, waits = T, []
+    while (due := flow.due(now) or 0.0) < T + 5:
+        assert flow.flushed(mark) is None
+        waits.append(due - now)
+        now = due
+        list(answers(flow, now, [Unavailable("503", "no", 30.0, True)]))
+    assert waits == [0, 0.25, 0.5, 1, 1, 1, 1]
+    assert due == now + 60
+    assert settle(flow, Platform(), due) == due
+    assert flow.flushed(mark) is True
+
+
+def test_a_second_flush_starts_anew_and_keeps_the_longer_time() -> None:
+    """Whoever waits longest is the bound."""
+    flow = flow_of(make_span(0, 0), merge=False, backoff=lambda failures: 0.25 * failures)
+    flow.hurry(T, T + 60)
+    for _ in range(3):
+        list(answers(flow, T, [DOWN]))
+    assert flow.due(T) == T + 0.75
+    flow.hurry(T, T + 1)
+    assert flow.due(T) == T
+    list(answers(flow, T + 30, [DOWN]))
+    assert flow.due(T + 30) == T + 30.25
+
+
+@pytest.mark.parametrize(
+    ("answer", "attempts"),
+    [
+        (Denied(401, "who?", None), 1),
+        (Misconfigured(302, "there", None), 1),
+        (UnreadableFlow("a page"), 2),
+        (Unreadable("endless"), 2),
+        (DOWN, 99),
+        (Absent(own_form=False), 99),
+    ],
+)
+def test_a_flush_ends_early_where_nothing_helps(answer: Any, attempts: int) -> None:
+    """A key, an address; an unreadable flow twice, since a page may be a stray one. Not for an outage."""
+    flow = flow_of(make_span(0, 0))
+    list(answers(flow, T, [answer]))
+    mark = flow.hurry(T, T + 60)
+    for count in range(3):
+        assert flow.flushed(mark) is (False if count >= attempts else None)
+        step = flow.begin(T)
+        assert flow.flushed(mark) is None
+        flow.feed(step, answer, T, NOW_NS)  # type: ignore[arg-type]
+    flow.hurry(T, T + 60)
+    assert flow.flushed(mark) is None, "a flush tries"
+
+
+def test_a_flush_ends_early_where_the_flow_is_refused_without_our_spans() -> None:
+    """Nothing is dropped."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    mark = flow.hurry(T, T + 60)
+    for _ in range(2):
+        assert flow.flushed(mark) is None
+        list(answers(flow, T, [REFUSED]))
+    assert (flow.flushed(mark), counts(flow)) == (False, (1, 0, 1, {}))
+
+
+def test_haste_ends_with_what_it_was_for() -> None:
+    """What comes later is paced, and backs off, as ever."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    flow.hurry(T, T + 60)
+    step = flow.begin(T)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    flow.feed(step, Stored(200, None), T, NOW_NS)  # type: ignore[arg-type]
+    assert flow.due(T) == T + 1
+    list(answers(flow, T + 1, [DOWN]))
+    assert flow.due(T + 1) == T + 3
+
+
+def test_who_waited_in_vain_waits_once() -> None:
+    """Until the attempt under way ends, nobody else waits for it."""
+    flow = flow_of(merge=False)
+    mark = flow.hand_over([make_span(0, 0)], NOW_NS)
+    flow.waited_in_vain()
+    step: Any = flow.begin(T)
+    assert flow.verdict(mark, 0, T) is None
+    flow.waited_in_vain()
+    later = flow.hand_over([make_span(1, 0)], NOW_NS)
+    assert (flow.verdict(mark, 0, T), flow.verdict(later, 0, T)) == (False, False)
+    flow.feed(step, Stored(200, None), T, NOW_NS)
+    assert (flow.verdict(mark, 0, T), flow.verdict(later, 0, T)) == (True, True)
+    flow.begin(T + 1)
+    assert flow.verdict(later, 0, T + 1) is None
+
+
+def test_a_flow_without_trouble_is_tried_until_the_time_is_up() -> None:
+    """A second apart at most."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    flow.close(T, T + 10)
+    now, attempts = T, 0
+    while (due := flow.due(now)) is not None and due < T + 10:
+        now = max(now, due)
+        list(answers(flow, now, [DOWN]))
+        attempts += 1
+    assert attempts == 10
+    assert flow.flushed(1) is None
+
+
+def test_a_flow_in_trouble_that_has_had_its_attempt_is_done() -> None:
+    """Whoever waits for it need not."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    list(answers(flow, T, [DOWN]))
+    flow.close(T, T + 10)
+    assert flow.flushed(1) is None
+    list(answers(flow, T, [DOWN]))
+    assert (flow.flushed(1), flow.due(T)) == (False, None)
+
+
+def closed_without_turns(platform: Platform, theirs: bytes | None) -> Flow:
+    """A flow that ends without its turn; after each of its PUTs another writer puts `theirs` there."""
+    flow = flow_of(make_span(0, 0), make_span(1, 0))
+    flow.close(T, T + 100)
+    now = T
+    while (due := flow.due(now)) is not None:
+        now = max(now, due)
+        step = flow.begin(now)
+        while step is not None:
+            step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS, in_turn=False)
+            now += 0.5
+        if theirs is not None:
+            platform.stored["a"] = theirs
+    return flow
+
+
+def test_what_is_written_without_a_turn_at_the_end_is_read_back() -> None:
+    """It is delivered once a read shows it."""
+    platform = Platform()
+    flow = closed_without_turns(platform, None)
+    assert (counts(flow), len(platform.puts)) == ((2, 2, 0, {}), 1)
+
+
+def test_what_is_erased_each_time_at_the_end_is_lost_and_counted() -> None:
+    """Of two spans the other writer keeps one: that is delivered, the other is what can't be made sure of."""
+    platform = Platform()
+    flow = closed_without_turns(platform, document(make_span(0, 0).body))
+    assert flow.abandon() == 1
+    assert counts(flow) == (2, 1, 0, {"shutdown": 1})
+    assert len(platform.puts) == 1 + MAX_CHECKS

@@ -43,6 +43,8 @@ class Exchange:
         self._schedule = schedule
         self._absence = Absence(policy.min_interval)
         self._search: Search | None = None
+        # Whether the last body was too large: one 413 alone may come from something on the way.
+        self._was_too_large = False
         # The platform has what it must not have, or lacks what it had: written anew, though nothing is pending.
         self._rewrite = False
         spans.leave_room(self.known.size)
@@ -209,6 +211,7 @@ class Exchange:
 
     def _taken(self, attempt: Attempt, digest: bytes | None, now: float, in_turn: bool) -> Step | None:
         self._absence.clear()
+        self._was_too_large = False
         self._spans.deliver(attempt.carried)
         self._spans.back()
         self._spans.measure(attempt.size, now)
@@ -272,7 +275,9 @@ class Exchange:
         smaller = make_smaller(attempt.body, window.overhead, self._spans.accepted)
         if smaller is None:
             return self._fail(answer, now)
-        if isinstance(smaller, Entry):
+        if not self._was_too_large:
+            self._was_too_large = True
+        elif isinstance(smaller, Entry):
             self._spans.drop([smaller], DropReason.TOO_LARGE, answer.message)
         else:
             window.max_bytes = smaller
