@@ -9,7 +9,7 @@ from .body import Body
 from .entry import Entry, Key
 from .holdings import Holdings
 from .ledger import DropReason
-from .outcomes import Absence, Attempt, blame, explain, hopeless, make_smaller
+from .outcomes import Absence, Attempt, blame, error_type, explain, hopeless, make_smaller
 from .policy import FlowPolicy
 from .refusal_search import Search, Verdict
 from .remote import KnownFlow
@@ -87,7 +87,7 @@ class Exchange:
         attempt = self.attempt
         if attempt is None:
             return None
-        if isinstance(answer, Stored | Absent | Found | StoredFlow):
+        if error_type(answer) is None and not isinstance(answer, Stale):
             self._schedule.last_success = now
         if isinstance(step, Read):
             return self._after_read(attempt, step, answer, now, now_ns)
@@ -98,22 +98,18 @@ class Exchange:
             case Stored():
                 return self._stored(attempt, answer, now, in_turn)
             case Stale():
-                return self._read_again(attempt, self.known.digest, now)
+                attempt.checking = False
+                known = self.known.digest
+                return Read(self._name, known) if self._policy.merge else self._write(attempt, now)
             case Rejected():
                 return self._rejected(attempt, answer, now)
             case TooLarge():
                 return self._too_large(attempt, answer, now)
             case Conflict() if self._policy.merge and not attempt.conflicted:
-                attempt.conflicted = True
-                return self._read_again(attempt, None, now)
+                attempt.conflicted, attempt.checking = True, False
+                return Read(self._name, None)
         self.known.may_have_written(attempt.body, self._policy.merge)
         return self._fail(answer, now)
-
-    # -- reading -------------------------------------------------------------------------------------------
-
-    def _read_again(self, attempt: Attempt, known: bytes | None, now: float) -> Step | None:
-        attempt.checking = False
-        return Read(self._name, known) if self._policy.merge else self._write(attempt, now)
 
     def _after_read(
         self, attempt: Attempt, step: Read, answer: Reading, now: float, now_ns: int
@@ -163,8 +159,6 @@ class Exchange:
         self.attempt = None
         self._schedule.wait_until(self._absence.next_read)
         return None
-
-    # -- writing -------------------------------------------------------------------------------------------
 
     def _write(self, attempt: Attempt, now: float) -> Step | None:
         self._spans.trim()
@@ -225,14 +219,12 @@ class Exchange:
                 self._search = None
         if self._search is None:
             self.settled_mark = attempt.mark
-        self._plan_check(attempt, now, in_turn)
-        return self._over()
-
-    def _plan_check(self, attempt: Attempt, now: float, in_turn: bool) -> None:
-        others, window = self.known.others_seen or not in_turn, self._spans.window
         self._schedule.check_at = None
+        others = self.known.others_seen or not in_turn
         if self._policy.merge and (others or self._schedule.closing):
-            self._schedule.plan_check(now, now - attempt.begun, not others and not window.foreign)
+            alone = not (others or self._spans.window.foreign)
+            self._schedule.plan_check(now, now - attempt.begun, alone)
+        return self._over()
 
     def _stored_at_the_end(self, attempt: Attempt, now: float) -> Step | None:
         # Somebody may have written at the same time, and there will be no later attempt to put it right: what
@@ -246,18 +238,15 @@ class Exchange:
             self._schedule.wait_until(self._schedule.check_at or now)
         return self._over()
 
-    # -- what else an answer leads to ----------------------------------------------------------------------
-
     def _rejected(self, attempt: Attempt, answer: Rejected, now: float) -> Step | None:
         self._spans.ledger.last_error = answer.message
         own, others = blame(answer, attempt.body, self._spans.window)
-        if self._search is None and (own or not others) and (own or attempt.carried):
-            self._search = Search(attempt.carried, attempt.mark, self.known.changes)
-        if self._search is None or (others and not own):
+        if not own and (others or not (attempt.carried or self._search)):
             # Nothing of ours is to blame. A span that somebody else made is not ours to throw away.
             self._search = None
             return self._fail(answer, now)
-        self._search.message = answer.message
+        if self._search is None:
+            self._search = Search(attempt.carried, attempt.mark, self.known.changes)
         verdict = self._search.refused(own)
         if verdict is Verdict.GIVE_UP:
             self._search = None
@@ -300,17 +289,12 @@ class Exchange:
         self, level: int, text: str, now: float, retry_after: float | None, vain: float
     ) -> Step | None:
         self.attempt = None
-        wait = self._schedule.failed(now, retry_after, vain)
-        self._spans.ledger.last_error = self._spans.trouble = text
-        waiting = self._spans.window.pending
-        self._spans.report.trouble(
-            level, f"{text}. {waiting} spans wait; the next attempt is in {wait:.1f} s", now
-        )
+        self._spans.fail(level, text, self._schedule.failed(now, retry_after, vain), now)
         return None
 
     def _over(self) -> Step | None:
         self.attempt = None
         if self._schedule.failures:
-            self._schedule.failures, self._spans.trouble = 0, ""
-            self._spans.report.recovered(self._spans.window.pending)
+            self._schedule.failures = 0
+            self._spans.recover()
         return None

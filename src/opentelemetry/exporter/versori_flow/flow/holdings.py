@@ -120,6 +120,17 @@ class Holdings:
                 )
         self._last_put = now, came
 
+    def fail(self, level: int, text: str, wait: float, now: float) -> None:
+        """An attempt failed; the next is in so many seconds."""
+        self.ledger.last_error = self.trouble = text
+        waiting = self.window.pending
+        self.report.trouble(level, f"{text}. {waiting} spans wait; the next attempt is in {wait:.1f} s", now)
+
+    def recover(self) -> None:
+        """The trouble is over."""
+        self.trouble = ""
+        self.report.recovered(self.window.pending)
+
     # -- out -----------------------------------------------------------------------------------------------
 
     def leave_room(self, other_members: int) -> None:
