@@ -38,7 +38,6 @@ from tests.flow.model import (
     flow_of,
     foreign,
     key,
-    loads,
     make_span,
     poisoned,
     said,
@@ -65,22 +64,6 @@ def test_merge_keeps_what_the_flow_has() -> None:
     )
 
 
-def test_a_description_of_ours_wins() -> None:
-    """`flow_description` is what is written, as JSON, whatever is stored."""
-    platform = Platform()
-    platform.stored["a"] = document()
-    delivered_flow(platform, make_span(0, 0), description='"ü"\ud800')
-    assert loads(platform.stored["a"])["description"] == '"ü"?'
-
-
-def test_an_empty_description_of_ours_wins() -> None:
-    """Empty is not unset."""
-    platform = Platform()
-    platform.stored["a"] = document()
-    delivered_flow(platform, make_span(0, 0), description="")
-    assert loads(platform.stored["a"])["description"] == ""
-
-
 def test_what_is_known_is_not_parsed_again() -> None:
     """The read after a PUT asks with the digest of the PUT's answer."""
     platform = Platform()
@@ -91,14 +74,6 @@ def test_what_is_known_is_not_parsed_again() -> None:
     write = flow.feed(step, Found(b"", b"", 200), T + 1, NOW_NS)
     assert isinstance(write, Write)
     assert len(write.body.spans) == 2
-
-
-def test_a_digest_that_could_not_be_had_is_not_asked_for() -> None:
-    """Then the next read is parsed."""
-    flow = flow_of(make_span(0, 0))
-    list(answers(flow, T, [None, Stored(200, None)]))
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    assert flow.begin(T + 1) == Read("a", None)
 
 
 def test_a_put_that_failed_makes_the_next_read_a_full_one() -> None:
@@ -132,17 +107,6 @@ def test_a_foreign_span_that_changes_is_taken_as_it_is() -> None:
     flow.hand_over([make_span(2, 0)], NOW_NS)
     attempt(flow, platform, T + 1)
     assert [span["name"] for span in platform.spans("a")] == ["", "newer", ""]
-
-
-def test_new_foreign_spans_are_taken_wherever_they_stand() -> None:
-    """Behind ours, behind those that are known, and behind those that moved away."""
-    platform = Platform()
-    flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
-    flow.take([key(1, 0)])
-    stored = [make_span(0, 0).body, make_span(1, 0).body, foreign(1), foreign(1), foreign(2)]
-    platform.stored["a"] = document(*stored)
-    attempt(flow, platform, T + 1)
-    assert platform.keys("a") == [key(0, 0), key(901, 1), key(902, 2)]
 
 
 def test_a_foreign_root_is_a_root() -> None:
@@ -266,31 +230,6 @@ def test_a_deleted_flow_is_not_made_again_for_nothing() -> None:
     assert (platform.puts[1:], platform.stored, flow.window.spans) == ([], {}, 0)
 
 
-def test_what_is_gone_is_not_missing() -> None:
-    """After a flow was deleted, nothing of the past is put right."""
-    platform = Platform()
-    flow = delivered_flow(platform, make_span(0, 0))
-    erase(platform)
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    attempt(flow, platform, T + 1)
-    del platform.stored["a"]
-    settle(flow, platform, T + 2)
-    assert platform.stored == {}
-
-
-def test_what_was_deleted_may_come_back_as_somebody_else_s() -> None:
-    """The base of the merge is gone with the flow."""
-    platform = Platform()
-    flow = delivered_flow(platform, make_span(0, 0))
-    del platform.stored["a"]
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    settle(flow, platform, T + 1)
-    platform.stored["a"] = document(make_span(0, 0).body, make_span(1, 0).body)
-    flow.hand_over([make_span(2, 0)], NOW_NS)
-    attempt(flow, platform, T + 3)
-    assert platform.keys("a") == [key(0, 0), key(1, 0), key(2, 0)]
-
-
 # -- other writers --------------------------------------------------------------------------------------------
 
 
@@ -320,16 +259,6 @@ def test_another_writer_that_was_seen_makes_each_put_read_again() -> None:
     assert counts(flow) == (2, 2, 0, {})
 
 
-def test_a_check_waits_for_the_pacing_interval_at_least() -> None:
-    """Quick attempts do not make a storm of reads."""
-    platform = Platform()
-    flow = delivered_flow(platform, make_span(0, 0))
-    erase(platform, make_span(0, 0).body, foreign(1))
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    attempt(flow, platform, T + 1)
-    assert flow.due(T + 1) == T + 2
-
-
 def test_a_check_that_finds_nothing_missing_writes_nothing() -> None:
     """And is not repeated."""
     platform = Platform()
@@ -341,16 +270,6 @@ def test_a_check_that_finds_nothing_missing_writes_nothing() -> None:
     assert (flow.due(T + 2), flow.idle) == (None, True)
 
 
-def test_a_check_reads_everything() -> None:
-    """The answer of the last PUT proves nothing about what is there now."""
-    platform = Platform()
-    flow = delivered_flow(platform, make_span(0, 0))
-    erase(platform, make_span(0, 0).body, foreign(1))
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    attempt(flow, platform, T + 1)
-    assert flow.begin(T + 2) == Read("a", None)
-
-
 def test_a_check_that_fails_is_made_again() -> None:
     """After the backoff."""
     platform = Platform()
@@ -358,8 +277,8 @@ def test_a_check_that_fails_is_made_again() -> None:
     erase(platform, make_span(0, 0).body, foreign(1))
     flow.hand_over([make_span(1, 0)], NOW_NS)
     attempt(flow, platform, T + 1)
-    list(answers(flow, T + 2, [DOWN]))
-    assert flow.due(T + 2) == T + 4
+    (step,) = answers(flow, T + 2, [DOWN])
+    assert (step, flow.due(T + 2)) == (Read("a", None), T + 4), "it reads everything"
     assert attempt(flow, platform, T + 4) == ["Read"]
 
 
@@ -387,13 +306,6 @@ def test_another_writer_that_was_seen_once_may_come_again() -> None:
     flow.hand_over([make_span(2, 0)], NOW_NS)
     attempt(flow, platform, T + 3)
     assert flow.due(T + 3) == T + 4
-
-
-def test_a_flow_that_an_earlier_run_left_is_no_other_writer() -> None:
-    """What the first read shows was there before."""
-    platform = Platform()
-    erase(platform, foreign(1))
-    assert delivered_flow(platform, make_span(0, 0)).due(T) is None
 
 
 def test_a_burst_is_checked_so_often_and_no_more() -> None:

@@ -128,18 +128,6 @@ def test_a_span_that_moves_while_its_put_is_under_way_leaves_there_too(merge: bo
     assert (platform.keys("a"), platform.keys("b")) == ([], [key(0, 0)])
 
 
-def test_a_span_that_moves_after_an_ambiguous_put_leaves_there_too() -> None:
-    """It may stand there all the same."""
-    platform = Platform()
-    source = flow_of(make_span(0, 0), merge=False)
-    step = source.begin(T)
-    perform(step, platform, 0.0)  # type: ignore[union-attr, arg-type]
-    source.feed(step, DOWN, T, NOW_NS)  # type: ignore[arg-type]
-    source.take([key(0, 0)])
-    settle(source, platform, T)
-    assert platform.keys("a") == []
-
-
 @pytest.mark.parametrize("answer", [DOWN, Denied(401, "", None)])
 def test_a_flow_that_may_stand_there_is_emptied_in_the_end(answer: Any) -> None:
     """Also when the PUT that empties it fails too, more than once."""
@@ -338,22 +326,6 @@ def test_a_window_can_be_squeezed() -> None:
     assert said(flow)[0][1].endswith("or record fewer spans")
     flow.squeeze(10)
     assert flow.window.spans == 0
-
-
-def test_a_span_that_is_squeezed_out_in_an_outage_is_lost_for_it() -> None:
-    """The last error is named."""
-    flow = flow_of(make_span(0, 0), merge=False)
-    list(answers(flow, T, [DOWN]))
-    flow.report.take(T)
-    flow.squeeze(10)
-    assert said(flow)[0][1].endswith(": the platform is not available (503: 503 Service Unavailable)")
-
-
-def test_what_is_abandoned_without_an_error_is_lost_for_the_end_only() -> None:
-    """There was no trouble to name."""
-    flow = flow_of(make_span(0, 0))
-    flow.abandon()
-    assert said(flow)[0][1].endswith("they were still waiting when the exporter shut down")
 
 
 def test_a_delivered_span_that_is_squeezed_out_is_not_lost() -> None:

@@ -376,14 +376,6 @@ def test_a_span_beyond_the_remembered_limit_is_too_large() -> None:
     assert platform.keys("a") == kept
 
 
-def test_one_span_beyond_the_bound_pushes_nobody_out() -> None:
-    """The other members count too."""
-    flow = flow_of(make_span(0, 0, size=300), max_bytes=1000)
-    flow.hand_over([make_span(1, 0, start=1, size=961)], NOW_NS + 10**12)
-    assert counts(flow) == (2, 0, 1, {"too_large": 1})
-    assert key(0, 0) in flow.window
-
-
 def test_a_lone_span_is_dropped_though_larger_bodies_were_taken_before() -> None:
     """The platform's limit went down: it does not go on for ever."""
     platform = Platform()
