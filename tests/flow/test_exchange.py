@@ -520,3 +520,20 @@ def test_members_that_leave_no_room_at_all_are_said() -> None:
     platform.stored["a"] = document()
     settle(flow, platform, T)
     assert counts(flow) == (2, 2, 0, {})
+
+
+@pytest.mark.parametrize("right_after", [True, False])
+def test_a_whole_body_comes_back_only_right_after_its_put(right_after: bool) -> None:
+    """Then a writer that had read before has overwritten it; later somebody has taken spans away."""
+    platform = Platform()
+    platform.stored["a"] = document(foreign(1))
+    flow = delivered_flow(platform, make_span(0, 0))
+    if right_after:
+        flow.hand_over([make_span(1, 0)], NOW_NS)
+        flow.close(T, T + 60)
+        attempt(flow, platform, T)
+    erase(platform)
+    flow.close(T, T + 60)
+    settle(flow, platform, T)
+    ours = [key(0, 0), *([key(1, 0)] if right_after else [])]
+    assert sorted(platform.keys("a")) == [*ours, *([key(901, 1)] if right_after else [])]
