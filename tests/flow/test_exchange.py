@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
+from opentelemetry.exporter.versori_flow.flow.outcomes import Absence
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Stale, Write
 from opentelemetry.exporter.versori_flow.flow.stored import UnreadableFlow, read
@@ -404,7 +405,7 @@ def test_a_404_of_somebody_else_s_is_believed_after_three_over_two_seconds(was_t
     platform, stray = Platform(), Absent(own_form=False, message="default backend")
     flow = delivered_flow(platform, make_span(0, 0)) if was_there else flow_of()
     flow.hand_over([make_span(1, 0)], NOW_NS)
-    for now in (T + 1, T + 2, T + 2.9):
+    for now in (T + 1, T + 2.9):
         list(answers(flow, now, [stray]))
         assert flow.in_trouble
     assert "404 that is not the platform's API (default backend)" in (flow.last_error or "")
@@ -414,6 +415,28 @@ def test_a_404_of_somebody_else_s_is_believed_after_three_over_two_seconds(was_t
     write = flow.feed(step, stray, T + 3, NOW_NS)
     assert isinstance(write, Write)
     assert write.body.spans == [make_span(1, 0).body]
+
+
+@pytest.mark.parametrize(
+    ("reads", "believed"),
+    [
+        ([(0, True, False), (5, True, False)], False),  # not on a connection of its own
+        ([(0, True, True), (4.9, True, True)], False),
+        ([(0, True, False), (5, True, True)], True),
+        ([(0, False, False), (2, False, True)], False),  # two
+        ([(0, False, False), (1, False, True), (1.9, False, True)], False),
+        ([(0, False, False), (1, False, True), (2, False, True)], True),
+    ],
+)
+def test_when_a_flow_is_gone(reads: list[tuple[float, bool, bool]], believed: bool) -> None:
+    """By when each 404 came, whether in the API's form, and whether on a connection of its own."""
+    absence = Absence(5.0)
+    for at, own_form, own_connection in reads:
+        given = absence.believed(Absent(own_form), True, own_connection, T + at)
+        assert absence.doubted
+    assert given is believed
+    absence.clear()
+    assert not absence.doubted
 
 
 def test_a_flow_that_is_seen_in_between_is_not_deleted() -> None:
@@ -444,6 +467,7 @@ def test_a_put_that_is_not_believed_is_delivered_once_a_read_shows_it(shown: boo
     assert (step, counts(flow)) == (Read("a", None), (1, 0, 1, {}))
     assert flow.feed(step, perform(step, platform, 0.0), T, NOW_NS) is None
     assert (counts(flow), flow.in_trouble) == ((1, int(shown), int(not shown), {}), not shown)
+    assert (flow.due(T), flow._exchange.known.digest is not None) == (None if shown else T + 2, shown)
     assert shown or "200 and what is no flow" in (flow.last_error or "")
 
 
@@ -467,6 +491,13 @@ def test_what_was_read_too_long_ago_is_read_again() -> None:
     steps = list(answers(flow, T, [None, Stale(), read(platform.stored["a"], b"d"), Stored(200, None)]))
     assert [type(step).__name__ for step in steps] == ["Read", "Write", "Read", "Write"]
     assert foreign(1) in steps[-1].body.spans
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    found = Found(b"", b"", 200)
+    flow._exchange.known.digest = b"known"
+    steps = list(answers(flow, T + 1, [found, Stale(), found, Stored(200, None)]))
+    assert steps[2] == Read("a", b"known")
+    flow = flow_of(make_span(0, 0), merge=False)
+    assert len(list(answers(flow, T, [Stale(), Stored(200, None)]))) == 2
 
 
 @pytest.mark.parametrize(("in_turn", "due"), [(True, None), (False, T + 1)])
@@ -496,13 +527,18 @@ def test_a_person_s_repair_stays() -> None:
 def test_what_others_wrote_leaves_with_a_word() -> None:
     """Once, with the numbers and the setting."""
     platform = Platform()
-    for setting, policy in (("SPANS", {"max_spans": 3}), ("BYTES", {"max_bytes": 700})):
+    for setting, policy, numbers in (
+        ("SPANS", {"max_spans": 3}, "9 spans where 3 may be: 7 spans"),
+        ("BYTES", {"max_bytes": 900}, "1962 bytes of spans where 900 may be: 7 spans"),
+    ):
         platform.stored["a"] = document(*(foreign(number, start=number) for number in range(9)))
         flow = delivered_flow(platform, make_span(0, 0), **policy)
         ((level, line),) = said(flow)
         assert level == logging.WARNING
-        assert f"raise VERSORI_FLOW_MAX_{setting}" in line
-        assert "others wrote leave it" in line
+        assert line == (
+            f"flow 'a': the stored flow has {numbers} that others wrote leave it, those that were quiet for "
+            f"longest; raise VERSORI_FLOW_MAX_{setting} to keep them"
+        )
         platform.stored["a"] = document(*(foreign(number, start=number) for number in range(20, 29)))
         flow.hand_over([make_span(1, 0)], NOW_NS)
         settle(flow, platform, T + 1)
@@ -516,7 +552,12 @@ def test_members_that_leave_no_room_at_all_are_said() -> None:
     flow = flow_of(make_span(0, 0), make_span(1, 0), max_bytes=1000)
     assert attempt(flow, platform, T) == ["Read"]
     assert counts(flow) == (2, 0, 2, {})
-    assert "other members alone take 2061 bytes of max_bytes 1000" in said(flow)[0][1]
+    ((level, line),) = said(flow)
+    assert level == logging.ERROR
+    assert "other members alone take 2061 bytes of max_bytes 1000" in line
+    mark = flow.hurry(T, T + 9)
+    attempt(flow, platform, T)
+    assert flow.flushed(mark) is False
     platform.stored["a"] = document()
     settle(flow, platform, T)
     assert counts(flow) == (2, 2, 0, {})

@@ -479,10 +479,11 @@ def closed_without_turns(platform: Platform, theirs: bytes | None) -> Flow:
     now = T
     while (due := flow.due(now)) is not None:
         now = max(now, due)
-        step = flow.begin(now)
+        begun, step = now, flow.begin(now)
         while step is not None:
-            step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS, in_turn=False)
             now += 0.5
+            step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS, in_turn=False)
+        assert flow.due(now) in (now + (now - begun), None), "it looks a moment later, not at once"
         if theirs is not None:
             platform.stored["a"] = theirs
     return flow

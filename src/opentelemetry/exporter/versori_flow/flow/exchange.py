@@ -84,8 +84,7 @@ class Exchange:
 
     def feed(self, step: Step, answer: Reading, now: float, now_ns: int, in_turn: bool) -> Step | None:
         """Takes the answer to a step; returns the next one, or None when the attempt is over."""
-        attempt = self.attempt
-        if attempt is None:
+        if (attempt := self.attempt) is None:
             return None
         if error_type(answer) is None and not isinstance(answer, Stale):
             self._schedule.last_success = now
@@ -138,6 +137,7 @@ class Exchange:
     def _merge(self, attempt: Attempt, stored: StoredFlow, now_ns: int) -> None:
         proven = self.known.proven(stored)
         if proven:
+            self._schedule.check_at = None  # it was read back by that
             self._spans.deliver(proven)
         self.known.read(stored, now_ns, attempt.checking and self._schedule.reads_back)
         self._spans.leave_room(self.known.size)
