@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from opentelemetry.exporter.versori_flow.flow.outcomes import error_type, explain, hopeless
 from opentelemetry.exporter.versori_flow.flow.steps import Write
 from opentelemetry.exporter.versori_flow.http.answers import (
     Absent,
@@ -521,3 +522,32 @@ def test_a_delivered_span_that_is_named_once_only_comes_back() -> None:
     assert platform.keys("a") == [key(1, 0)]
     settle(flow, platform, T + 1)
     assert (platform.keys("a"), counts(flow)) == ([key(0, 0), key(1, 0)], (2, 2, 0, {}))
+
+
+def test_one_span_beyond_the_bound_pushes_nobody_out() -> None:
+    """The other members count too."""
+    flow = flow_of(make_span(0, 0, size=300), max_bytes=1000)
+    flow.hand_over([make_span(1, 0, start=1, size=961)], NOW_NS + 10**12)
+    assert counts(flow) == (2, 0, 1, {"too_large": 1})
+    assert key(0, 0) in flow.window
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (
+            Absent(own_form=False, message="page"),
+            "404",
+            "something answers 404 that is not the platform's API (page); the flow is not written until it does",
+        ),
+        (
+            Stored(201, None, believed=False),
+            "unreadable",
+            "the flow was answered with 201 and what is no flow, and a read does not show its spans",
+        ),
+    ],
+)
+def test_what_is_not_believed_is_explained(answer: Any, error: str, words: str) -> None:
+    """It is no success, may pass, and needs nobody yet."""
+    assert (explain(answer), error_type(answer)) == ((logging.WARNING, words), error)
+    assert hopeless(answer) == 0

@@ -396,3 +396,14 @@ def test_a_window_does_what_a_plain_model_does(operations: list[Any]) -> None:
             model.size(),
         )
         assert held.pending_size == sum(len(e["body"]) + 1 for e in model.entries if e["pending"])
+
+
+def test_a_cut_takes_no_more_than_it_must() -> None:
+    """Bytes are counted while cutting."""
+    spans = [make_span(0, n, start=n, parent=9, size=500) for n in range(4)]
+    held = window(*spans, max_bytes=3 * 501)
+    assert keys(held.trim()) == [key(0, 0)]
+    held = window(*spans, max_bytes=3 * 501 - 1)
+    assert keys(held.trim()) == [key(0, 0), key(0, 1)]
+    held = window(*spans, max_spans=2)
+    assert keys(held.trim()) == [key(0, 0), key(0, 1)]
