@@ -176,7 +176,9 @@ def test_members_that_leave_no_room_make_a_span_too_large() -> None:
     assert attempt(flow, platform, T) == ["Read"]
     assert counts(flow) == (1, 0, 0, {"too_large": 1})
     ((_, line),) = said(flow)
-    assert "400 bytes where " in line
+    assert line.endswith(
+        "400 bytes where 39 may be; the stored flow's other members take 961 of max_bytes 1000"
+    )
 
 
 # -- deleted flows --------------------------------------------------------------------------------------------
@@ -469,6 +471,20 @@ def test_a_put_that_is_not_believed_is_delivered_once_a_read_shows_it(shown: boo
     assert (counts(flow), flow.in_trouble) == ((1, int(shown), int(not shown), {}), not shown)
     assert (flow.due(T), flow._exchange.known.digest is not None) == (None if shown else T + 2, shown)
     assert shown or "200 and what is no flow" in (flow.last_error or "")
+
+
+def test_what_must_leave_leaves_though_a_put_was_not_believed() -> None:
+    """A moved span is in the old flow until a read shows that it is not."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
+    flow.take([key(0, 0)])
+    step: Any = flow.begin(T + 1)
+    step = flow.feed(step, perform(step, platform, 0.0), T + 1, NOW_NS)
+    step = flow.feed(step, Stored(200, None, believed=False), T + 1, NOW_NS)
+    flow.feed(step, perform(step, platform, 0.0), T + 1, NOW_NS)
+    assert flow.in_trouble
+    settle(flow, platform, T + 1)
+    assert platform.keys("a") == [key(1, 0)]
 
 
 def test_an_older_text_proves_nothing() -> None:
