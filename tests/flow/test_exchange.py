@@ -5,17 +5,28 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import pytest
+
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
+from opentelemetry.exporter.versori_flow.flow.outcomes import Absence
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
-from opentelemetry.exporter.versori_flow.flow.steps import Read, Write
-from opentelemetry.exporter.versori_flow.flow.stored import read
+from opentelemetry.exporter.versori_flow.flow.steps import Read, Stale, Write
+from opentelemetry.exporter.versori_flow.flow.stored import UnreadableFlow, read
 from opentelemetry.exporter.versori_flow.http.answers import (
+    Absent,
+    Conflict,
+    Denied,
     Found,
+    Misconfigured,
+    Rejected,
     Stored,
+    TooLarge,
+    Unreadable,
 )
 from tests.flow.model import (
     DOWN,
     NOW_NS,
+    REFUSED,
     Platform,
     T,
     answers,
@@ -28,8 +39,8 @@ from tests.flow.model import (
     flow_of,
     foreign,
     key,
-    loads,
     make_span,
+    poisoned,
     said,
     settle,
 )
@@ -54,22 +65,6 @@ def test_merge_keeps_what_the_flow_has() -> None:
     )
 
 
-def test_a_description_of_ours_wins() -> None:
-    """`flow_description` is what is written, as JSON, whatever is stored."""
-    platform = Platform()
-    platform.stored["a"] = document()
-    delivered_flow(platform, make_span(0, 0), description='"ü"\ud800')
-    assert loads(platform.stored["a"])["description"] == '"ü"?'
-
-
-def test_an_empty_description_of_ours_wins() -> None:
-    """Empty is not unset."""
-    platform = Platform()
-    platform.stored["a"] = document()
-    delivered_flow(platform, make_span(0, 0), description="")
-    assert loads(platform.stored["a"])["description"] == ""
-
-
 def test_what_is_known_is_not_parsed_again() -> None:
     """The read after a PUT asks with the digest of the PUT's answer."""
     platform = Platform()
@@ -80,14 +75,6 @@ def test_what_is_known_is_not_parsed_again() -> None:
     write = flow.feed(step, Found(b"", b"", 200), T + 1, NOW_NS)
     assert isinstance(write, Write)
     assert len(write.body.spans) == 2
-
-
-def test_a_digest_that_could_not_be_had_is_not_asked_for() -> None:
-    """Then the next read is parsed."""
-    flow = flow_of(make_span(0, 0))
-    list(answers(flow, T, [None, Stored(200, None)]))
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    assert flow.begin(T + 1) == Read("a", None)
 
 
 def test_a_put_that_failed_makes_the_next_read_a_full_one() -> None:
@@ -121,17 +108,6 @@ def test_a_foreign_span_that_changes_is_taken_as_it_is() -> None:
     flow.hand_over([make_span(2, 0)], NOW_NS)
     attempt(flow, platform, T + 1)
     assert [span["name"] for span in platform.spans("a")] == ["", "newer", ""]
-
-
-def test_new_foreign_spans_are_taken_wherever_they_stand() -> None:
-    """Behind ours, behind those that are known, and behind those that moved away."""
-    platform = Platform()
-    flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
-    flow.take([key(1, 0)])
-    stored = [make_span(0, 0).body, make_span(1, 0).body, foreign(1), foreign(1), foreign(2)]
-    platform.stored["a"] = document(*stored)
-    attempt(flow, platform, T + 1)
-    assert platform.keys("a") == [key(0, 0), key(901, 1), key(902, 2)]
 
 
 def test_a_foreign_root_is_a_root() -> None:
@@ -200,7 +176,9 @@ def test_members_that_leave_no_room_make_a_span_too_large() -> None:
     assert attempt(flow, platform, T) == ["Read"]
     assert counts(flow) == (1, 0, 0, {"too_large": 1})
     ((_, line),) = said(flow)
-    assert "400 bytes where " in line
+    assert line.endswith(
+        "400 bytes where 39 may be; the stored flow's other members take 961 of max_bytes 1000"
+    )
 
 
 # -- deleted flows --------------------------------------------------------------------------------------------
@@ -255,31 +233,6 @@ def test_a_deleted_flow_is_not_made_again_for_nothing() -> None:
     assert (platform.puts[1:], platform.stored, flow.window.spans) == ([], {}, 0)
 
 
-def test_what_is_gone_is_not_missing() -> None:
-    """After a flow was deleted, nothing of the past is put right."""
-    platform = Platform()
-    flow = delivered_flow(platform, make_span(0, 0))
-    erase(platform)
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    attempt(flow, platform, T + 1)
-    del platform.stored["a"]
-    settle(flow, platform, T + 2)
-    assert platform.stored == {}
-
-
-def test_what_was_deleted_may_come_back_as_somebody_else_s() -> None:
-    """The base of the merge is gone with the flow."""
-    platform = Platform()
-    flow = delivered_flow(platform, make_span(0, 0))
-    del platform.stored["a"]
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    settle(flow, platform, T + 1)
-    platform.stored["a"] = document(make_span(0, 0).body, make_span(1, 0).body)
-    flow.hand_over([make_span(2, 0)], NOW_NS)
-    attempt(flow, platform, T + 3)
-    assert platform.keys("a") == [key(0, 0), key(1, 0), key(2, 0)]
-
-
 # -- other writers --------------------------------------------------------------------------------------------
 
 
@@ -309,16 +262,6 @@ def test_another_writer_that_was_seen_makes_each_put_read_again() -> None:
     assert counts(flow) == (2, 2, 0, {})
 
 
-def test_a_check_waits_for_the_pacing_interval_at_least() -> None:
-    """Quick attempts do not make a storm of reads."""
-    platform = Platform()
-    flow = delivered_flow(platform, make_span(0, 0))
-    erase(platform, make_span(0, 0).body, foreign(1))
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    attempt(flow, platform, T + 1)
-    assert flow.due(T + 1) == T + 2
-
-
 def test_a_check_that_finds_nothing_missing_writes_nothing() -> None:
     """And is not repeated."""
     platform = Platform()
@@ -330,16 +273,6 @@ def test_a_check_that_finds_nothing_missing_writes_nothing() -> None:
     assert (flow.due(T + 2), flow.idle) == (None, True)
 
 
-def test_a_check_reads_everything() -> None:
-    """The answer of the last PUT proves nothing about what is there now."""
-    platform = Platform()
-    flow = delivered_flow(platform, make_span(0, 0))
-    erase(platform, make_span(0, 0).body, foreign(1))
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    attempt(flow, platform, T + 1)
-    assert flow.begin(T + 2) == Read("a", None)
-
-
 def test_a_check_that_fails_is_made_again() -> None:
     """After the backoff."""
     platform = Platform()
@@ -347,8 +280,8 @@ def test_a_check_that_fails_is_made_again() -> None:
     erase(platform, make_span(0, 0).body, foreign(1))
     flow.hand_over([make_span(1, 0)], NOW_NS)
     attempt(flow, platform, T + 1)
-    list(answers(flow, T + 2, [DOWN]))
-    assert flow.due(T + 2) == T + 4
+    (step,) = answers(flow, T + 2, [DOWN])
+    assert (step, flow.due(T + 2)) == (Read("a", None), T + 4), "it reads everything"
     assert attempt(flow, platform, T + 4) == ["Read"]
 
 
@@ -378,13 +311,6 @@ def test_another_writer_that_was_seen_once_may_come_again() -> None:
     assert flow.due(T + 3) == T + 4
 
 
-def test_a_flow_that_an_earlier_run_left_is_no_other_writer() -> None:
-    """What the first read shows was there before."""
-    platform = Platform()
-    erase(platform, foreign(1))
-    assert delivered_flow(platform, make_span(0, 0)).due(T) is None
-
-
 def test_a_burst_is_checked_so_often_and_no_more() -> None:
     """A writer that erases for ever is left to win, until new spans come."""
     platform = Platform()
@@ -412,3 +338,259 @@ def test_a_check_that_is_due_gives_way_to_pending_spans() -> None:
     flow.hand_over([make_span(2, 0)], NOW_NS)
     assert attempt(flow, platform, T + 2) == ["Read", "Write"]
     assert flow.due(T + 2) == T + 3
+
+
+# -- what may be believed ----------------------------------------------------------------------------------
+
+AT_READ: list[Any] = [
+    Absent(),
+    Absent(own_form=False, message="default backend"),
+    Unreadable("a page"),
+    UnreadableFlow("no flow"),
+    DOWN,
+    Denied(403, "who?", None),
+    Misconfigured(302, "there", None),
+]
+AT_WRITE: list[Any] = [
+    Stored(200, None, believed=False),
+    REFUSED,
+    Rejected(400, "", "no", (0,)),
+    Rejected(400, "", "no", (1,)),
+    Rejected(400, "", "no", (0, 1, 2)),
+    TooLarge("413"),
+    Conflict("409"),
+    DOWN,
+    Denied(401, "who?", None),
+    Misconfigured(404, "where?", None),
+    Stale(),
+]
+
+
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize(
+    ("at", "stray"), [*(("Read", answer) for answer in AT_READ), *(("Write", answer) for answer in AT_WRITE)]
+)
+def test_a_stray_answer_costs_nothing(at: str, stray: Any, merge: bool) -> None:
+    """At whichever step it comes: nothing stored is lost, nothing handed over is dropped."""
+    platform = Platform()
+    if merge:
+        platform.stored["a"] = document(foreign(1), more=b',"x":1')
+    flow = delivered_flow(platform, make_span(0, 0), merge=merge)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    step, given = flow.begin(T + 1), False
+    while step is not None:
+        is_now = not given and type(step).__name__ == at
+        given |= is_now
+        step = flow.feed(step, stray if is_now else perform(step, platform, 0.0), T + 1, NOW_NS)
+    settle(flow, platform, T + 1)
+    assert given is (merge or at == "Write")
+    assert counts(flow) == (2, 2, 0, {})
+    assert set(platform.keys("a")) == {key(0, 0), key(1, 0), *([key(901, 1)] if merge else [])}
+    assert (b'"x":1' in platform.stored["a"]) is merge
+
+
+def test_the_second_look_at_a_missing_flow_has_its_own_connection() -> None:
+    """And comes a pacing interval later at least, whoever waits."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0), min_interval=5.0)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    flow.hurry(T + 1, T + 60)
+    list(answers(flow, T + 1, [Absent()]))
+    assert (flow.due(T + 1), flow.verdict(2, 0, T + 1)) == (T + 6, True)
+    step = flow.begin(T + 6)
+    assert step == Read("a", digest_of(platform.stored["a"]), own_connection=True)
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+def test_a_404_of_somebody_else_s_is_believed_after_three_over_two_seconds(was_there: bool) -> None:
+    """Until then the attempt fails, says so, and nothing is written."""
+    platform, stray = Platform(), Absent(own_form=False, message="default backend")
+    flow = delivered_flow(platform, make_span(0, 0)) if was_there else flow_of()
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    for now in (T + 1, T + 2.9):
+        list(answers(flow, now, [stray]))
+        assert flow.in_trouble
+    assert "404 that is not the platform's API (default backend)" in (flow.last_error or "")
+    step = flow.begin(T + 3)
+    assert isinstance(step, Read)
+    assert step.own_connection
+    write = flow.feed(step, stray, T + 3, NOW_NS)
+    assert isinstance(write, Write)
+    assert write.body.spans == [make_span(1, 0).body]
+
+
+@pytest.mark.parametrize(
+    ("reads", "believed"),
+    [
+        ([(0, True, False), (5, True, False)], False),  # not on a connection of its own
+        ([(0, True, True), (4.9, True, True)], False),
+        ([(0, True, False), (5, True, True)], True),
+        ([(0, False, False), (2, False, True)], False),  # two
+        ([(0, False, False), (1, False, True), (1.9, False, True)], False),
+        ([(0, False, False), (1, False, True), (2, False, True)], True),
+    ],
+)
+def test_when_a_flow_is_gone(reads: list[tuple[float, bool, bool]], believed: bool) -> None:
+    """By when each 404 came, whether in the API's form, and whether on a connection of its own."""
+    absence = Absence(5.0)
+    for at, own_form, own_connection in reads:
+        given = absence.believed(Absent(own_form), True, own_connection, T + at)
+        assert absence.doubted
+    assert given is believed
+    absence.clear()
+    assert not absence.doubted
+
+
+def test_a_flow_that_is_seen_in_between_is_not_deleted() -> None:
+    """Two 404s that are no row prove nothing."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    for now in (T + 1, T + 4):
+        flow.hand_over([make_span(int(now), 0)], NOW_NS)
+        list(answers(flow, now, [Absent()]))
+        assert attempt(flow, platform, now + 1) == ["Read", "Write"]
+    assert key(0, 0) in platform.keys("a")
+
+
+@pytest.mark.parametrize("shown", [True, False])
+@pytest.mark.parametrize("merge", [True, False])
+def test_a_put_that_is_not_believed_is_delivered_once_a_read_shows_it(shown: bool, merge: bool) -> None:
+    """In the same attempt, in replace mode too; otherwise it fails."""
+    platform = Platform()
+    flow = flow_of(make_span(0, 0), merge=merge)
+    step: Any = flow.begin(T)
+    if merge:
+        step = flow.feed(step, Absent(), T, NOW_NS)
+    if shown:
+        perform(step, platform, 0.0)
+    else:
+        platform.stored["a"] = document()
+    step = flow.feed(step, Stored(200, None, believed=False), T, NOW_NS)
+    assert (step, counts(flow)) == (Read("a", None), (1, 0, 1, {}))
+    assert flow.feed(step, perform(step, platform, 0.0), T, NOW_NS) is None
+    assert (counts(flow), flow.in_trouble) == ((1, int(shown), int(not shown), {}), not shown)
+    assert (flow.due(T), flow._exchange.known.digest is not None) == (None if shown else T + 2, shown)
+    assert shown or "200 and what is no flow" in (flow.last_error or "")
+
+
+def test_what_must_leave_leaves_though_a_put_was_not_believed() -> None:
+    """A moved span is in the old flow until a read shows that it is not."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
+    flow.take([key(0, 0)])
+    step: Any = flow.begin(T + 1)
+    step = flow.feed(step, perform(step, platform, 0.0), T + 1, NOW_NS)
+    step = flow.feed(step, Stored(200, None, believed=False), T + 1, NOW_NS)
+    flow.feed(step, perform(step, platform, 0.0), T + 1, NOW_NS)
+    assert flow.in_trouble
+    settle(flow, platform, T + 1)
+    assert platform.keys("a") == [key(1, 0)]
+
+
+def test_an_older_text_proves_nothing() -> None:
+    """A read that shows the flow as it was before the PUT does not show what it carried."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0, text="early"))
+    flow.hand_over([make_span(0, 0, text="ended")], NOW_NS)
+    read_step: Any = flow.begin(T + 1)
+    write: Any = flow.feed(read_step, perform(read_step, platform, 0.0), T + 1, NOW_NS)
+    confirm: Any = flow.feed(write, Stored(200, None, believed=False), T + 1, NOW_NS)
+    flow.feed(confirm, perform(confirm, platform, 0.0), T + 1, NOW_NS)
+    assert counts(flow) == (2, 1, 1, {})
+
+
+def test_what_was_read_too_long_ago_is_read_again() -> None:
+    """The attempt goes on with what another writer has put there meanwhile."""
+    platform = Platform()
+    flow = flow_of(make_span(0, 0))
+    erase(platform, foreign(1))
+    steps = list(answers(flow, T, [None, Stale(), read(platform.stored["a"], b"d"), Stored(200, None)]))
+    assert [type(step).__name__ for step in steps] == ["Read", "Write", "Read", "Write"]
+    assert foreign(1) in steps[-1].body.spans
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    found = Found(b"", b"", 200)
+    flow._exchange.known.digest = b"known"
+    steps = list(answers(flow, T + 1, [found, Stale(), found, Stored(200, None)]))
+    assert steps[2] == Read("a", b"known")
+    flow = flow_of(make_span(0, 0), merge=False)
+    assert len(list(answers(flow, T, [Stale(), Stored(200, None)]))) == 2
+
+
+@pytest.mark.parametrize(("in_turn", "due"), [(True, None), (False, T + 1)])
+def test_a_put_without_its_turn_is_read_back(in_turn: bool, due: float | None) -> None:
+    """Somebody may have written at the same time."""
+    flow = flow_of(make_span(0, 0))
+    step: Any = flow.feed(flow.begin(T), Absent(), T, NOW_NS)  # type: ignore[arg-type]
+    flow.feed(step, Stored(200, None), T, NOW_NS, in_turn=in_turn)
+    assert (counts(flow), flow.due(T)) == ((1, 1, 0, {}), due)
+
+
+# -- the base of a merge -----------------------------------------------------------------------------------
+
+
+def test_a_person_s_repair_stays() -> None:
+    """A foreign span that the platform refuses, and that somebody took away, is not put back."""
+    platform = poisoned("odd", fields=True)
+    platform.stored["a"] = document(foreign(1), foreign(2))
+    flow = flow_of(make_span(0, 0))
+    attempt(flow, platform, T)
+    assert flow.in_trouble
+    platform.stored["a"] = document()
+    settle(flow, platform, T)
+    assert (platform.keys("a"), counts(flow)) == ([key(0, 0)], (1, 1, 0, {}))
+
+
+def test_what_others_wrote_leaves_with_a_word() -> None:
+    """Once, with the numbers and the setting."""
+    platform = Platform()
+    for setting, policy, numbers in (
+        ("SPANS", {"max_spans": 3}, "9 spans where 3 may be: 7 spans"),
+        ("BYTES", {"max_bytes": 900}, "1962 bytes of spans where 900 may be: 7 spans"),
+    ):
+        platform.stored["a"] = document(*(foreign(number, start=number) for number in range(9)))
+        flow = delivered_flow(platform, make_span(0, 0), **policy)
+        ((level, line),) = said(flow)
+        assert level == logging.WARNING
+        assert line == (
+            f"flow 'a': the stored flow has {numbers} that others wrote leave it, those that were quiet for "
+            f"longest; raise VERSORI_FLOW_MAX_{setting} to keep them"
+        )
+        platform.stored["a"] = document(*(foreign(number, start=number) for number in range(20, 29)))
+        flow.hand_over([make_span(1, 0)], NOW_NS)
+        settle(flow, platform, T + 1)
+        assert said(flow) == []
+
+
+def test_members_that_leave_no_room_at_all_are_said() -> None:
+    """Nothing is written or dropped; the spans wait until somebody makes room."""
+    platform = Platform()
+    platform.stored["a"] = document(more=b',"x":"' + b"x" * 2000 + b'"')
+    flow = flow_of(make_span(0, 0), make_span(1, 0), max_bytes=1000)
+    assert attempt(flow, platform, T) == ["Read"]
+    assert counts(flow) == (2, 0, 2, {})
+    ((level, line),) = said(flow)
+    assert level == logging.ERROR
+    assert "other members alone take 2061 bytes of max_bytes 1000" in line
+    mark = flow.hurry(T, T + 9)
+    attempt(flow, platform, T)
+    assert flow.flushed(mark) is False
+    platform.stored["a"] = document()
+    settle(flow, platform, T)
+    assert counts(flow) == (2, 2, 0, {})
+
+
+@pytest.mark.parametrize("right_after", [True, False])
+def test_a_whole_body_comes_back_only_right_after_its_put(right_after: bool) -> None:
+    """Then a writer that had read before has overwritten it; later somebody has taken spans away."""
+    platform = Platform()
+    platform.stored["a"] = document(foreign(1))
+    flow = delivered_flow(platform, make_span(0, 0))
+    if right_after:
+        flow.hand_over([make_span(1, 0)], NOW_NS)
+        flow.close(T, T + 60)
+        attempt(flow, platform, T)
+    erase(platform)
+    flow.close(T, T + 60)
+    settle(flow, platform, T)
+    ours = [key(0, 0), *([key(1, 0)] if right_after else [])]
+    assert sorted(platform.keys("a")) == [*ours, *([key(901, 1)] if right_after else [])]

@@ -128,18 +128,6 @@ def test_a_span_that_moves_while_its_put_is_under_way_leaves_there_too(merge: bo
     assert (platform.keys("a"), platform.keys("b")) == ([], [key(0, 0)])
 
 
-def test_a_span_that_moves_after_an_ambiguous_put_leaves_there_too() -> None:
-    """It may stand there all the same."""
-    platform = Platform()
-    source = flow_of(make_span(0, 0), merge=False)
-    step = source.begin(T)
-    perform(step, platform, 0.0)  # type: ignore[union-attr, arg-type]
-    source.feed(step, DOWN, T, NOW_NS)  # type: ignore[arg-type]
-    source.take([key(0, 0)])
-    settle(source, platform, T)
-    assert platform.keys("a") == []
-
-
 @pytest.mark.parametrize("answer", [DOWN, Denied(401, "", None)])
 def test_a_flow_that_may_stand_there_is_emptied_in_the_end(answer: Any) -> None:
     """Also when the PUT that empties it fails too, more than once."""
@@ -340,22 +328,6 @@ def test_a_window_can_be_squeezed() -> None:
     assert flow.window.spans == 0
 
 
-def test_a_span_that_is_squeezed_out_in_an_outage_is_lost_for_it() -> None:
-    """The last error is named."""
-    flow = flow_of(make_span(0, 0), merge=False)
-    list(answers(flow, T, [DOWN]))
-    flow.report.take(T)
-    flow.squeeze(10)
-    assert said(flow)[0][1].endswith(": the platform is not available (503: 503 Service Unavailable)")
-
-
-def test_what_is_abandoned_without_an_error_is_lost_for_the_end_only() -> None:
-    """There was no trouble to name."""
-    flow = flow_of(make_span(0, 0))
-    flow.abandon()
-    assert said(flow)[0][1].endswith("they were still waiting when the exporter shut down")
-
-
 def test_a_delivered_span_that_is_squeezed_out_is_not_lost() -> None:
     """It stands in the platform."""
     flow = delivered_flow(Platform(), make_span(0, 0))
@@ -408,3 +380,78 @@ def test_every_reason_is_counted_by_its_name() -> None:
         "refused",
         "shutdown",
     ]
+
+
+# -- more than a window holds ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "delivered", "dropped"),
+    [(Stored(200, None), 2, {}), (DOWN, 0, {"window_full": 2}), (REFUSED, 0, {"window_full": 2})],
+)
+def test_what_is_pushed_out_under_way_is_open_until_the_answer(
+    answer: Any, delivered: int, dropped: dict[str, int]
+) -> None:
+    """A PUT that succeeded has delivered what it carried; otherwise it is lost, and counted once."""
+    flow = flow_of(make_span(0, 0), make_span(1, 0), merge=False, max_spans=2)
+    step: Any = flow.begin(T)
+    flow.hand_over([make_span(2, 0), make_span(3, 0), make_span(4, 0)], NOW_NS + 10**12)
+    assert counts(flow) == (5, 0, 4, {"window_full": 1})
+    assert (flow.window.pending, flow.idle) == (2, False)
+    flow.feed(step, answer, T, NOW_NS)
+    lost = dropped.get("window_full", 0)
+    assert counts(flow) == (5, delivered, 2, {"window_full": 1 + lost})
+    settle(flow, Platform(), T)
+    assert counts(flow) == (5, delivered + 2, 0, {"window_full": 1 + lost})
+
+
+def test_what_was_pushed_out_under_way_is_lost_at_the_end() -> None:
+    """With all that is pending, and counted once, whatever is answered then."""
+    flow = flow_of(make_span(0, 0), merge=False, max_spans=1)
+    step: Any = flow.begin(T)
+    flow.hand_over([make_span(1, 0)], NOW_NS + 10**12)
+    assert flow.abandon() == 2
+    flow.feed(step, Stored(200, None), T, NOW_NS)
+    assert counts(flow) == (2, 0, 0, {"shutdown": 2})
+
+
+def test_what_is_pushed_out_during_an_unbelieved_put_is_delivered_if_a_read_shows_it() -> None:
+    """Like all the others that it carried."""
+    platform = Platform()
+    flow = flow_of(make_span(0, 0), merge=False, max_spans=1)
+    step: Any = flow.begin(T)
+    perform(step, platform, 0.0)
+    confirm: Any = flow.feed(step, Stored(200, None, believed=False), T, NOW_NS)
+    flow.hand_over([make_span(1, 0)], NOW_NS + 10**12)
+    flow.feed(confirm, perform(confirm, platform, 0.0), T, NOW_NS)
+    assert counts(flow) == (2, 1, 1, {})
+
+
+@pytest.mark.parametrize(("each", "said_so"), [(20, True), (19, False)])
+def test_a_rate_that_a_window_cannot_hold_is_said_once(each: int, said_so: bool) -> None:
+    """Where it fills twice between two PUTs that succeed, with the rate and the setting."""
+    flow, platform = flow_of(merge=False, max_spans=10), Platform()
+    lines = []
+    for burst in range(4):
+        flow.hand_over([make_span(100 * burst + n, 0) for n in range(each)], NOW_NS + burst * 10**12)
+        attempt(flow, platform, T + 2 * burst)
+        lines += [text for level, text in said(flow) if level == logging.WARNING]
+    assert lines == (
+        [
+            "flow 'a': 10 spans come in a second, and fill the window of 10 2.0 times between two PUTs; "
+            "raise VERSORI_FLOW_MAX_SPANS, or record fewer"
+        ]
+        if said_so
+        else []
+    )
+
+
+def test_a_rate_is_not_measured_over_an_outage() -> None:
+    """What is lost then is lost for that."""
+    flow = delivered_flow(Platform(), make_span(0, 0), merge=False, max_spans=10)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    list(answers(flow, T, [DOWN]))
+    flow.hand_over([make_span(9 + n, 0) for n in range(50)], NOW_NS + 10**12)
+    flow.report.take(T)
+    settle(flow, Platform(), T + 5)
+    assert [level for level, _ in said(flow)] == [logging.INFO]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
+from opentelemetry.exporter.versori_flow.flow.outcomes import hopeless
+from opentelemetry.exporter.versori_flow.flow.report import error_type, explain
 from opentelemetry.exporter.versori_flow.flow.steps import Write
 from opentelemetry.exporter.versori_flow.http.answers import (
     Absent,
@@ -257,7 +260,8 @@ def test_trouble_ends_with_the_last_span_that_was_in_it() -> None:
     flow = flow_of(make_span(0, 0), merge=False)
     list(answers(flow, T, [DOWN]))
     flow.report.take(T)
-    list(answers(flow, T + 2, [TooLarge("413")]))
+    for _ in range(2):
+        list(answers(flow, T + 2, [TooLarge("413")]))
     assert (flow.idle, flow.in_trouble, flow.status(T).state) == (True, False, "clean")
     assert said(flow)[0] == (logging.INFO, "flow 'a': is delivered again; 0 spans wait")
     mark = flow.hand_over([make_span(1, 0)], NOW_NS)
@@ -300,19 +304,19 @@ def test_a_rewrite_that_is_refused_is_tried_again_later() -> None:
 
 
 def test_the_window_halves_until_it_fits() -> None:
-    """The oldest traces leave; the limit is remembered."""
+    """Once a 413 comes twice. The oldest traces leave; the limit is remembered."""
     platform = Platform()
     platform.max_body = 3000
     flow = flow_of(*(make_span(n, 0, start=n, size=400) for n in range(20)))
     assert settle(flow, platform, T) == T, "halving ignores pacing"
-    assert len(platform.puts) == 3
+    assert len(platform.puts) == 4
     assert isinstance(flow.window.max_bytes, int)
     count = len(platform.keys("a"))
     assert 4 <= count <= 6
     assert counts(flow) == (20, count, 0, {"window_full": 20 - count})
     flow.hand_over([make_span(30, 0, start=30, size=400)], NOW_NS + 10**12)
     settle(flow, platform, T + 1)
-    assert len(platform.puts) == 4
+    assert len(platform.puts) == 5
     assert counts(flow)[1] == count + 1
 
 
@@ -375,14 +379,6 @@ def test_a_span_beyond_the_remembered_limit_is_too_large() -> None:
     assert platform.keys("a") == kept
 
 
-def test_one_span_beyond_the_bound_pushes_nobody_out() -> None:
-    """The other members count too."""
-    flow = flow_of(make_span(0, 0, size=300), max_bytes=1000)
-    flow.hand_over([make_span(1, 0, start=1, size=961)], NOW_NS + 10**12)
-    assert counts(flow) == (2, 0, 1, {"too_large": 1})
-    assert key(0, 0) in flow.window
-
-
 def test_a_lone_span_is_dropped_though_larger_bodies_were_taken_before() -> None:
     """The platform's limit went down: it does not go on for ever."""
     platform = Platform()
@@ -401,7 +397,7 @@ def test_a_limit_that_went_down_is_looked_for_anew() -> None:
     flow = delivered_flow(platform, *(make_span(n, 0, start=n, size=400) for n in range(4)), max_spans=4)
     platform.max_body = len(platform.stored["a"]) - 1
     flow.hand_over([make_span(9, 0, start=9, size=400)], NOW_NS + 10**12)
-    settle(flow, platform, T + 1, most=3)
+    settle(flow, platform, T + 1, most=4)
     assert platform.keys("a") == [key(3, 0), key(9, 0)]
     assert counts(flow) == (5, 5, 0, {})
 
@@ -424,6 +420,7 @@ def test_the_remembered_limit_is_the_accepted_body_s() -> None:
     accepted = len(platform.stored["a"])
     flow.hand_over([make_span(9, 0, start=9, size=400)], NOW_NS + 10**12)
     platform.max_body = accepted
+    attempt(flow, platform, T + 1)
     attempt(flow, platform, T + 1)
     assert flow.window.max_bytes == accepted + 1
     assert flow.last_error == f"{accepted + 401} bytes"
@@ -483,3 +480,76 @@ def test_a_span_that_is_larger_than_a_body_may_be_is_too_large(size: int, fits: 
     assert [len(body) for _, body in platform.puts] == ([1001] if fits else [])
     if not fits:
         assert said(flow)[0][1].endswith("962 bytes where 961 may be")
+
+
+# -- evidence ----------------------------------------------------------------------------------------------
+
+
+def test_a_foreign_offender_that_comes_during_a_search_costs_nobody() -> None:
+    """What was found before is worth nothing then; the flow backs off, and goes on when it is repaired."""
+    platform = poisoned("bad", "odd")
+    spans = [make_span(n, 0, start=n, text="bad" if n == 3 else "") for n in range(4)]
+    flow = flow_of(*spans)
+    for _ in range(5):  # all, 0-1, 2-3, 2, 3: the last stands on trial
+        attempt(flow, platform, T)
+    platform.stored["a"] = document(*(spans[n].body for n in range(3)), foreign(1))
+    while flow.status(T).state == "searching":
+        attempt(flow, platform, T)
+    assert (counts(flow), flow.status(T).state) == ((4, 3, 1, {}), "backing off")
+    platform.stored["a"] = document(*(spans[n].body for n in range(3)))
+    settle(flow, platform, T)
+    assert counts(flow) == (4, 3, 0, {"refused": 1})
+
+
+def test_names_of_ours_and_of_others_cost_none_of_ours() -> None:
+    """The body without ours is refused for theirs."""
+    platform = poisoned("bad", "odd", fields=True)
+    platform.stored["a"] = document(foreign(1))
+    flow = flow_of(make_span(0, 0, text="bad"), make_span(1, 0))
+    for now in (T, T, T + 9, T + 9):
+        attempt(flow, platform, now)
+    assert counts(flow) == (2, 0, 2, {})
+    platform.stored["a"] = document()
+    settle(flow, platform, T + 9)
+    assert counts(flow) == (2, 1, 0, {"refused": 1})
+
+
+def test_a_delivered_span_that_is_named_once_only_comes_back() -> None:
+    """It was out of one body, for the proof."""
+    platform = Platform()
+    flow = delivered_flow(platform, make_span(0, 0))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    list(answers(flow, T + 1, [Found(b"", b"", 200), Rejected(400, "", "no", (0,))]))
+    attempt(flow, platform, T + 1)
+    assert platform.keys("a") == [key(1, 0)]
+    settle(flow, platform, T + 1)
+    assert (platform.keys("a"), counts(flow)) == ([key(0, 0), key(1, 0)], (2, 2, 0, {}))
+
+
+def test_one_span_beyond_the_bound_pushes_nobody_out() -> None:
+    """The other members count too."""
+    flow = flow_of(make_span(0, 0, size=300), max_bytes=1000)
+    flow.hand_over([make_span(1, 0, start=1, size=961)], NOW_NS + 10**12)
+    assert counts(flow) == (2, 0, 1, {"too_large": 1})
+    assert key(0, 0) in flow.window
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (
+            Absent(own_form=False, message="page"),
+            "404",
+            "something answers 404 that is not the platform's API (page); the flow is not written until it does",
+        ),
+        (
+            Stored(201, None, believed=False),
+            "unreadable",
+            "the flow was answered with 201 and what is no flow, and a read does not show its spans",
+        ),
+    ],
+)
+def test_what_is_not_believed_is_explained(answer: Any, error: str, words: str) -> None:
+    """It is no success, may pass, and needs nobody yet."""
+    assert (explain(answer), error_type(answer)) == ((logging.WARNING, words), error)
+    assert hopeless(answer) == 0

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
-from opentelemetry.exporter.versori_flow.flow.policy import FlowPolicy
+from opentelemetry.exporter.versori_flow.flow.delivery import Flow
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
-from opentelemetry.exporter.versori_flow.flow.steps import Read
 from opentelemetry.exporter.versori_flow.flow.stored import UnreadableFlow, read
 from opentelemetry.exporter.versori_flow.http.answers import (
+    Absent,
     Conflict,
     Denied,
     Found,
@@ -24,6 +24,7 @@ from opentelemetry.exporter.versori_flow.http.answers import (
 from tests.flow.model import (
     DOWN,
     NOW_NS,
+    REFUSED,
     Platform,
     T,
     answers,
@@ -35,7 +36,6 @@ from tests.flow.model import (
     flow_of,
     foreign,
     key,
-    make_policy,
     make_span,
     said,
     settle,
@@ -44,20 +44,14 @@ from tests.flow.model import (
 # -- pacing ---------------------------------------------------------------------------------------------------
 
 
-def test_two_puts_are_an_interval_apart() -> None:
-    """Counted from the PUT, not from its answer."""
-    flow = delivered_flow(Platform(), make_span(0, 0), min_interval=5.0)
+@pytest.mark.parametrize("min_interval", [5.0, 0.0])
+def test_two_puts_are_an_interval_apart(min_interval: float) -> None:
+    """Counted from the PUT, not from its answer; zero turns pacing off."""
+    flow = delivered_flow(Platform(), make_span(0, 0), min_interval=min_interval)
     flow.hand_over([make_span(1, 0)], NOW_NS)
-    assert flow.due(T + 1) == T + 5.0
-    assert flow.status(T + 1).next_attempt == 4.0
+    assert flow.due(T + 1) == T + min_interval
+    assert flow.status(T + 1).next_attempt == max(min_interval - 1, 0)
     assert flow.status(T + 9).next_attempt == 0.0
-
-
-def test_zero_turns_pacing_off() -> None:
-    """The next PUT is due at once."""
-    flow = delivered_flow(Platform(), make_span(0, 0), min_interval=0.0)
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    assert flow.due(T) == T
 
 
 @pytest.mark.parametrize(("spans", "due"), [(4, T + 1.0), (5, T)])
@@ -158,24 +152,6 @@ def test_a_put_that_fails_is_tried_again_later(answer: Any, level: int, words: s
     assert line.endswith(". 1 spans wait; the next attempt is in 2.0 s")
 
 
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        (DOWN, "not available"),
-        (Denied(403, "who?", None), "denies access"),
-        (Misconfigured(301, "redirects", None), "at this address"),
-        (Unreadable("endless"), "can't be read (endless) and is not overwritten"),
-        (UnreadableFlow("no JSON"), "can't be read (no JSON) and is not overwritten"),
-    ],
-)
-def test_a_read_that_fails_is_tried_again_later(answer: Any, words: str) -> None:
-    """Nothing is written over a flow that could not be read."""
-    flow = flow_of(make_span(0, 0))
-    list(answers(flow, T, [answer]))
-    assert (counts(flow), flow.due(T)) == ((1, 0, 1, {}), T + 2.0)
-    assert words in (flow.last_error or "")
-
-
 def test_the_wait_grows_with_each_failure() -> None:
     """The policy is asked with the number of failures in a row."""
     flow = flow_of(make_span(0, 0), merge=False)
@@ -195,13 +171,6 @@ def test_the_longer_of_both_waits_counts(kind: Any, retry_after: float | None, w
     flow = flow_of(make_span(0, 0), merge=False)
     list(answers(flow, T, [answer]))
     assert flow.due(T) == T + wait
-
-
-def test_a_short_backoff_is_not_made_longer() -> None:
-    """Without a `Retry-After` the backoff alone counts."""
-    flow = flow_of(make_span(0, 0), merge=False, backoff=lambda failures: 0.25)
-    list(answers(flow, T, [DOWN]))
-    assert flow.due(T) == T + 0.25
 
 
 def test_new_spans_do_not_shorten_the_wait() -> None:
@@ -245,22 +214,6 @@ def test_a_second_conflict_backs_off() -> None:
     assert (steps[2].known, flow.due(T)) == (None, T + 2.0)
     assert attempt(flow, platform, T + 2) == ["Read", "Write"]
     assert counts(flow) == (1, 1, 0, {})
-
-
-def test_a_conflict_reads_the_same_flow() -> None:
-    """The whole of it, whatever was known."""
-    flow = delivered_flow(Platform(), make_span(0, 0))
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    steps = list(answers(flow, T + 1, [Found(b"", b"", 200), Conflict("x"), Found(b"", b"", 200), DOWN]))
-    assert steps[2] == Read("a", None)
-
-
-def test_a_conflict_is_merged() -> None:
-    """What the other writer put there meanwhile is in the second body."""
-    flow = flow_of(make_span(0, 0))
-    stored = read(document(foreign(1)), b"d")
-    *_, write = answers(flow, T, [None, Conflict("again"), stored, Stored(200, None)])
-    assert write.body.spans == [make_span(0, 0).body, foreign(1)]
 
 
 def test_each_attempt_may_meet_a_conflict() -> None:
@@ -338,62 +291,31 @@ def test_closing_writes_again_four_times_at_most(pending: bool) -> None:
     assert len(platform.puts) - puts - pending == MAX_CHECKS
 
 
-def test_closing_alone_reads_back_at_once() -> None:
-    """However long an attempt takes."""
+@pytest.mark.parametrize(
+    ("stored", "after", "wait"),
+    [
+        (None, None, 0),
+        (None, document(foreign(1)), 8),
+        (None, document(), 8),
+        (document(foreign(1)), None, 8),
+    ],
+)
+def test_closing_beside_another_writer_reads_back_a_random_moment_later(
+    stored: bytes | None, after: bytes | None, wait: float
+) -> None:
+    """Two that end together otherwise erase each other: where one was seen, or an earlier run left spans."""
     platform = Platform()
-    flow = flow_of(make_span(0, 0))
-    flow.close(T)
-    step: Any = flow.begin(T)
-    for now in (T + 1, T + 2):
-        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
-    assert flow.due(T + 2) == T + 2
-
-
-def test_closing_beside_another_writer_reads_back_a_random_moment_later() -> None:
-    """Two that end together otherwise erase each other; alone, there is nobody to wait for."""
-    platform = Platform()
+    if stored is not None:
+        platform.stored["a"] = stored
     flow = delivered_flow(platform, make_span(0, 0), uniform=lambda low, high: low + high)
-    erase(platform, foreign(1))
-    flow.close(T)
+    if after is not None:
+        platform.stored["a"] = after
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    flow.close(T, T + 60)
     step: Any = flow.begin(T)
     for now in (T + 1, T + 2):
         step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
-    assert flow.due(T + 2) == T + 2 + 4 * 2
-
-
-def test_closing_waits_for_a_writer_that_was_seen_and_left_no_span() -> None:
-    """It erased ours: it is there."""
-    platform = Platform()
-    flow = delivered_flow(platform, make_span(0, 0))
-    erase(platform)
-    flow.close(T)
-    step: Any = flow.begin(T)
-    for now in (T + 1, T + 2):
-        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
-    assert flow.due(T + 2) == T + 4
-
-
-def test_closing_waits_for_an_earlier_run_too() -> None:
-    """Its spans are in the window: it may be another process that lives."""
-    platform = Platform()
-    platform.stored["a"] = document(foreign(1))
-    flow = flow_of(make_span(0, 0))
-    flow.close(T)
-    step: Any = flow.begin(T)
-    for now in (T + 1, T + 2):
-        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
-    assert flow.due(T + 2) == T + 4
-
-
-def test_a_flow_in_trouble_gets_one_more_attempt() -> None:
-    """Then there is nothing to do any more, and what is pending waits for its end."""
-    flow = flow_of(make_span(0, 0), merge=False)
-    list(answers(flow, T, [DOWN]))
-    flow.close(T + 1)
-    assert flow.due(T + 1) == T + 1
-    list(answers(flow, T + 1, [DOWN]))
-    assert (flow.due(T + 1), flow.status(T + 1).next_attempt) == (None, None)
-    assert counts(flow) == (1, 0, 1, {})
+    assert flow.due(T + 2) == T + 2 + wait
 
 
 def test_the_attempt_under_way_is_not_the_last_one() -> None:
@@ -432,9 +354,154 @@ def test_a_read_is_a_success_too(answer: Any) -> None:
     assert flow.due(T + 5) is not None
 
 
-def test_the_policy_holds_plain_values() -> None:
-    """It is shared by all flows, and does not change."""
-    policy = make_policy(max_spans=7)
-    assert isinstance(policy, FlowPolicy)
-    with pytest.raises(AttributeError):
-        policy.max_spans = 8  # type: ignore[misc]
+# -- haste -------------------------------------------------------------------------------------------------
+
+
+def test_a_flush_uses_all_of_its_time() -> None:
+    """After however long an outage, waits start anew and stay at a second or less; then the old ones hold."""
+    flow = flow_of(make_span(0, 0), merge=False, backoff=lambda failures: min(0.25 * 2 ** (failures - 1), 60))
+    for _ in range(9):
+        list(answers(flow, T, [Unavailable("503", "no", 3600.0, True)]))
+    mark = flow.hurry(T, T + 5)
+    now, waits = T, []
+    while (due := flow.due(now) or 0.0) < T + 5:
+        assert flow.flushed(mark) is None
+        waits.append(due - now)
+        now = due
+        list(answers(flow, now, [Unavailable("503", "no", 30.0, True)]))
+    assert waits == [0, 0.25, 0.5, 1, 1, 1, 1]
+    assert due == now + 60
+    assert settle(flow, Platform(), due) == due
+    assert flow.flushed(mark) is True
+
+
+def test_a_second_flush_starts_anew_and_keeps_the_longer_time() -> None:
+    """Whoever waits longest is the bound."""
+    flow = flow_of(make_span(0, 0), merge=False, backoff=lambda failures: 0.25 * failures)
+    flow.hurry(T, T + 60)
+    for _ in range(3):
+        list(answers(flow, T, [DOWN]))
+    assert flow.due(T) == T + 0.75
+    flow.hurry(T, T + 1)
+    assert flow.due(T) == T
+    list(answers(flow, T + 30, [DOWN]))
+    assert flow.due(T + 30) == T + 30.25
+
+
+@pytest.mark.parametrize(
+    ("answer", "attempts"),
+    [
+        (Denied(401, "who?", None), 1),
+        (Misconfigured(302, "there", None), 1),
+        (UnreadableFlow("a page"), 2),
+        (Unreadable("endless"), 2),
+        (DOWN, 99),
+        (Absent(own_form=False), 99),
+    ],
+)
+def test_a_flush_ends_early_where_nothing_helps(answer: Any, attempts: int) -> None:
+    """A key, an address; an unreadable flow twice, since a page may be a stray one. Not for an outage."""
+    flow = flow_of(make_span(0, 0))
+    list(answers(flow, T, [answer]))
+    mark = flow.hurry(T, T + 60)
+    for count in range(3):
+        assert flow.flushed(mark) is (False if count >= attempts else None)
+        step = flow.begin(T)
+        assert flow.flushed(mark) is None
+        flow.feed(step, answer, T, NOW_NS)  # type: ignore[arg-type]
+    flow.hurry(T, T + 60)
+    assert flow.flushed(mark) is None, "a flush tries"
+
+
+def test_a_flush_ends_early_where_the_flow_is_refused_without_our_spans() -> None:
+    """Nothing is dropped."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    mark = flow.hurry(T, T + 60)
+    for _ in range(2):
+        assert flow.flushed(mark) is None
+        list(answers(flow, T, [REFUSED]))
+    assert (flow.flushed(mark), counts(flow)) == (False, (1, 0, 1, {}))
+
+
+def test_haste_ends_with_what_it_was_for() -> None:
+    """What comes later is paced, and backs off, as ever."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    flow.hurry(T, T + 60)
+    step = flow.begin(T)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    flow.feed(step, Stored(200, None), T, NOW_NS)  # type: ignore[arg-type]
+    assert flow.due(T) == T + 1
+    list(answers(flow, T + 1, [DOWN]))
+    assert flow.due(T + 1) == T + 3
+
+
+def test_who_waited_in_vain_waits_once() -> None:
+    """Until the attempt under way ends, nobody else waits for it."""
+    flow = flow_of(merge=False)
+    mark = flow.hand_over([make_span(0, 0)], NOW_NS)
+    flow.waited_in_vain()
+    step: Any = flow.begin(T)
+    assert flow.verdict(mark, 0, T) is None
+    flow.waited_in_vain()
+    later = flow.hand_over([make_span(1, 0)], NOW_NS)
+    assert (flow.verdict(mark, 0, T), flow.verdict(later, 0, T)) == (False, False)
+    flow.feed(step, Stored(200, None), T, NOW_NS)
+    assert (flow.verdict(mark, 0, T), flow.verdict(later, 0, T)) == (True, True)
+    flow.begin(T + 1)
+    assert flow.verdict(later, 0, T + 1) is None
+
+
+def test_a_flow_without_trouble_is_tried_until_the_time_is_up() -> None:
+    """A second apart at most."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    flow.close(T, T + 10)
+    now, attempts = T, 0
+    while (due := flow.due(now)) is not None and due < T + 10:
+        now = max(now, due)
+        list(answers(flow, now, [DOWN]))
+        attempts += 1
+    assert attempts == 10
+    assert flow.flushed(1) is None
+
+
+def test_a_flow_in_trouble_that_has_had_its_attempt_is_done() -> None:
+    """Whoever waits for it need not."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    list(answers(flow, T, [DOWN]))
+    flow.close(T, T + 10)
+    assert flow.flushed(1) is None
+    list(answers(flow, T, [DOWN]))
+    assert (flow.flushed(1), flow.due(T)) == (False, None)
+
+
+def closed_without_turns(platform: Platform, theirs: bytes | None) -> Flow:
+    """A flow that ends without its turn; after each of its PUTs another writer puts `theirs` there."""
+    flow = flow_of(make_span(0, 0), make_span(1, 0))
+    flow.close(T, T + 100)
+    now = T
+    while (due := flow.due(now)) is not None:
+        now = max(now, due)
+        begun, step = now, flow.begin(now)
+        while step is not None:
+            now += 0.5
+            step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS, in_turn=False)
+        assert flow.due(now) in (now + (now - begun), None), "it looks a moment later, not at once"
+        if theirs is not None:
+            platform.stored["a"] = theirs
+    return flow
+
+
+def test_what_is_written_without_a_turn_at_the_end_is_read_back() -> None:
+    """It is delivered once a read shows it."""
+    platform = Platform()
+    flow = closed_without_turns(platform, None)
+    assert (counts(flow), len(platform.puts)) == ((2, 2, 0, {}), 1)
+
+
+def test_what_is_erased_each_time_at_the_end_is_lost_and_counted() -> None:
+    """Of two spans the other writer keeps one: that is delivered, the other is what can't be made sure of."""
+    platform = Platform()
+    flow = closed_without_turns(platform, document(make_span(0, 0).body))
+    assert flow.abandon() == 1
+    assert counts(flow) == (2, 1, 0, {"shutdown": 1})
+    assert len(platform.puts) == 1 + MAX_CHECKS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opentelemetry.exporter.versori_flow.flow.entry import Entry, Origin
@@ -47,14 +47,6 @@ def test_a_span_is_pending_until_it_is_delivered() -> None:
     assert held.pending == 0
 
 
-def test_a_key_is_in_the_window_or_not() -> None:
-    """Membership goes by trace id and span id."""
-    held = window(make_span(0, 0))
-    assert key(0, 0) in held
-    assert key(0, 1) not in held
-    assert key(1, 0) not in held
-
-
 def test_the_same_span_twice_is_one_span() -> None:
     """The same text again counts as nothing, pending or delivered."""
     held = Window(100, 100_000)
@@ -93,24 +85,6 @@ def test_an_own_span_takes_the_place_of_a_foreign_one() -> None:
     assert (entry.origin, entry.pending, held.spans, held.foreign) == (Origin.OWN, True, 1, 0)
 
 
-def test_a_text_that_changed_on_the_way_stays_pending() -> None:
-    """A success that carried the older text does not deliver the newer one."""
-    held = window(make_span(0, 0, text="early"))
-    carried = list(held)
-    held.add(make_span(0, 0, text="ended"), LATER)
-    assert held.deliver(carried) == 0
-    assert held.pending == 1
-
-
-def test_what_left_on_the_way_is_not_delivered() -> None:
-    """A success that carried a span which has left since is passed over."""
-    held = window(make_span(0, 0), make_span(0, 1))
-    carried = held.in_order()
-    held.remove(carried[0])
-    assert held.deliver(carried) == 1
-    assert (held.spans, held.pending) == (1, 0)
-
-
 def test_a_foreign_span_counts_as_delivered() -> None:
     """What is adopted is never pending."""
     held = Window(100, 100_000)
@@ -131,17 +105,6 @@ def test_the_size_counts_commas_and_the_other_members() -> None:
     assert held.size == 2 * (len(make_span(0, 0).body) + 1)
     held.overhead = 500
     assert held.size == 2 * (len(make_span(0, 0).body) + 1) + 500
-
-
-def test_removal_takes_out_what_it_is_told_only() -> None:
-    """Counts go down with each span, and the trace goes with its last one."""
-    held = window(make_span(0, 0), make_span(0, 1, parent=0))
-    held.remove(held.get(key(0, 0)))  # type: ignore[arg-type]
-    assert keys(held) == [key(0, 1)]
-    assert (held.spans, held.pending, held.pending_size) == (1, 1, held.size)
-    held.remove(held.get(key(0, 1)))  # type: ignore[arg-type]
-    assert (held.spans, held.pending, held.pending_size, held.size) == (0, 0, 0, 0)
-    assert held.trim() == []
 
 
 def test_the_body_goes_by_trace_then_start() -> None:
@@ -183,12 +146,6 @@ def test_a_late_span_keeps_its_trace() -> None:
     assert held.latest_end(trace_id(0)) == NOW_NS + 3 * SECOND
 
 
-def test_an_early_span_does_not_age_its_trace() -> None:
-    """The latest end of a trace never goes back."""
-    held = window(make_span(0, 0, end=5), make_span(0, 1, end=1))
-    assert held.latest_end(trace_id(0)) == NOW_NS + 5 * SECOND
-
-
 def test_delivered_traces_leave_before_pending_ones() -> None:
     """However old the pending one is."""
     held = window(make_span(0, 0, end=50), make_span(1, 0, end=60), delivered=True)
@@ -198,61 +155,6 @@ def test_delivered_traces_leave_before_pending_ones() -> None:
     assert keys(held) == [key(2, 0)]
 
 
-def test_one_pending_span_makes_a_pending_trace() -> None:
-    """A trace with a pending span leaves after a delivered one, and only its pending spans are lost."""
-    held = window(make_span(0, 0, end=1), make_span(1, 0, end=5), delivered=True)
-    held.add(make_span(0, 1, end=2), LATER)
-    held.max_spans = 2
-    assert held.trim() == []
-    assert sorted(keys(held)) == [key(0, 0), key(0, 1)]
-    held.add(make_span(3, 0, end=9), LATER)
-    held.max_spans = 1
-    assert keys(held.trim()) == [key(0, 1)]
-    assert keys(held) == [key(3, 0)]
-
-
-def test_a_trace_whose_last_pending_span_is_removed_is_a_delivered_one() -> None:
-    """It leaves before pending ones from then on."""
-    held = window(make_span(0, 0, end=50), delivered=True)
-    held.add(make_span(0, 1, end=60), LATER)
-    held.add(make_span(1, 0, end=1), LATER)
-    held.remove(held.get(key(0, 1)))  # type: ignore[arg-type]
-    held.max_spans = 1
-    assert held.trim() == []
-    assert keys(held) == [key(1, 0)]
-
-
-def test_a_trace_is_pending_while_one_of_its_spans_is() -> None:
-    """Delivering some spans of a trace, or removing a delivered one, does not make it a delivered trace."""
-    held = window(make_span(0, 0, end=1), make_span(0, 1, end=1), make_span(0, 2, end=1))
-    adopt(held, 1, 0, end=90)
-    held.deliver(held.in_order()[:1])
-    held.deliver(held.in_order()[1:2])
-    held.remove(held.get(key(0, 0)))  # type: ignore[arg-type]
-    held.max_spans = 2
-    held.trim()
-    assert sorted(keys(held)) == [key(0, 1), key(0, 2)]
-
-
-def test_bytes_are_a_bound_too() -> None:
-    """What is too large in bytes leaves, as what is too many."""
-    held = window(make_span(0, 0, end=1, size=400), make_span(1, 0, end=2, size=400), max_bytes=802)
-    assert held.trim() == []
-    held.max_bytes = 801
-    assert keys(held.trim()) == [key(0, 0)]
-    held.overhead = 400
-    held.add(make_span(2, 0, end=3, size=400), LATER)
-    assert keys(held.trim()) == [key(1, 0)]
-
-
-def test_nothing_leaves_within_the_bounds() -> None:
-    """A window that is exactly full loses nothing."""
-    held = window(make_span(0, 0), make_span(1, 0), max_spans=2)
-    held.max_bytes = held.size
-    assert held.trim() == []
-    assert held.spans == 2
-
-
 def test_a_trace_that_is_too_large_alone_is_cut_oldest_first() -> None:
     """The last trace loses its oldest spans, and never its root."""
     held = window(
@@ -260,40 +162,6 @@ def test_a_trace_that_is_too_large_alone_is_cut_oldest_first() -> None:
     )
     assert keys(held.trim()) == [key(0, 1), key(0, 2)]
     assert sorted(keys(held)) == [key(0, 0), key(0, 3), key(0, 4)]
-
-
-def test_a_cut_takes_delivered_spans_before_pending_ones() -> None:
-    """What stands in the platform ages out first."""
-    held = window(make_span(0, 1, start=8, parent=0), make_span(0, 2, start=9, parent=0), delivered=True)
-    held.add(make_span(0, 0, start=0), LATER)
-    held.add(make_span(0, 3, start=1, parent=0), LATER)
-    held.max_spans = 2
-    assert held.trim() == []
-    assert sorted(keys(held)) == [key(0, 0), key(0, 3)]
-
-
-def test_a_cut_keeps_a_delivered_root_before_pending_children() -> None:
-    """Never the root, even where a pending span must go for it."""
-    held = window(make_span(0, 0), delivered=True)
-    held.add(make_span(0, 1, start=1, parent=0), LATER)
-    held.max_spans = 1
-    assert keys(held.trim()) == [key(0, 1)]
-    assert keys(held) == [key(0, 0)]
-
-
-def test_a_cut_takes_no_more_than_it_must() -> None:
-    """Bytes are counted while cutting."""
-    spans = [make_span(0, n, start=n, parent=9, size=500) for n in range(4)]
-    held = window(*spans, max_bytes=3 * 501)
-    assert keys(held.trim()) == [key(0, 0)]
-    held = window(*spans, max_bytes=3 * 501 - 1)
-    assert keys(held.trim()) == [key(0, 0), key(0, 1)]
-
-
-def test_equally_old_spans_are_cut_in_the_order_of_their_ids() -> None:
-    """Two writers agree on what is cut."""
-    held = window(*(make_span(0, n, parent=9) for n in (2, 0, 1)), max_spans=1)
-    assert keys(held.trim()) == [key(0, 0), key(0, 1)]
 
 
 def test_the_last_span_stays() -> None:
@@ -411,7 +279,11 @@ def test_a_trace_that_grows_for_long_costs_no_memory_for_its_past() -> None:
 # -- against a plain model ---------------------------------------------------------------------------------
 
 Additions = st.tuples(
-    st.just("add"), st.integers(0, 3), st.integers(0, 3), st.integers(0, 9), st.sampled_from(["", "b"])
+    st.just("add"),
+    st.sampled_from([0, 0, 0, 1, 2]),
+    st.integers(0, 3),
+    st.integers(0, 9),
+    st.sampled_from(["", "b"]),
 )
 Operations = st.lists(
     st.one_of(
@@ -470,6 +342,7 @@ class Model:
         return lost
 
 
+@settings(max_examples=200)
 @given(Operations)
 def test_a_window_does_what_a_plain_model_does(operations: list[Any]) -> None:
     """Any sequence of operations: the same spans, pending ones, order, size and losses."""
@@ -523,3 +396,14 @@ def test_a_window_does_what_a_plain_model_does(operations: list[Any]) -> None:
             model.size(),
         )
         assert held.pending_size == sum(len(e["body"]) + 1 for e in model.entries if e["pending"])
+
+
+def test_a_cut_takes_no_more_than_it_must() -> None:
+    """Bytes are counted while cutting."""
+    spans = [make_span(0, n, start=n, parent=9, size=500) for n in range(4)]
+    held = window(*spans, max_bytes=3 * 501)
+    assert keys(held.trim()) == [key(0, 0)]
+    held = window(*spans, max_bytes=3 * 501 - 1)
+    assert keys(held.trim()) == [key(0, 0), key(0, 1)]
+    held = window(*spans, max_spans=2)
+    assert keys(held.trim()) == [key(0, 0), key(0, 1)]

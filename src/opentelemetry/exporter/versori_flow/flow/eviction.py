@@ -73,14 +73,14 @@ class EvictionOrder:
             self._rebuild(traces)
 
     def first(self) -> Trace:
-        """Who leaves next."""
+        """Who leaves next; every trace stands in one of the two orders."""
         for order, wants_pending in ((self._delivered, False), (self._pending, True)):
             while order:
                 latest_end, arrival, trace = heappop(order)
                 is_here = trace.entries and bool(trace.pending) is wants_pending
                 if is_here and (trace.latest_end, trace.arrival) == (latest_end, arrival):
                     return trace
-        raise AssertionError("every trace stands in one of the two orders")
+        raise AssertionError
 
     def _rebuild(self, traces: Iterable[Trace]) -> None:
         self._delivered, self._pending = [], []

@@ -13,7 +13,7 @@ from .outcomes import Absence, Attempt, blame, hopeless, make_smaller
 from .policy import FlowPolicy
 from .refusal_search import Search, Verdict
 from .remote import KnownFlow
-from .report import concerns_all, explain
+from .report import concerns_all, error_type, explain
 from .schedule import MAX_CHECKS, Schedule
 from .steps import Read, Reading, Stale, Step, Write
 from .stored import StoredFlow
@@ -44,6 +44,8 @@ class Exchange:
         self._schedule = schedule
         self._absence = Absence(policy.min_interval)
         self._search: Search | None = None
+        # Whether the last body was too large: one 413 alone may come from something on the way.
+        self._was_too_large = False
         # The platform has what it must not have, or lacks what it had: written anew, though nothing is pending.
         self._rewrite = False
         spans.leave_room(self.known.size)
@@ -83,10 +85,9 @@ class Exchange:
 
     def feed(self, step: Step, answer: Reading, now: float, now_ns: int, in_turn: bool) -> Step | None:
         """Takes the answer to a step; returns the next one, or None when the attempt is over."""
-        attempt = self.attempt
-        if attempt is None:
+        if (attempt := self.attempt) is None:
             return None
-        if isinstance(answer, Stored | Absent | Found | StoredFlow):
+        if error_type(answer) is None and not isinstance(answer, Stale):
             self._schedule.last_success = now
         if isinstance(step, Read):
             return self._after_read(attempt, step, answer, now, now_ns)
@@ -97,22 +98,18 @@ class Exchange:
             case Stored():
                 return self._stored(attempt, answer, now, in_turn)
             case Stale():
-                return self._read_again(attempt, self.known.digest, now)
+                attempt.checking = False
+                known = self.known.digest
+                return Read(self._name, known) if self._policy.merge else self._write(attempt, now)
             case Rejected():
                 return self._rejected(attempt, answer, now)
             case TooLarge():
                 return self._too_large(attempt, answer, now)
             case Conflict() if self._policy.merge and not attempt.conflicted:
-                attempt.conflicted = True
-                return self._read_again(attempt, None, now)
+                attempt.conflicted, attempt.checking = True, False
+                return Read(self._name, None)
         self.known.may_have_written(attempt.body, self._policy.merge)
         return self._fail(answer, now)
-
-    # -- reading -------------------------------------------------------------------------------------------
-
-    def _read_again(self, attempt: Attempt, known: bytes | None, now: float) -> Step | None:
-        attempt.checking = False
-        return Read(self._name, known) if self._policy.merge else self._write(attempt, now)
 
     def _after_read(
         self, attempt: Attempt, step: Read, answer: Reading, now: float, now_ns: int
@@ -135,12 +132,13 @@ class Exchange:
             self._schedule.check_at = None
             self._rewrite |= self.known.missing
         if self.waiting and self._spans.crowded:
-            return self._crowded(self._spans.crowded, now)
+            return self._failed(logging.ERROR, self._spans.crowded, now, None, 1.0)
         return self._write(attempt, now) if self.waiting else self._over()
 
     def _merge(self, attempt: Attempt, stored: StoredFlow, now_ns: int) -> None:
         proven = self.known.proven(stored)
         if proven:
+            self._schedule.check_at = None  # it was read back by that
             self._spans.deliver(proven)
         self.known.read(stored, now_ns, attempt.checking and self._schedule.reads_back)
         self._spans.leave_room(self.known.size)
@@ -162,8 +160,6 @@ class Exchange:
         self.attempt = None
         self._schedule.wait_until(self._absence.next_read)
         return None
-
-    # -- writing -------------------------------------------------------------------------------------------
 
     def _write(self, attempt: Attempt, now: float) -> Step | None:
         self._spans.trim()
@@ -210,6 +206,7 @@ class Exchange:
 
     def _taken(self, attempt: Attempt, digest: bytes | None, now: float, in_turn: bool) -> Step | None:
         self._absence.clear()
+        self._was_too_large = False
         self._spans.deliver(attempt.carried)
         self._spans.back()
         self._spans.measure(attempt.size, now)
@@ -223,14 +220,12 @@ class Exchange:
                 self._search = None
         if self._search is None:
             self.settled_mark = attempt.mark
-        self._plan_check(attempt, now, in_turn)
-        return self._over()
-
-    def _plan_check(self, attempt: Attempt, now: float, in_turn: bool) -> None:
-        others, window = self.known.others_seen or not in_turn, self._spans.window
         self._schedule.check_at = None
+        others = self.known.others_seen or not in_turn
         if self._policy.merge and (others or self._schedule.closing):
-            self._schedule.plan_check(now, now - attempt.begun, not others and not window.foreign)
+            alone = not (others or self._spans.window.foreign)
+            self._schedule.plan_check(now, now - attempt.begun, alone)
+        return self._over()
 
     def _stored_at_the_end(self, attempt: Attempt, now: float) -> Step | None:
         # Somebody may have written at the same time, and there will be no later attempt to put it right: what
@@ -244,18 +239,15 @@ class Exchange:
             self._schedule.wait_until(self._schedule.check_at or now)
         return self._over()
 
-    # -- what else an answer leads to ----------------------------------------------------------------------
-
     def _rejected(self, attempt: Attempt, answer: Rejected, now: float) -> Step | None:
         self._spans.ledger.last_error = answer.message
         own, others = blame(answer, attempt.body, self._spans.window)
-        if self._search is None and (own or not others) and (own or attempt.carried):
-            self._search = Search(attempt.carried, attempt.mark, self.known.changes)
-        if self._search is None or (others and not own):
+        if not own and (others or not (attempt.carried or self._search)):
             # Nothing of ours is to blame. A span that somebody else made is not ours to throw away.
             self._search = None
             return self._fail(answer, now)
-        self._search.message = answer.message
+        if self._search is None:
+            self._search = Search(attempt.carried, attempt.mark, self.known.changes)
         verdict = self._search.refused(own)
         if verdict is Verdict.GIVE_UP:
             self._search = None
@@ -273,17 +265,14 @@ class Exchange:
         smaller = make_smaller(attempt.body, window.overhead, self._spans.accepted)
         if smaller is None:
             return self._fail(answer, now)
-        if isinstance(smaller, Entry):
+        if not self._was_too_large:
+            self._was_too_large = True
+        elif isinstance(smaller, Entry):
             self._spans.drop([smaller], DropReason.TOO_LARGE, answer.message)
         else:
             window.max_bytes = smaller
             self._spans.trim()
         return self._try_again(now)
-
-    def _crowded(self, text: str, now: float) -> Step | None:
-        wait = self._failed(text, now, None, 1.0)
-        self._spans.report.trouble(logging.ERROR, text, self._spans.window.pending, wait, now)
-        return None
 
     def _try_again(self, now: float) -> Step | None:
         # The attempt was no success, but taught something: failures go on counting, the next is due at once.
@@ -295,20 +284,19 @@ class Exchange:
 
     def _fail(self, answer: Reading, now: float) -> Step | None:
         level, text = explain(answer)
-        wait = self._failed(text, now, getattr(answer, "retry_after", None), hopeless(answer))
-        if not concerns_all(answer):  # what does is said once for all flows
-            self._spans.report.trouble(level, text, self._spans.window.pending, wait, now)
-        return None
+        retry_after = getattr(answer, "retry_after", None)
+        return self._failed(level, text, now, retry_after, hopeless(answer), not concerns_all(answer))
 
-    def _failed(self, text: str, now: float, retry_after: float | None, vain: float) -> float:
-        """The attempt is over; returns the seconds until the next."""
+    def _failed(
+        self, level: int, text: str, now: float, retry_after: float | None, vain: float, said: bool = True
+    ) -> Step | None:
         self.attempt = None
-        self._spans.ledger.last_error = self._spans.trouble = text
-        return self._schedule.failed(now, retry_after, vain)
+        self._spans.fail(level, text, self._schedule.failed(now, retry_after, vain), now, said)
+        return None
 
     def _over(self) -> Step | None:
         self.attempt = None
         if self._schedule.failures:
-            self._schedule.failures, self._spans.trouble = 0, ""
-            self._spans.report.recovered(self._spans.window.pending)
+            self._schedule.failures = 0
+            self._spans.recover()
         return None

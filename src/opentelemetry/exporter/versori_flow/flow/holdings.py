@@ -120,6 +120,17 @@ class Holdings:
                 )
         self._last_put = now, came
 
+    def fail(self, level: int, text: str, wait: float, now: float, said: bool) -> None:
+        """An attempt failed; the next is in so many seconds. `said`: here, and not once for all flows."""
+        self.ledger.last_error = self.trouble = text
+        if said:
+            self.report.trouble(level, text, self.window.pending, wait, now)
+
+    def recover(self) -> None:
+        """The trouble is over."""
+        self.trouble = ""
+        self.report.recovered(self.window.pending)
+
     # -- out -----------------------------------------------------------------------------------------------
 
     def leave_room(self, other_members: int) -> None:

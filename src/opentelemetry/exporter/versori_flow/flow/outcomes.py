@@ -37,28 +37,17 @@ class Attempt:
         in_vain: Whether somebody has waited for it as long as he does.
     """
 
-    __slots__ = (
-        "begun",
-        "body",
-        "carried",
-        "checking",
-        "confirming",
-        "conflicted",
-        "in_vain",
-        "mark",
-        "rewriting",
-    )
+    body: Sequence[Entry] = ()
+    carried: Sequence[Entry] = ()
+    rewriting = False
+    conflicted = False
+    confirming = False
+    in_vain = False
 
     def __init__(self, begun: float, mark: int, checking: bool) -> None:
         self.begun = begun
         self.mark = mark
         self.checking = checking
-        self.body: list[Entry] = []
-        self.carried: list[Entry] = []
-        self.rewriting = False
-        self.conflicted = False
-        self.confirming = False
-        self.in_vain = False
 
     @property
     def size(self) -> int:

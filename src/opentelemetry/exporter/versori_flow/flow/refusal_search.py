@@ -41,14 +41,12 @@ class Search:
             accepted, without which nobody is dropped.
         on_trial: Suspects that were refused alone, or by name.
         guilty: After `Verdict.DROP`: the spans to drop.
-        message: What the platform said.
     """
 
     def __init__(self, suspects: Sequence[Entry], mark: int = 0, changes: int = 0) -> None:
         self.testing: list[Entry] = list(suspects)
         self.on_trial: list[Entry] = []
         self.guilty: list[Entry] = []
-        self.message = ""
         self.mark = mark
         self._changes = changes
         self._waiting: list[list[Entry]] = []

@@ -154,6 +154,7 @@ class Schedule:
             tries: Failed attempts that are left; those soon after a success don't count.
         """
         self._tries_left = tries
+        self.reads_back &= self.check_at is not None
         self.hurry(now, until, mark)
 
     def give_up(self) -> None:
