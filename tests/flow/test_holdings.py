@@ -454,4 +454,4 @@ def test_a_rate_is_not_measured_over_an_outage() -> None:
     flow.hand_over([make_span(9 + n, 0) for n in range(50)], NOW_NS + 10**12)
     flow.report.take(T)
     settle(flow, Platform(), T + 5)
-    assert [level for level, _ in said(flow)] == [logging.INFO]
+    assert said(flow) == []

@@ -23,7 +23,7 @@ def known(*spans: Any, description: str | None = None) -> tuple[KnownFlow, Windo
 
 def stored(*spans: Any, members: bytes = b"") -> StoredFlow:
     body = b",".join(span.body for span in spans)
-    return read(b'{"description":"d"' + members + b',"spans":[' + body + b"]}", b"digest")
+    return read(b'{"name":"a","description":"d"' + members + b',"spans":[' + body + b"]}", b"digest")
 
 
 def own(window: Window) -> list[Entry]:
