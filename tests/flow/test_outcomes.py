@@ -539,7 +539,7 @@ def test_one_span_beyond_the_bound_pushes_nobody_out() -> None:
         (
             Absent(own_form=False, message="page"),
             "404",
-            "something answers 404 that is not the platform's API (page); the flow is not written until it does",
+            "something answers 404 that is not the platform's API (page); the flow is not written until that does",
         ),
         (
             Stored(201, None, believed=False),

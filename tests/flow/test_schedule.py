@@ -128,7 +128,11 @@ TROUBLE: list[tuple[Any, int, str]] = [
         logging.ERROR,
         "does not take flows at this address (404: no project",
     ),
-    (Misconfigured(302, "redirects", None), logging.ERROR, "does not take flows at this address (302: redirects"),
+    (
+        Misconfigured(302, "redirects", None),
+        logging.ERROR,
+        "does not take flows at this address (302: redirects",
+    ),
     (Conflict("again"), logging.WARNING, "does not take the flow now (again)"),
 ]
 
