@@ -25,6 +25,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 _RESET = struct.pack("ii", 1, 0)
 """A socket that lingers for no time at all is closed with RST."""
 
+_NO_SUCH_FLOW = b'{"code":"not_found","message":"flow not found"}'
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -192,7 +194,7 @@ class FaultyServer:
     def _take(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         with self._lock:
             if method == "GET":
-                return (200, self._flows[path]) if path in self._flows else (404, b"{}")
+                return (200, self._flows[path]) if path in self._flows else (404, _NO_SUCH_FLOW)
             if method == "PUT":
                 ids = _ids_of_flow(body)
                 self._flows[path] = body

@@ -134,7 +134,7 @@ class OwnMetrics:
         """
         now = time.monotonic()
         self._attempts.record(now - begun, self._with_error(error))
-        if error is None or not unfinished:
+        if self._last is None and (error is None or not unfinished):  # `end` has told the others
             operation_begun, _ = self._operations.pop(flow, (begun, ""))
             if error is not None:
                 self._duration.record(now - operation_begun, self._with_error(error))
