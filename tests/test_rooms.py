@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import opentelemetry.exporter.versori_flow as package
 
@@ -119,3 +122,32 @@ def test_public_names():
         "VersoriFlowSpanProcessor",
         "__version__",
     ]
+
+
+CORE = [module for module in modules() if room(module) not in ("command", "server", "__main__")]
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_a_module_can_be_taken_in(module: str):
+    """No module has over 300 lines, and no class over 12 attributes."""
+    source = modules()[module].read_text()
+    assert len(source.splitlines()) <= 300
+    for made in [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]:
+        attributes = {
+            node.attr
+            for node in ast.walk(made)
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.ctx, ast.Store)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "self"
+        }
+        assert len(attributes) <= 12, f"{made.name}: {sorted(attributes)}"
+
+
+def test_the_engine_is_reached_by_its_public_face():
+    """httpx alone, by its public names: neither httpcore nor a private name of httpx, in tests neither."""
+    for folder in (ROOT, Path(__file__).parent):
+        for path in folder.rglob("*.py"):
+            text = path.read_text()
+            assert "import httpcore" not in text or path == Path(__file__), path
+            assert re.search(r"\bhttpx\._", text) is None or path == Path(__file__), path

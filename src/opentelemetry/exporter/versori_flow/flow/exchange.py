@@ -278,14 +278,11 @@ class Exchange:
         # The attempt was no success, but taught something: failures go on counting, the next is due at once.
         self.attempt = None
         self._schedule.try_again(now)
-        if self.waiting or self._schedule.check_at is not None:
-            return None
-        return self._over()
+        return None if self.waiting or self._schedule.check_at is not None else self._over()
 
     def _fail(self, answer: Reading, now: float) -> Step | None:
-        level, text = explain(answer)
-        retry_after = getattr(answer, "retry_after", None)
-        return self._failed(level, text, now, retry_after, hopeless(answer), not concerns_all(answer))
+        after, said = getattr(answer, "retry_after", None), not concerns_all(answer)
+        return self._failed(*explain(answer), now, after, hopeless(answer), said)
 
     def _failed(
         self, level: int, text: str, now: float, retry_after: float | None, vain: float, said: bool = True
