@@ -361,7 +361,7 @@ def test_every_reading_adds_up(platform, meters, measured, make_provider):
     look()
     given += 2
     exporter.export(spans(tracer, 2))
-    assert meters.counts().given == given
+    assert given <= meters.counts().given <= given + moved
     assert meters.counts().inflight == 0
     assert meters.counts().failed.keys() >= {"unencodable", "refused", "shutdown"}
 

@@ -115,4 +115,4 @@ def test_uwsgi(platform: LocalPlatform, start: Run, free_port: int, kind: str, o
         "--http-socket", f"127.0.0.1:{free_port}", "--callable", "wsgi",
         "--wsgi-file", str(Path(__file__).parent / "programs/web.py"), *options, PROCESSOR=kind,
     )  # fmt: skip
-    check(program, platform, free_port, "ready in", 3 if "--lazy-apps" in options else 1)
+    check(program, platform, free_port, " ready in ", 3 if "--lazy-apps" in options else 1)

@@ -64,7 +64,9 @@ def end_by_signal() -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))
     try:
         ready()
-        time.sleep(60)
+        # A signal that comes while the interpreter changes threads on the way into a sleep does not end it.
+        for _ in range(600):
+            time.sleep(0.1)
     finally:
         last_words()
 

@@ -14,7 +14,7 @@ from ..flow.flows import FlowStep
 from ..flow.report import error_type
 from ..flow.steps import Read, Reading, Stale, Write
 from ..flow.stored import UnreadableFlow, read
-from ..http.answers import Found, Unavailable
+from ..http.answers import Found, Unavailable, failed_by
 from ..http.api import FlowsApi
 from .host_lock import Turn
 
@@ -66,7 +66,7 @@ def make(attempt: Attempt, api: FlowsApi, feed: Feed, metrics: OwnMetrics | None
                 stale = isinstance(step, Write) and _now() - answered > _STALE
                 answer = Stale() if stale else perform(step, api, attempt.deadline)
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread, or stay unsaid
-                answer = Unavailable("error", type(error).__name__, None, answered=False)
+                answer = failed_by(error)
             except BaseException:
                 feed(attempt, job, Unavailable("error", "interrupted", None, answered=False))
                 raise

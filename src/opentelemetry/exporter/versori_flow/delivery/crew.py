@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..flow.flows import FlowStep
 from ..flow.report import Notice
 from ..flow.steps import Reading
-from ..http.answers import Unavailable
+from ..http.answers import failed_by
 from ..http.api import FlowsApi
 from ..native import Queue, get_ident, start_thread
 from .attempt import Attempt, Feed, make
@@ -132,9 +132,7 @@ class Crew:
                 try:
                     make(attempt, self._api, self._report, self._metrics)
                 except BaseException as error:  # noqa: BLE001 - memory has run out: the flow must not look busy for ever
-                    self._report(
-                        attempt, attempt.job, Unavailable("error", type(error).__name__, None, False)
-                    )
+                    self._report(attempt, attempt.job, failed_by(error))
         finally:
             at_work.discard(me)
 

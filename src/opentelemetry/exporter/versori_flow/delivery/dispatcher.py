@@ -14,7 +14,7 @@ from typing import Any
 from ..flow.flows import Flows, FlowStep, Receipt
 from ..flow.report import Notice
 from ..flow.steps import Reading
-from ..http.answers import Unavailable
+from ..http.answers import failed_by
 from ..intake import Batch, Intake
 from ..native import Waiter, get_ident
 from .attempt import Attempt
@@ -155,7 +155,7 @@ class Dispatcher:
             if self._crew.has(attempt):
                 following = self._feed(attempt, job, result.answer)
         except Exception as error:  # noqa: BLE001 - the flow must not look busy for ever
-            following = self._feed(attempt, job, Unavailable("error", type(error).__name__, None, False))
+            following = self._feed(attempt, job, failed_by(error))
         finally:
             if following is None:
                 self._crew.done(attempt, time.monotonic())

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 from ..encoded_span import EncodedSpan, Move, Routed, Unencodable
-from ..http.answers import Unavailable
+from ..http.answers import failed_by
 from .bulletin import Bulletin
 from .delivery import Flow
 from .ledger import DropReason, FlowStatus, Totals
@@ -143,7 +143,7 @@ class Flows:
         try:
             following = flow.feed(job.step, answer, now, now_ns, in_turn)
         except Exception as error:  # noqa: BLE001 - a fault of ours, or no memory: it must not look busy for ever
-            answer = Unavailable("error", type(error).__name__, None, answered=False)
+            answer = failed_by(error)
             following = flow.feed(job.step, answer, now, now_ns, in_turn)
         if following is None:
             self.busy -= 1

@@ -70,6 +70,12 @@ class Unavailable(NamedTuple):
     answered: bool
 
 
+def failed_by(error: BaseException) -> Unavailable:
+    """What was raised where nothing should be, as an answer; of its text only what the system says is shown."""
+    reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+    return Unavailable("error", f"{type(error).__name__}{reason}", None, answered=False)
+
+
 class Denied(NamedTuple):
     """401 or 403, with the key read anew."""
 

@@ -34,6 +34,7 @@ from .answers import (
     TooLarge,
     Unavailable,
     Unreadable,
+    failed_by,
 )
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class FlowsApi:
                 if not isinstance(answer, Denied) or not self._credentials.reread(authorization):
                     break
         except Exception as error:  # noqa: BLE001 - what keeps the promise that nothing is raised
-            return Unavailable("error", type(error).__name__, None, answered=False)
+            return failed_by(error)
         return answer
 
     def _content(self, body: bytes | None) -> tuple[Head, bytes | None]:
