@@ -2,22 +2,23 @@
 
 The way of a span::
 
-    span.end()                                      the application's thread
+    span.end(), export()                            the application's threads
         |
     exporter, processor      VersoriFlowSpanExporter, VersoriFlowSpanProcessor
         |
+    intake                   left there: no lock, no wait
+        |                                           the courier's thread, which owns the flows
     encoding, routing        its bytes, once; the flow that it belongs to
         |
-    flows -> flow            one state machine a flow: clean, dirty, busy, backing off, searching
-        |    (window, document, search)   what is kept, what the platform has, what it refuses
+    flow                     what is kept, what the platform has, what it refuses, what is due: pure
         |
-    courier                  which flow is due: threads, the clock, the one lock
-        |                                           the courier's threads
-    api                      GET and PUT of a flow: one deadline, one typed answer
+    delivery                 who does what when: the courier, its crew, this host's turns
+        |                                           the crew's threads
+    http                     GET and PUT of a flow: one deadline, one typed answer
 
 A span is *pending* until a successful PUT has carried it; then it is *delivered*, and stays in its window
 until newer traces push it out. A pending span that is pushed out, or refused, is *dropped*: counted by
-reason, and logged. Each room imports later ones only.
+reason, and logged. Each room imports those on its way or below, never one before it (`tests/test_rooms.py`).
 """
 
 from .exporter import VersoriFlowSpanExporter
