@@ -36,12 +36,14 @@ class Attempt(NamedTuple):
         deadline: The `time.monotonic()` by which it is over.
         turn: This host's turn at the flow, released with the attempt; None: it goes without.
         in_turn: False where another process of this host may be writing the flow now.
+        begun: When it begins, in seconds of `time.monotonic()`.
     """
 
     job: FlowStep
     deadline: float
     turn: Turn | None
     in_turn: bool
+    begun: float
 
 
 Feed = Callable[[Attempt, FlowStep, Reading], FlowStep | None]
@@ -56,14 +58,13 @@ def make(attempt: Attempt, api: FlowsApi, feed: Feed, metrics: OwnMetrics | None
         feed: Is given each step and its answer; returns the next step, None at the end.
         metrics: The exporter's own; None: switched off.
     """
-    begun = time.monotonic()
     job: FlowStep | None = attempt.job
     answered = _now()
     try:
         while job is not None:
             step = job.step
+            stale = isinstance(step, Write) and _now() - answered > _STALE
             try:
-                stale = isinstance(step, Write) and _now() - answered > _STALE
                 answer = Stale() if stale else perform(step, api, attempt.deadline)
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread, or stay unsaid
                 answer = failed_by(error)
@@ -71,14 +72,10 @@ def make(attempt: Attempt, api: FlowsApi, feed: Feed, metrics: OwnMetrics | None
                 feed(attempt, job, Unavailable("error", "interrupted", None, answered=False))
                 raise
             answered = _now()
-            kind = error_type(answer)
-            if metrics is not None:  # before the courier is told, and whoever waits with it
-                size = step.body.size if isinstance(step, Write) else None
-                metrics.request(job.name, begun, "PUT" if isinstance(step, Write) else "GET", size, kind)
-            following = feed(attempt, job, answer)
-            if metrics is not None and following is None:
-                metrics.attempt(job.name, begun, kind, not job.flow.idle)
-            job = following
+            if metrics is not None and not stale:  # before the courier is told, and whoever waits with it
+                method, size = ("PUT", step.body.size) if isinstance(step, Write) else ("GET", None)
+                metrics.request(job.name, attempt.begun, method, size, error_type(answer))
+            job = feed(attempt, job, answer)
     finally:
         if attempt.turn is not None:
             attempt.turn.release()

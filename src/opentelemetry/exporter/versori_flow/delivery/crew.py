@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..flow.flows import FlowStep
-from ..flow.report import Notice
+from ..flow.report import Notice, error_type
 from ..flow.steps import Reading
 from ..http.answers import failed_by
 from ..http.api import FlowsApi
@@ -101,6 +101,11 @@ class Crew:
         """An attempt is over."""
         self._under_way.discard(id(attempt))
         self._changed = now
+
+    def tell(self, attempt: Attempt, job: FlowStep, answer: Reading) -> None:
+        """Tells the metrics that an attempt is over, before anybody is told who waits for it."""
+        if self._metrics is not None:
+            self._metrics.attempt(job.name, attempt.begun, error_type(answer), not job.flow.idle)
 
     def remarks(self) -> list[Notice]:
         """What a person should know of the credentials: lines to log, each trouble once."""

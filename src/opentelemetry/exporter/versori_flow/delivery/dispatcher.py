@@ -165,6 +165,7 @@ class Dispatcher:
         now = time.monotonic()
         following = self.flows.feed(job, answer, now, time.time_ns(), attempt.in_turn)
         if following is None:
+            self._crew.tell(attempt, job, answer)
             self._questions.look(job.name, now)
         return following
 

@@ -54,6 +54,6 @@ class TurnQueue:
         while self.next_look <= now:
             _, number, job, deadline, wait = heapq.heappop(self._waiting)
             if wait.over(now, last_call):
-                return Attempt(job, min(deadline, last_call), wait.turn, not wait.vain)
+                return Attempt(job, min(deadline, last_call), wait.turn, not wait.vain, now)
             heapq.heappush(self._waiting, (wait.next_look, number, job, deadline, wait))
         return None
