@@ -151,7 +151,8 @@ class Exchange:
         if gone is not None:
             self._rewrite = False
             self._spans.leave_room(self.known.size)
-            self._spans.report.remark(f"was deleted on the platform; {gone} delivered spans are forgotten")
+            forgotten = "1 delivered span is" if gone == 1 else f"{gone} delivered spans are"
+            self._spans.report.remark(f"was deleted on the platform; {forgotten} forgotten")
 
     def _doubt(self, answer: Absent, now: float) -> Step | None:
         if not answer.own_form:
@@ -199,6 +200,7 @@ class Exchange:
             shown = self.known.proven(answer)
             if shown is not None and len(shown) == len(attempt.carried):
                 return self._taken(attempt, answer.digest, now, True)
+        if isinstance(answer, StoredFlow) or (isinstance(answer, Absent) and answer.own_form):
             answer = Stored(200, None, believed=False)
         self._spans.back()
         self._rewrite |= attempt.rewriting
@@ -293,7 +295,6 @@ class Exchange:
 
     def _over(self) -> Step | None:
         self.attempt = None
-        if self._schedule.failures:
-            self._schedule.failures = 0
+        if self._schedule.recovered():
             self._spans.recover()
         return None

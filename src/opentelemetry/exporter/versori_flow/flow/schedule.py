@@ -123,6 +123,11 @@ class Schedule:
             haste.at = now + wait
         return wait
 
+    def recovered(self) -> bool:
+        """The attempt succeeded; True where the one before had failed."""
+        failures, self.failures = self.failures, 0
+        return failures > 0
+
     def try_again(self, now: float) -> None:
         """The attempt was no success, but taught something: the next is due at once."""
         self._paced_until = self._retry_at = now
