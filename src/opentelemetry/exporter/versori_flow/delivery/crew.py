@@ -48,7 +48,6 @@ class Crew:
         messages: Where results go.
         warm_up: Does what is slow the first time (imports); called on each thread as it starts.
         metrics: The exporter's own; None: switched off.
-
     """
 
     def __init__(

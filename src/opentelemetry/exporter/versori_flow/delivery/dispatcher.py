@@ -150,24 +150,33 @@ class Dispatcher:
         return receipts
 
     def _take_in(self, result: Result) -> None:
-        attempt, job, following = result.attempt, result.job, None
+        attempt, job, answer, following = result.attempt, result.job, result.answer, None
+        under_way = self._crew.has(attempt)
         try:
-            if self._crew.has(attempt):
-                following = self._feed(attempt, job, result.answer)
+            if under_way:
+                following = self._tell_flows(attempt, job, answer)
         except Exception as error:  # noqa: BLE001 - the flow must not look busy for ever
-            following = self._feed(attempt, job, failed_by(error))
+            answer = failed_by(error)
+            following = self._tell_flows(attempt, job, answer)
         finally:
             if following is None:
                 self._crew.done(attempt, time.monotonic())
             result.reply.put(following)
+        if under_way and following is None:
+            self._is_over(attempt, job, answer)
 
     def _feed(self, attempt: Attempt, job: FlowStep, answer: Reading) -> FlowStep | None:
-        now = time.monotonic()
-        following = self.flows.feed(job, answer, now, time.time_ns(), attempt.in_turn)
+        following = self._tell_flows(attempt, job, answer)
         if following is None:
-            self._crew.tell(attempt, job, answer)
-            self._questions.look(job.name, now)
+            self._is_over(attempt, job, answer)
         return following
+
+    def _tell_flows(self, attempt: Attempt, job: FlowStep, answer: Reading) -> FlowStep | None:
+        return self.flows.feed(job, answer, time.monotonic(), time.time_ns(), attempt.in_turn)
+
+    def _is_over(self, attempt: Attempt, job: FlowStep, answer: Reading) -> None:
+        self._crew.tell(attempt, job, answer)
+        self._questions.look(job.name, time.monotonic())
 
     # -- what goes out -------------------------------------------------------------------------------------
 
