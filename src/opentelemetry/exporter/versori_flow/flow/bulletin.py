@@ -108,7 +108,7 @@ class Bulletin:
     def __init__(self) -> None:
         self.outage = Outage()
         # When each flow that has something to say may say it.
-        self._speaks_at = Ranking()
+        self._speaks_at = Ranking[float]()
         self._speakers: dict[str, Flow] = {}
         self._last_words: list[Notice] = []
         self._minute = -_FOREVER

@@ -1,4 +1,4 @@
-"""What a window is made of: spans, and the traces that they belong to. Pure."""
+"""What a window is made of: spans. Pure."""
 
 from __future__ import annotations
 
@@ -29,30 +29,3 @@ class Entry:
         self.body = body
         self.pending = pending
         self.origin = origin
-
-
-class Trace:
-    """The spans of one trace.
-
-    Attributes:
-        entries: By span id.
-        latest_end: When it last did something, in nanoseconds since the Unix epoch.
-        arrival: A number that grows with each span that comes; who ends equally late leaves in this order.
-        pending: How many of its spans are.
-    """
-
-    __slots__ = ("arrival", "entries", "id", "in_order", "latest_end", "pending")
-
-    def __init__(self, trace_id: str) -> None:
-        self.id = trace_id
-        self.entries: dict[str, Entry] = {}
-        self.in_order: list[Entry] | None = None
-        self.latest_end = 0
-        self.arrival = 0
-        self.pending = 0
-
-    def sorted_entries(self) -> list[Entry]:
-        """Its spans by their start."""
-        if self.in_order is None:
-            self.in_order = sorted(self.entries.values(), key=lambda entry: (entry.start, entry.key))
-        return self.in_order

@@ -58,7 +58,7 @@ class Flows:
         self.busy = 0
         self._memory = Memory(policy, max_flows)
         # By the time since when each is due, or from when on it will be.
-        self._due = Ranking()
+        self._due = Ranking[float]()
         self._bulletin = Bulletin()
         self._in_trouble: set[str] = set()
         self._probe = Probe(policy.backoff)

@@ -37,9 +37,9 @@ class Memory:
         self._max_flows = max_flows
         self._max_bytes = WINDOWS_OF_BYTES * policy.max_bytes
         # Idle flows: the one that was delivered longest ago first.
-        self._idle = Ranking()
+        self._idle = Ranking[float]()
         # All flows by the size of their windows, the largest first.
-        self._by_size = Ranking()
+        self._by_size = Ranking[float]()
         # What flows that have left had counted; it is counted on when they come back.
         self._former: OrderedDict[str, FlowStatus] = OrderedDict()
         self._gone = Totals(0, 0, 0, {})

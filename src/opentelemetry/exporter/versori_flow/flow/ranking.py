@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
+from typing import Generic, TypeVar
+
+Rank = TypeVar("Rank", float, tuple[bool, int, int])
 
 _OUT_OF_DATE = 64
 
 
-class Ranking:
+class Ranking(Generic[Rank]):
     """Names, each with a rank; a change costs the logarithm of how many there are.
 
     An entry of the heap is out of date when its name has another rank by now; it is skipped when met, so that
@@ -15,8 +18,8 @@ class Ranking:
     """
 
     def __init__(self) -> None:
-        self._ranks: dict[str, float] = {}
-        self._heap: list[tuple[float, str]] = []
+        self._ranks: dict[str, Rank] = {}
+        self._heap: list[tuple[Rank, str]] = []
 
     def __len__(self) -> int:
         return len(self._ranks)
@@ -24,7 +27,7 @@ class Ranking:
     def __contains__(self, name: str) -> bool:
         return name in self._ranks
 
-    def put(self, name: str, rank: float | None) -> None:
+    def put(self, name: str, rank: Rank | None) -> None:
         """Gives a name its rank; None takes it out."""
         if rank is None:
             self._ranks.pop(name, None)
@@ -35,11 +38,11 @@ class Ranking:
                 self._heap = [(rank, name) for name, rank in self._ranks.items()]
                 heapify(self._heap)
 
-    def rank(self, name: str) -> float | None:
+    def rank(self, name: str) -> Rank | None:
         """The rank of a name, or None."""
         return self._ranks.get(name)
 
-    def first(self) -> tuple[float, str] | None:
+    def first(self) -> tuple[Rank, str] | None:
         """The lowest rank and its name; of equal ranks, the first name by the alphabet."""
         while self._heap:
             rank, name = self._heap[0]

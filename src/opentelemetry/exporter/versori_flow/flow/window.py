@@ -1,6 +1,9 @@
-"""What is kept for one flow, and what leaves when it is too full.
+"""What is kept for one flow, whole traces, and what leaves when it is too full. Pure.
 
-A window holds whole traces. It is pure: no lock, no clock, no I/O; the caller says what time it is.
+The trace that was quiet for longest leaves first. A trace is as old as its latest end, whatever clock that is
+from, but never younger than now, and never more than `CLOCKS_DIFFER` older than its arrival. So writers whose
+clocks are about right agree on the order, and a clock that is wrong pins nothing: who came later outlives who
+was there, but for that difference.
 """
 
 from __future__ import annotations
@@ -8,8 +11,48 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..encoded_span import EncodedSpan
-from .entry import Entry, Key, Origin, Trace
-from .eviction import EvictionOrder
+from .entry import Entry, Key, Origin
+from .ranking import Ranking
+
+CLOCKS_DIFFER = 60_000_000_000
+"""Nanoseconds. What the clocks of hosts, or of one host before and after it was set, are trusted to agree by."""
+
+
+class _Trace:
+    """The spans of one trace, by span id.
+
+    `arrival` grows with each span that comes: who ends equally late leaves in this order.
+    """
+
+    __slots__ = ("arrival", "by_worth", "entries", "in_order", "latest_end", "pending")
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.in_order: list[Entry] | None = None
+        # Who leaves first; kept for a trace that had to be cut once, and will have to be again.
+        self.by_worth: Ranking[tuple[bool, int, int]] | None = None
+        self.latest_end = 0
+        self.arrival = 0
+        self.pending = 0
+
+    def sorted_entries(self) -> list[Entry]:
+        if self.in_order is None:
+            self.in_order = sorted(self.entries.values(), key=lambda entry: (entry.start, entry.key))
+        return self.in_order
+
+    def least_worth(self) -> Entry:
+        """Delivered spans before pending ones, the oldest first, a root last."""
+        if self.by_worth is None:
+            self.by_worth = Ranking()
+            for entry in self.entries.values():
+                self.rank(entry)
+        first = self.by_worth.first()
+        assert first is not None  # noqa: S101 - a trace has spans
+        return self.entries[first[1]]
+
+    def rank(self, entry: Entry) -> None:
+        if self.by_worth is not None:
+            self.by_worth.put(entry.key[1], (entry.is_root, entry.pending, entry.start))
 
 
 class Window:
@@ -36,8 +79,11 @@ class Window:
         self.pending = 0
         self.pending_size = 0
         self._size = 0
-        self._traces: dict[str, Trace] = {}
-        self._order = EvictionOrder()
+        self._traces: dict[str, _Trace] = {}
+        # Delivered traces before those with a pending span.
+        self._order = Ranking[tuple[bool, int, int]]()
+        self._arrivals = 0
+        self._latest_now = 0
 
     @property
     def size(self) -> int:
@@ -68,10 +114,6 @@ class Window:
     def add(self, span: EncodedSpan, now_ns: int) -> bool:
         """Takes a span of this exporter as pending.
 
-        Args:
-            span: The span.
-            now_ns: The time, in nanoseconds since the Unix epoch.
-
         Returns:
             True when the span counts as handed over; False when it is here already: still pending (the
             newer text takes its place), or delivered with the same text.
@@ -84,20 +126,12 @@ class Window:
             if before.body == body:
                 return False
             counts = not before.pending
-        end = self._order.end(end, now_ns, True, self._traces.values())
-        self._put(Entry(key, start, is_root, body, True, Origin.OWN), end)
+        self._put(Entry(key, start, is_root, body, True, Origin.OWN), self._end(end, now_ns, True))
         return counts
 
     def adopt(self, entry: Entry, end: int, now_ns: int, is_news: bool) -> None:
-        """Takes a span that the stored flow has and this window has not.
-
-        Args:
-            entry: The span, a foreign one.
-            end: Its end, in nanoseconds since the Unix epoch.
-            now_ns: The time, likewise.
-            is_news: Whether it has come since the flow was read before.
-        """
-        self._put(entry, self._order.end(end, now_ns, is_news, self._traces.values()))
+        """Takes a foreign span; `is_news` unless it may have been in the stored flow for long."""
+        self._put(entry, self._end(end, now_ns, is_news))
 
     def restore(self, entry: Entry, end: int) -> None:
         """Takes an entry that another window gave up (see `remove`), as pending."""
@@ -116,23 +150,29 @@ class Window:
             entry.pending = False
             marked += 1
             trace = self._traces[entry.key[0]]
+            trace.rank(entry)
             trace.pending -= 1
             self.pending_size -= len(entry.body) + 1
             if not trace.pending:
-                self._order.line_up(trace, self._traces.values(), self.spans)
+                self._line_up(entry.key[0], trace)
         self.pending -= marked
         return marked
 
     def remove(self, entry: Entry) -> None:
         """Takes one span out."""
-        trace = self._traces[entry.key[0]]
-        del trace.entries[entry.key[1]]
+        trace_id, span_id = entry.key
+        trace = self._traces[trace_id]
+        del trace.entries[span_id]
         trace.in_order = None
         self._account(trace, entry, -1)
         if not trace.entries:
-            del self._traces[entry.key[0]]
-        elif entry.pending and not trace.pending:
-            self._order.line_up(trace, self._traces.values(), self.spans)
+            del self._traces[trace_id]
+            self._order.put(trace_id, None)
+            return
+        if trace.by_worth is not None:
+            trace.by_worth.put(span_id, None)
+        if entry.pending and not trace.pending:
+            self._line_up(trace_id, trace)
 
     def latest_end(self, trace_id: str) -> int:
         """When the trace last did something, in nanoseconds since the Unix epoch."""
@@ -145,59 +185,61 @@ class Window:
         return [entry for entries in traces for entry in entries]
 
     def trim(self) -> list[Entry]:
-        """Makes the window fit its bounds.
+        """Makes the window fit its bounds; returns the pending spans that were pushed out.
 
-        The trace that was quiet for longest leaves first, whole: delivered traces before those with a pending
-        span. The last trace is cut: delivered spans before pending ones, the oldest first, a root last.
-
-        Returns:
-            The pending spans that were pushed out.
+        Traces leave whole, delivered ones before those with a pending span. Only the last one is cut.
         """
         lost: list[Entry] = []
-        while self._traces and (self.spans > self.max_spans or self.size > self.max_bytes):
+        while (self.spans > self.max_spans or self.size > self.max_bytes) and (first := self._order.first()):
+            trace = self._traces[first[1]]
             if len(self._traces) > 1:
-                leaving = list(self._order.first().entries.values())
+                leaving = list(trace.entries.values())
+            elif len(trace.entries) > 1:
+                leaving = [trace.least_worth()]
             else:
-                (trace,) = self._traces.values()
-                if len(trace.entries) == 1:
-                    # One span that is too large alone is the caller's case: it knows the reason to give.
-                    break
-                leaving = self._to_cut(trace)
+                # One span that is too large alone is the caller's case: it knows the reason to give.
+                break
             for entry in leaving:
                 self.remove(entry)
                 if entry.pending:
                     lost.append(entry)
         return lost
 
-    def _to_cut(self, trace: Trace) -> list[Entry]:
-        spans, size, leaving = self.spans, self.size, []
-        by_worth = sorted(
-            trace.entries.values(), key=lambda entry: (entry.is_root, entry.pending, entry.start, entry.key)
-        )
-        for entry in by_worth[:-1]:
-            if spans <= self.max_spans and size <= self.max_bytes:
-                break
-            spans -= 1
-            size -= len(entry.body) + 1
-            leaving.append(entry)
-        return leaving
+    def _end(self, end: int, now_ns: int, is_news: bool) -> int:
+        """When a span counts as having ended that says so; nanoseconds since the Unix epoch."""
+        if now_ns < self._latest_now - CLOCKS_DIFFER:
+            # The clock was set back: no end may lie ahead of it.
+            for trace_id, trace in self._traces.items():
+                trace.latest_end = min(trace.latest_end, now_ns)
+                self._line_up(trace_id, trace)
+            self._latest_now = now_ns
+        elif now_ns > self._latest_now:
+            self._latest_now = now_ns
+        if is_news and end < now_ns - CLOCKS_DIFFER:
+            return now_ns - CLOCKS_DIFFER
+        return end if end < now_ns else now_ns
 
     def _put(self, entry: Entry, end: int) -> None:
         trace_id, span_id = entry.key
         trace = self._traces.get(trace_id)
         if trace is None:
-            trace = self._traces[trace_id] = Trace(trace_id)
-        else:
-            before = trace.entries.get(span_id)
-            if before is not None:
-                self._account(trace, before, -1)
+            trace = self._traces[trace_id] = _Trace()
+        elif (before := trace.entries.get(span_id)) is not None:
+            self._account(trace, before, -1)
         trace.entries[span_id] = entry
         trace.in_order = None
+        trace.rank(entry)
         self._account(trace, entry, 1)
-        self._order.stirred(trace, end)
-        self._order.line_up(trace, self._traces.values(), self.spans)
+        self._arrivals += 1
+        trace.arrival = self._arrivals
+        if end > trace.latest_end:
+            trace.latest_end = end
+        self._line_up(trace_id, trace)
 
-    def _account(self, trace: Trace, entry: Entry, sign: int) -> None:
+    def _line_up(self, trace_id: str, trace: _Trace) -> None:
+        self._order.put(trace_id, (trace.pending > 0, trace.latest_end, trace.arrival))
+
+    def _account(self, trace: _Trace, entry: Entry, sign: int) -> None:
         size = sign * (len(entry.body) + 1)  # the comma
         self._size += size
         self.spans += sign
