@@ -256,6 +256,14 @@ def delivered_flow(platform: Platform, *spans: Any, now: float = T, **policy: An
     return flow
 
 
+def move(source: Flow, target: Flow, *moved: tuple[str, str]) -> int:
+    """Moves spans from one flow to another; returns the last mark."""
+    mark = 0
+    for given_up in filter(None, map(source.take, moved)):
+        mark = target.give(*given_up)
+    return mark
+
+
 def counts(flow: Flow) -> tuple[int, int, int, dict[str, int]]:
     status = flow.status(T)
     assert status.handed_over == status.delivered + status.pending + sum(status.dropped.values())

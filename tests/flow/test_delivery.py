@@ -187,7 +187,7 @@ def test_a_rewrite_is_not_settled_until_it_is_written() -> None:
     """What moved must have left before a flush is done."""
     platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0))
-    flow.take([key(0, 0)])
+    flow.take(key(0, 0))
     mark = flow.hurry(T)
     assert (mark, flow.settled(mark)) == (2, False)
     attempt(flow, platform, T)

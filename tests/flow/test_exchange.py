@@ -410,7 +410,7 @@ def test_a_404_of_somebody_else_s_is_believed_after_three_over_two_seconds(was_t
     for now in (T + 1, T + 2.9):
         list(answers(flow, now, [stray]))
         assert flow.in_trouble
-    assert "404 that is not the platform's API (default backend)" in (flow.last_error or "")
+    assert "404 that is not the platform's API (default backend)" in (flow.status(T).last_error or "")
     step = flow.begin(T + 3)
     assert isinstance(step, Read)
     assert step.own_connection
@@ -470,14 +470,14 @@ def test_a_put_that_is_not_believed_is_delivered_once_a_read_shows_it(shown: boo
     assert flow.feed(step, perform(step, platform, 0.0), T, NOW_NS) is None
     assert (counts(flow), flow.in_trouble) == ((1, int(shown), int(not shown), {}), not shown)
     assert (flow.due(T), flow._exchange.known.digest is not None) == (None if shown else T + 2, shown)
-    assert shown or "200 and what is no flow" in (flow.last_error or "")
+    assert shown or "200 and what is no flow" in (flow.status(T).last_error or "")
 
 
 def test_what_must_leave_leaves_though_a_put_was_not_believed() -> None:
     """A moved span is in the old flow until a read shows that it is not."""
     platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
-    flow.take([key(0, 0)])
+    flow.take(key(0, 0))
     step: Any = flow.begin(T + 1)
     step = flow.feed(step, perform(step, platform, 0.0), T + 1, NOW_NS)
     step = flow.feed(step, Stored(200, None, believed=False), T + 1, NOW_NS)
@@ -540,25 +540,38 @@ def test_a_person_s_repair_stays() -> None:
     assert (platform.keys("a"), counts(flow)) == ([key(0, 0)], (1, 1, 0, {}))
 
 
-def test_what_others_wrote_leaves_with_a_word() -> None:
+@pytest.mark.parametrize(
+    ("policy", "words", "setting"),
+    [
+        (
+            {"max_spans": 3},
+            "10 spans where 3 may be: 7 spans that others wrote leave it, those that were",
+            "SPANS",
+        ),
+        (
+            {"max_bytes": 900},
+            "2166 bytes of spans where 900 may be: 6 spans that others wrote leave it, those that were",
+            "BYTES",
+        ),
+        (
+            {"max_spans": 9},
+            "10 spans where 9 may be: 1 span that others wrote leaves it, the one that was",
+            "SPANS",
+        ),
+    ],
+)
+def test_what_others_wrote_leaves_with_a_word(policy: dict[str, int], words: str, setting: str) -> None:
     """Once, with the numbers and the setting."""
-    platform = Platform()
-    for setting, policy, numbers in (
-        ("SPANS", {"max_spans": 3}, "9 spans where 3 may be: 7 spans"),
-        ("BYTES", {"max_bytes": 900}, "1962 bytes of spans where 900 may be: 7 spans"),
-    ):
-        platform.stored["a"] = document(*(foreign(number, start=number) for number in range(9)))
-        flow = delivered_flow(platform, make_span(0, 0), **policy)
-        ((level, line),) = said(flow)
-        assert level == logging.WARNING
-        assert line == (
-            f"flow 'a': the stored flow has {numbers} that others wrote leave it, those that were quiet for "
-            f"longest; raise VERSORI_FLOW_MAX_{setting} to keep them"
-        )
-        platform.stored["a"] = document(*(foreign(number, start=number) for number in range(20, 29)))
-        flow.hand_over([make_span(1, 0)], NOW_NS)
-        settle(flow, platform, T + 1)
-        assert said(flow) == []
+    platform, ours = Platform(), make_span(0, 0)
+    flow = delivered_flow(platform, ours, **policy)
+    for first in (-20, -10):
+        erase(platform, ours.body, *(foreign(50 + n, start=n) for n in range(first, first + 9)))
+        flow.close(T)
+        settle(flow, platform, T)
+    ((level, text),) = [notice for notice in said(flow) if notice[0] == logging.WARNING]
+    assert text.startswith(
+        f"flow 'a': the stored flow has {words} quiet for longest; raise VERSORI_FLOW_MAX_{setting}"
+    )
 
 
 def test_members_that_leave_no_room_at_all_are_said() -> None:

@@ -178,10 +178,10 @@ def test_flows_are_busy_until_the_last_attempt_is_over() -> None:
     assert write is not None
     assert (write.flow, type(write.step), flows.busy) == (other.flow, Write, 2)
     assert flows.feed(write, Stored(200, None), T, NOW_NS) is None
-    assert (flows.busy, counts(flows)["b"], flows.in_trouble()) == (1, (1, 1, 0, {}), False)
+    assert (flows.busy, counts(flows)["b"]) == (1, (1, 1, 0, {}))
     assert [flows.verdict(receipt, T) for receipt in receipts] == [None, True]
     assert flows.feed(stuck, DOWN, T, NOW_NS) is None
-    assert (flows.busy, flows.in_trouble()) == (0, True)
+    assert flows.busy == 0
     assert [flows.verdict(receipt, T) for receipt in receipts] == [False, True]
     flows.waited_in_vain(receipts[0])
 
@@ -206,7 +206,7 @@ def test_a_fault_of_ours_ends_an_attempt_and_no_more(monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch:
         patch.setattr(Window, "deliver", lambda *_: 1 // 0)
         attempt_next(routing.flows, platform, T)
-    assert (routing.flows.busy, routing.flows.next_due(), routing.flows.in_trouble()) == (0, T + 2, True)
+    assert (routing.flows.busy, routing.flows.next_due()) == (0, T + 2)
     (line,) = routing.flows.notices(T, False)
     assert line.text.startswith(
         "flow 'a': the exporter itself failed in an attempt (ZeroDivisionError). 1 span"
@@ -340,7 +340,7 @@ def test_what_a_flow_had_still_to_say_is_said_when_it_leaves() -> None:
 
 def test_only_so_many_former_flows_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that left longest ago is forgotten; the totals keep its counts."""
-    monkeypatch.setattr(memory_room, "_REMEMBERED_STATUSES", 2)
+    monkeypatch.setattr(memory_room, "_REMEMBERED", 2)
     flows = delivered_flows(Platform(), 5, max_flows=1).flows
     assert list(flows.status(T)) == ["f2", "f3", "f4"]
     assert flows.totals().delivered == 5
@@ -453,7 +453,7 @@ class Scanned:
         assert self.flows.busy == len(self.jobs)
         assert memory.size <= WINDOWS_OF_BYTES * 1200
         told = {flow.name for flow in self.flows if flow.report.speaks_at is not None}
-        assert set(self.flows._bulletin._speakers) == told
+        assert set(self.flows._bulletin._speaks_at._ranks) == told
 
 
 @pytest.mark.parametrize("merge", [True, False])

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import pytest
 
-from opentelemetry.exporter.versori_flow.flow.outcomes import hopeless
-from opentelemetry.exporter.versori_flow.flow.report import error_type, explain
 from opentelemetry.exporter.versori_flow.flow.steps import Write
 from opentelemetry.exporter.versori_flow.http.answers import (
     Absent,
@@ -50,7 +47,7 @@ def test_spans_that_the_platform_names_leave() -> None:
     assert (flow.due(T), flow.status(T).state, counts(flow)) == (T, "searching", (3, 0, 3, {}))
     settle(flow, platform, T)
     assert [len(loads(body)["spans"]) for _, body in platform.puts] == [3, 1, 3]
-    assert (counts(flow), flow.last_error) == ((3, 1, 0, {"refused": 2}), "a span is wrong")
+    assert (counts(flow), flow.status(T).last_error) == ((3, 1, 0, {"refused": 2}), "a span is wrong")
     assert platform.keys("a") == [key(0, 0)]
     assert [text for _, text in said(flow)] == [
         "flow 'a': 2 spans are lost: the platform refuses them for what they hold: a span is wrong"
@@ -102,7 +99,11 @@ def test_one_refused_span_is_found_and_the_rest_arrives() -> None:
     assert settle(flow, platform, T) == T, "the search ignores pacing"
     assert platform.keys("a") == [key(n, 0) for n in range(20) if n != 11]
     assert counts(flow) == (20, 19, 0, {"refused": 1})
-    assert (flow.last_error, flow.in_trouble, flow.status(T).state) == ("a span is wrong", False, "clean")
+    assert (flow.status(T).last_error, flow.in_trouble, flow.status(T).state) == (
+        "a span is wrong",
+        False,
+        "clean",
+    )
     assert said(flow)[0][1].endswith("for what it holds: a span is wrong")
 
 
@@ -237,7 +238,8 @@ def test_a_search_without_pending_spans_is_no_trouble() -> None:
     flow = flow_of(make_span(0, 0), make_span(1, 0), merge=False)
     list(answers(flow, T, [REFUSED]))
     assert (flow.in_trouble, flow.status(T).state) == (True, "searching")
-    flow.take([key(0, 0), key(1, 0)])
+    for n in range(2):
+        flow.take(key(n, 0))
     assert (flow.in_trouble, flow.status(T).state, flow.idle) == (False, "clean", True)
     flow.hand_over([make_span(2, 0)], NOW_NS)
     settle(flow, Platform(), T)
@@ -283,7 +285,8 @@ def test_only_so_many_are_remembered_as_never_to_adopt(monkeypatch: pytest.Monke
     """Memory is bounded; the oldest are forgotten first."""
     monkeypatch.setattr("opentelemetry.exporter.versori_flow.flow.remote.REMEMBERED_KEYS", 2)
     flow = flow_of(*(make_span(n, 0) for n in range(3)))
-    flow.take([key(n, 0) for n in range(3)])
+    for n in range(3):
+        flow.take(key(n, 0))
     assert list(flow._exchange.known._never_adopt) == [key(1, 0), key(2, 0)]
 
 
@@ -291,10 +294,10 @@ def test_a_rewrite_that_is_refused_is_tried_again_later() -> None:
     """Without a pending span there is no suspect."""
     platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
-    flow.take([key(0, 0)])
+    flow.take(key(0, 0))
     list(answers(flow, T + 1, [Found(b"", b"", 200), REFUSED]))
     assert (flow.due(T + 1), counts(flow)) == (T + 3.0, (2, 2, 0, {}))
-    assert "even without its new spans (422: a span is wrong)" in (flow.last_error or "")
+    assert "even without its new spans (422: a span is wrong)" in (flow.status(T).last_error or "")
     settle(flow, platform, T + 1)
     assert platform.keys("a") == [key(1, 0)]
 
@@ -387,7 +390,7 @@ def test_a_lone_span_is_dropped_though_larger_bodies_were_taken_before() -> None
     flow.hand_over([make_span(9, 0, size=400)], NOW_NS)
     settle(flow, platform, T + 1)
     assert counts(flow) == (4, 3, 0, {"too_large": 1})
-    assert flow.last_error == "440 bytes"
+    assert flow.status(T).last_error == "440 bytes"
 
 
 def test_a_limit_that_went_down_is_looked_for_anew() -> None:
@@ -422,7 +425,7 @@ def test_the_remembered_limit_is_the_accepted_body_s() -> None:
     attempt(flow, platform, T + 1)
     attempt(flow, platform, T + 1)
     assert flow.window.max_bytes == accepted + 1
-    assert flow.last_error == f"{accepted + 401} bytes"
+    assert flow.status(T).last_error == f"{accepted + 401} bytes"
 
 
 def test_the_other_members_are_not_halved() -> None:
@@ -451,10 +454,10 @@ def test_a_body_that_cannot_shrink_backs_off(spans: int) -> None:
     """Nothing of ours is in it that could leave: it is tried again later."""
     platform = Platform()
     flow = delivered_flow(platform, *(make_span(n, 0, start=n) for n in range(spans + 1)))
-    flow.take([key(0, 0)])
+    flow.take(key(0, 0))
     list(answers(flow, T + 1, [Found(b"", b"", 200), TooLarge("413")]))
     assert flow.due(T + 1) == T + 3.0
-    assert "does not take the flow now (413)" in (flow.last_error or "")
+    assert "does not take the flow now (413)" in (flow.status(T).last_error or "")
     settle(flow, platform, T + 3)
     assert len(platform.keys("a")) == spans
 
@@ -531,24 +534,3 @@ def test_one_span_beyond_the_bound_pushes_nobody_out() -> None:
     flow.hand_over([make_span(1, 0, start=1, size=961)], NOW_NS + 10**12)
     assert counts(flow) == (2, 0, 1, {"too_large": 1})
     assert key(0, 0) in flow.window
-
-
-@pytest.mark.parametrize(
-    ("answer", "error", "words"),
-    [
-        (
-            Absent(own_form=False, message="page"),
-            "404",
-            "something answers 404 that is not the platform's API (page); the flow is not written until that does",
-        ),
-        (
-            Stored(201, None, believed=False),
-            "unreadable",
-            "the flow was answered with 201 and what is no flow, and a read does not show its spans",
-        ),
-    ],
-)
-def test_what_is_not_believed_is_explained(answer: Any, error: str, words: str) -> None:
-    """It is no success, may pass, and needs nobody yet."""
-    assert (explain(answer), error_type(answer)) == ((logging.WARNING, words), error)
-    assert hopeless(answer) == 0

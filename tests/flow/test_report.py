@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.exporter.versori_flow.flow.bulletin import MAX_LINES
 from opentelemetry.exporter.versori_flow.flow.flows import Flows
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
-from opentelemetry.exporter.versori_flow.flow.report import Reporter, concerns_all, error_type, explain
+from opentelemetry.exporter.versori_flow.flow.report import Reporter, Trouble, error_type, explain
 from opentelemetry.exporter.versori_flow.flow.steps import Stale
 from opentelemetry.exporter.versori_flow.flow.stored import StoredFlow, UnreadableFlow
 from opentelemetry.exporter.versori_flow.http.answers import (
@@ -205,26 +205,18 @@ EXPLAINED: list[tuple[Any, int, str, str]] = [
 
 @pytest.mark.parametrize(("answer", "level", "words", "error"), EXPLAINED)
 def test_every_answer_is_explained(answer: Any, level: int, words: str, error: str) -> None:
-    """WARNING where it may pass, ERROR where a person must act, and what to check, once."""
-    assert explain(answer) == (level, words)
+    """WARNING where it may pass, ERROR where a person must act, what to check, once, and whom it concerns."""
+    concern_all = isinstance(answer, Denied | Misconfigured | Unavailable | Absent)
+    vain = {Unreadable: 0.5, UnreadableFlow: 0.5, Denied: 1, Misconfigured: 1, Rejected: 1}
+    assert explain(answer) == Trouble(error, level, words, concern_all, vain.get(type(answer), 0))
     assert error_type(answer) == error
 
 
 def test_a_success_is_no_error() -> None:
-    """Nothing is counted as failed that was not; one that was not asked for is said all the same."""
+    """Nothing is counted as failed that was not."""
     found = StoredFlow(b"", "a", b'""', (), ())
     for answer in (Stored(200, None), Found(b"", b"", 200), Absent(), found, Stale()):
         assert error_type(answer) is None
-    words = "the platform answers with what was not asked for (Stored)"
-    assert explain(Stored(200, None)) == (logging.ERROR, words)
-
-
-def test_some_answers_concern_all_flows() -> None:
-    """The platform, the key, the address, and who answers in its place."""
-    assert [type(answer) for answer, _, _, _ in EXPLAINED if concerns_all(answer)] == (
-        [Denied] + [Misconfigured] * 4 + [Unavailable] * 2 + [Absent]
-    )
-    assert not concerns_all(Absent())
 
 
 # -- all flows ---------------------------------------------------------------------------------------------
@@ -252,10 +244,8 @@ def test_an_outage_is_one_line_a_minute_for_all_flows() -> None:
     assert all(
         "1500 spans of 500 flows wait" in text and "more attempts failed" in text for _, text in told[1:]
     )
-    assert flows.in_trouble()
     end = settle_all(flows, Platform(), 1200.0)
     assert said(flows, end) == [(logging.INFO, "the platform takes flows again")]
-    assert not flows.in_trouble()
 
 
 def test_an_outage_of_one_flow_names_it() -> None:
@@ -288,7 +278,7 @@ def test_an_outage_is_over_when_no_flow_is_in_it() -> None:
     assert job is not None
     assert job.name == "stuck"
     write = flows.feed(job, Absent(), 1002.0, NOW_NS)
-    assert (said(flows, 1002.0), flows.in_trouble()) == ([], True), "not before the attempt is over"
+    assert said(flows, 1002.0) == [], "not before the attempt is over"
     assert write is not None
     flows.feed(write, Stored(200, None), 1002.0, NOW_NS)
     assert [text for _, text in said(flows, 1002.0)] == ["flow 'stuck': is delivered again; 1 span waits"]

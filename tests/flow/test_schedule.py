@@ -9,7 +9,7 @@ import pytest
 
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
 from opentelemetry.exporter.versori_flow.flow.delivery import Flow
-from opentelemetry.exporter.versori_flow.flow.report import concerns_all, explain
+from opentelemetry.exporter.versori_flow.flow.report import explain
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
 from opentelemetry.exporter.versori_flow.flow.stored import UnreadableFlow, read
 from opentelemetry.exporter.versori_flow.http.answers import (
@@ -151,11 +151,13 @@ def test_a_put_that_fails_is_tried_again_later(answer: Any, level: int, words: s
         True,
     )
     assert words in (status.last_error or "")
-    assert (explain(answer)[0], words in explain(answer)[1]) == (level, True)
+    trouble = explain(answer)
+    assert trouble is not None
+    assert (trouble.level, words in trouble.text) == (level, True)
     # What concerns all flows is said once for all of them.
     assert [text for _, text in said(flow)] == (
         []
-        if concerns_all(answer)
+        if trouble.of_all
         else [f"flow 'a': {status.last_error}. 1 span waits; the next attempt is in 2.0 s"]
     )
 
@@ -275,7 +277,7 @@ def test_closing_a_flow_that_holds_others_spans_only_reads_nothing_back() -> Non
     platform = Platform()
     platform.stored["a"] = document(foreign(1))
     flow = delivered_flow(platform, make_span(0, 0))
-    flow.take([key(0, 0)])
+    flow.take(key(0, 0))
     settle(flow, platform, T)
     flow.close(T)
     assert flow.due(T) is None

@@ -9,28 +9,27 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from . import report
 from .delivery import Flow
 from .ledger import DropReason
 from .ranking import Ranking
 from .report import (
+    SECONDS_BETWEEN_LINES,
     Loss,
     Notice,
+    Pace,
+    Trouble,
     because,
-    explain,
     spans,
     waits,
     what_follows,
 )
-from .steps import Reading
 
 MAX_LINES = 10
 """Lines a minute about single flows."""
 
 _NAMED = 5
-_FOREVER = float("inf")
 
 Waiting = Callable[[], tuple[Sequence[str], int]]
 """Names the flows with spans that wait, and says how many those spans are."""
@@ -46,38 +45,26 @@ class Outage:
     def __init__(self) -> None:
         self.flows: set[str] = set()
         self._only: str | None = None
-        self._said = -_FOREVER
-        self._level_said = logging.NOTSET
-        self._in_trouble = False
-        self._skipped = 0
-        # Level, sentence, seconds until the next attempt, attempts skipped.
+        self._pace = Pace()
+        # Level, sentence, seconds until the next attempt, attempts of which nothing was said.
         self._lines: list[tuple[int, str, float, int]] = []
 
-    def failed(self, flow: str, answer: Reading, wait: float, now: float) -> None:
-        """An attempt failed for it; the next one at this flow is in `wait` seconds.
-
-        A line a minute, also where every second attempt succeeds; but what a person must act on is said at
-        once, where the line before was of what may pass.
-        """
-        self._only = flow if not self._in_trouble or self._only == flow else None
+    def failed(self, flow: str, trouble: Trouble, wait: float, now: float) -> None:
+        """An attempt failed for it; the next one at this flow is in `wait` seconds."""
+        self._only = flow if not self._pace.in_trouble or self._only == flow else None
         self.flows.add(flow)
-        level, sentence = explain(answer)
-        if now - self._said < report.SECONDS_BETWEEN_LINES and level <= self._level_said:
-            self._skipped += 1
-            return
-        self._lines.append((level, sentence, wait, self._skipped))
-        self._in_trouble, self._said, self._level_said, self._skipped = True, now, level, 0
+        skipped = self._pace.fail(trouble.level, now)
+        if skipped is not None:
+            self._lines.append((trouble.level, trouble.text, wait, skipped))
 
     def came_through(self, flow: str) -> None:
         """An attempt at the flow met nothing of the kind: with the last such flow the outage is over."""
         self.flows.discard(flow)
-        if self._in_trouble and not self.flows:
-            self._in_trouble = False
-            again = (
-                f"flow {self._only!r}: is delivered again"
-                if self._only is not None
-                else "the platform takes flows again"
-            )
+        if self._pace.in_trouble and not self.flows:
+            self._pace.in_trouble = False
+            again = "the platform takes flows again"
+            if self._only is not None:
+                again = f"flow {self._only!r}: is delivered again"
             self._lines.append((logging.INFO, again, 0.0, 0))
 
     def take(self, waiting: Waiting) -> list[Notice]:
@@ -101,34 +88,31 @@ class Outage:
 class Bulletin:
     """Collects the lines of all flows.
 
+    Args:
+        flows: Those that are held, by name.
+
     Attributes:
         outage: What concerns all of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, flows: Mapping[str, Flow]) -> None:
         self.outage = Outage()
+        self._flows = flows
         # When each flow that has something to say may say it.
         self._speaks_at = Ranking[float]()
-        self._speakers: dict[str, Flow] = {}
         self._last_words: list[Notice] = []
-        self._minute = -_FOREVER
+        self._minute = float("-inf")
         self._lines = 0
         self._left_out: dict[DropReason, list[Loss]] = {}
         self._others_left_out = 0
 
     def listen(self, flow: Flow) -> None:
         """Something happened to the flow: it may have something to say."""
-        at = flow.report.speaks_at
-        self._speaks_at.put(flow.name, at)
-        if at is None:
-            self._speakers.pop(flow.name, None)
-        else:
-            self._speakers[flow.name] = flow
+        self._speaks_at.put(flow.name, flow.report.speaks_at)
 
     def part(self, flow: Flow) -> None:
         """The flow leaves memory; what it had to say is kept."""
         self._speaks_at.put(flow.name, None)
-        self._speakers.pop(flow.name, None)
         self.outage.flows.discard(flow.name)
         self._last_words += flow.report.take(0.0, last=True)
 
@@ -137,10 +121,10 @@ class Bulletin:
         notices = self.outage.take(waiting)
         words, self._last_words = self._last_words, []
         while (first := self._speaks_at.first()) is not None and (last or first[0] <= now):
-            flow = self._speakers[first[1]]
+            flow = self._flows[first[1]]
             words += flow.report.take(now, last)
             self.listen(flow)
-        if now - self._minute >= report.SECONDS_BETWEEN_LINES:
+        if now - self._minute >= SECONDS_BETWEEN_LINES:
             notices += self._sum_up()
             self._minute, self._lines = now, 0
         notices += self._bounded(words, last)

@@ -33,12 +33,15 @@ class Flow:
         name: The flow's name.
         policy: What holds for every flow.
         former: The counts of this flow before its window left memory.
+        paced_until: When the pacing interval of its last PUT is over.
     """
 
-    def __init__(self, name: str, policy: FlowPolicy, former: FlowStatus | None = None) -> None:
+    def __init__(
+        self, name: str, policy: FlowPolicy, former: FlowStatus | None = None, paced_until: float = -_FOREVER
+    ) -> None:
         self.name = name
         self._spans = Holdings(name, policy, former)
-        self._schedule = Schedule(policy)
+        self._schedule = Schedule(policy, paced_until)
         self._exchange = Exchange(name, policy, self._spans, self._schedule)
         self.window = self._spans.window
         self.report = self._spans.report
@@ -48,34 +51,24 @@ class Flow:
     # -- spans come in -------------------------------------------------------------------------------------
 
     def hand_over(self, spans: Iterable[EncodedSpan], now_ns: int) -> int:
-        """Takes spans of the application.
-
-        Returns:
-            A mark for `settled`.
-        """
+        """Takes spans of the application; returns a mark for `settled`."""
         self._spans.hand_over(spans, now_ns)
         return self._news()
 
-    def take(self, keys: Iterable[Key]) -> list[tuple[Entry, int]]:
-        """Gives up spans that turn out to belong to another flow, each with its trace's latest end.
+    def take(self, key: Key) -> tuple[Entry, int] | None:
+        """Gives up a span that turns out to belong to another flow, with its trace's latest end.
 
         One that was delivered stays so in the counts here, and is handed over anew there.
         """
-        taken = []
-        for key in keys:
-            given_up = self._spans.give_up(key)
-            if given_up is None:
-                continue
-            taken.append(given_up)
-            if self._exchange.moved_away(key):
-                self._mark += 1
-        return taken
+        given_up = self._spans.give_up(key)
+        if given_up is not None and self._exchange.moved_away(key):
+            self._mark += 1
+        return given_up
 
-    def give(self, entries: Iterable[tuple[Entry, int]]) -> int:
-        """Takes spans that another flow gave up; returns a mark for `settled`."""
-        for entry, latest_end in entries:
-            self._exchange.known.pardon(entry.key)
-            self._spans.take_in(entry, latest_end)
+    def give(self, entry: Entry, latest_end: int) -> int:
+        """Takes a span that another flow gave up; returns a mark for `settled`."""
+        self._exchange.known.pardon(entry.key)
+        self._spans.take_in(entry, latest_end)
         self._spans.trim()
         return self._news()
 
@@ -102,6 +95,11 @@ class Flow:
         return self._schedule.failures > 0 or self._exchange.searching
 
     @property
+    def idle(self) -> bool:
+        """True when there is nothing to do, and nothing being done."""
+        return not self.busy and not self._has_work
+
+    @property
     def lost(self) -> int:
         """How many spans were dropped."""
         return self._spans.ledger.lost
@@ -109,12 +107,8 @@ class Flow:
     @property
     def totals(self) -> Totals:
         """Its counts."""
-        return self._spans.ledger.totals(self._spans.pending)
-
-    @property
-    def last_error(self) -> str | None:
-        """What went wrong last."""
-        return self._spans.ledger.last_error
+        ledger = self._spans.ledger
+        return Totals(ledger.handed_over, ledger.delivered, self._spans.pending, ledger.dropped)
 
     @property
     def last_delivery(self) -> float:
@@ -122,9 +116,9 @@ class Flow:
         return self._schedule.last_delivery
 
     @property
-    def idle(self) -> bool:
-        """True when there is nothing to do, and nothing being done."""
-        return not self.busy and not self._has_work()
+    def paced_until(self) -> float:
+        """When the pacing interval of its last PUT is over."""
+        return self._schedule.paced_until
 
     def settled(self, mark: int) -> bool:
         """True when everything up to that mark is delivered or dropped."""
@@ -139,13 +133,7 @@ class Flow:
     def verdict(self, mark: int, lost: int, now: float) -> bool | None:
         """Whether what was handed over at `mark` is delivered, or only waits for its pacing interval.
 
-        Args:
-            mark: From `hand_over`.
-            lost: How many spans were lost before that.
-            now: Seconds.
-
-        Returns:
-            True; False: some are lost, or the flow is in trouble; None while that is open.
+        False where spans were lost (more than `lost`), or the flow is in trouble; None while that is open.
         """
         if self.lost > lost:
             return False
@@ -164,33 +152,24 @@ class Flow:
 
     def due(self, now: float) -> float | None:
         """When the next attempt is due, in seconds of the same clock as `now`; None: nothing to do."""
-        if self.busy or not self._has_work():
+        if self.busy or not self._has_work:
             return None
         return self._schedule.due(
             now, self._exchange.waiting, self._exchange.searching or self.window.half_full
         )
 
     def hurry(self, now: float, until: float = _FOREVER) -> int:
-        """Makes the flow due at once, whatever pacing, back-off and `Retry-After` say.
-
-        Args:
-            now: Seconds.
-            until: For how long somebody waits, in seconds of the same clock: waits start anew, and stay short.
+        """Makes the flow due at once, whatever pacing, back-off and `Retry-After` say: somebody waits until then.
 
         Returns:
             A mark for `settled` and `flushed`.
         """
-        if self.busy or self._has_work():
+        if self.busy or self._has_work:
             self._schedule.hurry(now, until, self._mark)
         return self._mark
 
     def close(self, now: float, until: float = _FOREVER) -> None:
-        """The exporter ends: deliver at once, read back, and try again where that has a chance.
-
-        Args:
-            now: Seconds.
-            until: When it has ended, in seconds of the same clock.
-        """
+        """The exporter ends: deliver at once, read back, and try again where that has a chance until then."""
         # The attempt under way, which may fail any moment, is not the one that is still to come.
         self._schedule.close(now, until, self._mark, 1 + self.busy if self.in_trouble else _FOREVER)
         if self._exchange.has_written:
@@ -208,19 +187,19 @@ class Flow:
             state = "busy"
         elif self._exchange.searching:
             state = "searching"
-        elif self._schedule.failures and self._has_work():
-            state = "backing off"
+        elif not self._has_work:
+            state = "clean"
         else:
-            state = "dirty" if self._has_work() else "clean"
-        ledger = self._spans.ledger
+            state = "backing off" if self._schedule.failures else "dirty"
+        handed_over, delivered, pending, dropped = self.totals
         return FlowStatus(
             self.name,
             state,
-            ledger.handed_over,
-            ledger.delivered,
-            self._spans.pending,
-            dict(ledger.dropped),
-            ledger.last_error,
+            handed_over,
+            delivered,
+            pending,
+            dict(dropped),
+            self._spans.ledger.last_error,
             None if due is None else max(0.0, due - now),
         )
 
@@ -233,31 +212,21 @@ class Flow:
     def feed(
         self, step: Read | Write, answer: Reading, now: float, now_ns: int, in_turn: bool = True
     ) -> Step | None:
-        """Takes the answer to a step.
+        """Takes the answer to a step; returns the next one, or None when the attempt is over.
 
-        Args:
-            step: The step.
-            answer: What came of it.
-            now: Seconds.
-            now_ns: Nanoseconds since the Unix epoch.
-            in_turn: Whether no other writer of this host could write meanwhile.
-
-        Returns:
-            The next step, or None when the attempt is over.
+        `in_turn`: no other writer of this host could write meanwhile.
         """
         following = self._exchange.feed(step, answer, now, now_ns, in_turn)
-        if following is None and self.settled(self._mark):
-            self._schedule.settled(self._mark)
-        elif following is None:
-            self._schedule.settled(self._exchange.settled_mark)
+        if following is None:
+            all_is = self.settled(self._mark)
+            self._schedule.settled(self._mark if all_is else self._exchange.settled_mark)
         return following
-
-    # -- small things --------------------------------------------------------------------------------------
 
     def _news(self) -> int:
         self._mark += 1
         self._schedule.checks = 0
         return self._mark
 
+    @property
     def _has_work(self) -> bool:
         return self._exchange.waiting or self._schedule.check_at is not None

@@ -9,11 +9,11 @@ from .body import Body
 from .entry import Entry, Key
 from .holdings import Holdings
 from .ledger import DropReason
-from .outcomes import Absence, Attempt, blame, hopeless, make_smaller
+from .outcomes import Absence, Attempt, blame, make_smaller
 from .policy import FlowPolicy
 from .refusal_search import Search, Verdict
 from .remote import KnownFlow
-from .report import concerns_all, error_type, explain
+from .report import Trouble, explain
 from .schedule import MAX_CHECKS, Schedule
 from .steps import Read, Reading, Stale, Step, Write
 from .stored import StoredFlow
@@ -87,7 +87,7 @@ class Exchange:
         """Takes the answer to a step; returns the next one, or None when the attempt is over."""
         if (attempt := self.attempt) is None:
             return None
-        if error_type(answer) is None and not isinstance(answer, Stale):
+        if explain(answer) is None and not isinstance(answer, Stale):
             self._schedule.last_success = now
         if isinstance(step, Read):
             return self._after_read(attempt, step, answer, now, now_ns)
@@ -132,7 +132,7 @@ class Exchange:
             self._schedule.check_at = None
             self._rewrite |= self.known.missing
         if self.waiting and self._spans.crowded:
-            return self._failed(logging.ERROR, self._spans.crowded, now, None, 1.0)
+            return self._failed(Trouble("", logging.ERROR, self._spans.crowded, vain=1.0), None, now)
         return self._write(attempt, now) if self.waiting else self._over()
 
     def _merge(self, attempt: Attempt, stored: StoredFlow, now_ns: int) -> None:
@@ -283,14 +283,12 @@ class Exchange:
         return None if self.waiting or self._schedule.check_at is not None else self._over()
 
     def _fail(self, answer: Reading, now: float) -> Step | None:
-        after, said = getattr(answer, "retry_after", None), not concerns_all(answer)
-        return self._failed(*explain(answer), now, after, hopeless(answer), said)
+        trouble = explain(answer) or Trouble("", logging.ERROR, f"{type(answer).__name__} was not asked for")
+        return self._failed(trouble, getattr(answer, "retry_after", None), now)
 
-    def _failed(
-        self, level: int, text: str, now: float, retry_after: float | None, vain: float, said: bool = True
-    ) -> Step | None:
+    def _failed(self, trouble: Trouble, retry_after: float | None, now: float) -> Step | None:
         self.attempt = None
-        self._spans.fail(level, text, self._schedule.failed(now, retry_after, vain), now, said)
+        self._spans.fail(trouble, self._schedule.failed(now, retry_after, trouble.vain), now)
         return None
 
     def _over(self) -> Step | None:

@@ -19,7 +19,7 @@ from .memory import Memory
 from .policy import FlowPolicy
 from .probe import Probe
 from .ranking import Ranking
-from .report import Notice, concerns_all, error_type
+from .report import Notice, explain
 from .steps import Reading, Step
 
 
@@ -59,12 +59,11 @@ class Flows:
         self._memory = Memory(policy, max_flows)
         # By the time since when each is due, or from when on it will be.
         self._due = Ranking[float]()
-        self._bulletin = Bulletin()
-        self._in_trouble: set[str] = set()
+        self._bulletin = Bulletin(self._memory.flows)
         self._probe = Probe(policy.backoff)
 
     def __iter__(self) -> Iterator[Flow]:
-        return iter(self._memory)
+        return iter(self._memory.flows.values())
 
     def hand_over(
         self,
@@ -90,27 +89,27 @@ class Flows:
         for name, span in routed:
             by_flow.setdefault(name, []).append(span)
         marks: dict[str, int] = {}
-        touched: dict[str, tuple[Flow, int]] = {}
+        lost_before: dict[str, int] = {}
 
         def touch(name: str) -> Flow:
-            if name not in touched:
-                flow = self._memory.get(name)
-                touched[name] = flow, flow.lost  # before this hand-over
-            return touched[name][0]
+            flow = self._memory.get(name)
+            lost_before.setdefault(name, flow.lost)
+            return flow
 
         for name, encoded in by_flow.items():
             marks[name] = touch(name).hand_over(encoded, now_ns)
         for move in moves:
             if move.source in self._memory.flows:
-                entries = touch(move.source).take([(move.trace_id, move.span_id)])
-                if entries:
-                    marks[move.target] = touch(move.target).give(entries)
+                given_up = touch(move.source).take((move.trace_id, move.span_id))
+                if given_up is not None:
+                    marks[move.target] = touch(move.target).give(*given_up)
         for failure, name in unencodable:
             marks[name] = touch(name).lose_unencodable(failure.reason)
-        for flow, _ in touched.values():
-            self._line_up(flow, now)
-        self._make_room(now, touched)
-        return [Receipt(touched[name][0], mark, touched[name][1]) for name, mark in marks.items()]
+        flows = self._memory.flows
+        for name in lost_before:
+            self._line_up(flows[name], now)
+        self._make_room(now, lost_before)
+        return [Receipt(flows[name], mark, lost_before[name]) for name, mark in marks.items()]
 
     # -- attempts ------------------------------------------------------------------------------------------
 
@@ -132,12 +131,7 @@ class Flows:
     ) -> FlowStep | None:
         """Takes the answer to a step; returns the attempt's next step, if there is one.
 
-        Args:
-            job: The step.
-            answer: What came of it.
-            now: Seconds.
-            now_ns: Nanoseconds since the Unix epoch.
-            in_turn: False where another process of this host may be writing the flow at the same time.
+        `in_turn` is False where another process of this host may be writing the flow at the same time.
         """
         flow = job.flow
         try:
@@ -160,18 +154,10 @@ class Flows:
             return None
         return max(first[0], self._probe.free_at)
 
-    def in_trouble(self) -> bool:
-        """True when the last attempt at any flow failed."""
-        return bool(self._in_trouble)
-
     # -- what callers wait for -----------------------------------------------------------------------------
 
     def verdict(self, receipt: Receipt, now: float) -> bool | None:
-        """Whether what was handed over is delivered, or only waits for its pacing interval.
-
-        Returns:
-            True; False: some are lost, or the flow is in trouble; None while that is open.
-        """
+        """Whether what was handed over is delivered, or only waits for its pacing interval (see `Flow`)."""
         verdict = receipt.flow.verdict(receipt.mark, receipt.lost, now)
         return False if verdict is None and self._probe.failures else verdict
 
@@ -224,7 +210,7 @@ class Flows:
 
     def totals(self) -> Totals:
         """Spans over all flows, those that have left memory included."""
-        return self._memory.totals(0.0)
+        return self._memory.totals()
 
     def status(self, now: float) -> dict[str, FlowStatus]:
         """How every flow does that is held, or was not long ago."""
@@ -241,7 +227,6 @@ class Flows:
         self._memory.measure(flow)
         self._bulletin.listen(flow)
         if flow.name not in self._memory.active:
-            self._in_trouble.discard(flow.name)
             self._bulletin.outage.flows.discard(flow.name)
 
     def _make_room(self, now: float, spared: Container[str]) -> None:
@@ -253,15 +238,12 @@ class Flows:
 
     def _note(self, flow: Flow, answer: Reading, now: float) -> None:
         """An attempt is over."""
-        name, due = flow.name, flow.due(now)
-        if error_type(answer) is None:
-            self._in_trouble.discard(name)
+        trouble, due = explain(answer), flow.due(now)
+        if trouble is not None and trouble.of_all and not flow.idle:
+            wait = 0.0 if due is None else max(0.0, due - now)
+            self._bulletin.outage.failed(flow.name, trouble, wait, now)
         else:
-            self._in_trouble.add(name)
-        if concerns_all(answer) and not flow.idle:
-            self._bulletin.outage.failed(name, answer, 0.0 if due is None else max(0.0, due - now), now)
-        else:
-            self._bulletin.outage.came_through(name)
+            self._bulletin.outage.came_through(flow.name)
 
     def _waiting(self) -> tuple[list[str], int]:
         waiting = {name: flow.window.pending for name, flow in self._memory.active.items()}

@@ -9,7 +9,7 @@ from ..encoded_span import EncodedSpan
 from .entry import Entry, Key, Origin
 from .ledger import DropReason, FlowStatus, Ledger
 from .policy import FlowPolicy
-from .report import Reporter
+from .report import Reporter, Trouble, spans
 from .stored import StoredFlow
 from .window import Window
 
@@ -55,11 +55,11 @@ class Holdings:
 
     # -- in ------------------------------------------------------------------------------------------------
 
-    def hand_over(self, spans: Iterable[EncodedSpan], now_ns: int) -> None:
+    def hand_over(self, given: Iterable[EncodedSpan], now_ns: int) -> None:
         """Takes spans of the application."""
         # Of the limit that a 413 taught, if any: all the others would have to leave for a span beyond it.
         room = self.window.max_bytes - self.window.overhead
-        for span in spans:
+        for span in given:
             if len(span.body) > room:
                 self.ledger.handed_over += 1
                 self.lose(1, DropReason.TOO_LARGE, self._no_room_for(len(span.body), room))
@@ -120,11 +120,11 @@ class Holdings:
                 )
         self._last_put = now, came
 
-    def fail(self, level: int, text: str, wait: float, now: float, said: bool) -> None:
-        """An attempt failed; the next is in so many seconds. `said`: here, and not once for all flows."""
-        self.ledger.last_error = self.trouble = text
-        if said:
-            self.report.trouble(level, text, self.window.pending, wait, now)
+    def fail(self, trouble: Trouble, wait: float, now: float) -> None:
+        """An attempt failed; the next is in so many seconds."""
+        self.ledger.last_error = self.trouble = trouble.text
+        if not trouble.of_all:  # else it is said once for all flows
+            self.report.trouble(trouble.level, trouble.text, self.window.pending, wait, now)
 
     def recover(self) -> None:
         """The trouble is over."""
@@ -150,19 +150,20 @@ class Holdings:
     def make_room_beside(self, stored: StoredFlow) -> None:
         """Trims after a read; it is said once where spans of others leave since the stored flow is too large."""
         window = self.window
-        before, spans = window.foreign, len(stored.spans)
+        before, count = window.foreign, len(stored.spans)
         self.trim()
         left = before - window.foreign
-        if left and spans > window.max_spans:
-            setting, size = "SPANS", f"{spans} spans where {window.max_spans}"
+        if left and count > window.max_spans:
+            setting, size = "SPANS", f"{count} spans where {window.max_spans}"
         elif left and (total := sum(len(s.body) + 1 for s in stored.spans)) > window.max_bytes:
             setting, size = "BYTES", f"{total} bytes of spans where {window.max_bytes}"
         else:
             return
+        leaves, them = ("leaves", "the one that was") if left == 1 else ("leave", "those that were")
         self._say_once(
             "others",
-            f"the stored flow has {size} may be: {left} spans that others wrote leave it, those that were "
-            f"quiet for longest; raise VERSORI_FLOW_MAX_{setting} to keep them",
+            f"the stored flow has {size} may be: {spans(left)} that others wrote {leaves} it, {them} quiet for "
+            f"longest; raise VERSORI_FLOW_MAX_{setting} to keep {'it' if left == 1 else 'them'}",
         )
 
     def trim(self) -> None:
@@ -180,11 +181,11 @@ class Holdings:
 
     def squeeze(self, max_bytes: int) -> None:
         """Makes the window smaller this once: all windows together hold too much."""
-        before, spans = self.window.max_bytes, self.window.spans
+        before, count = self.window.max_bytes, self.window.spans
         self.window.max_bytes = max_bytes
         self.trim()
         self.window.max_bytes = before
-        if self.window.spans == spans == 1:
+        if self.window.spans == count == 1:
             (entry,) = self.window
             self.window.remove(entry)
             if entry.pending:

@@ -81,14 +81,7 @@ class Totals(NamedTuple):
 
 
 class Ledger:
-    """The counts of one flow.
-
-    Args:
-        former: Those of the flow before its window left memory.
-
-    Attributes:
-        last_error: What went wrong last, or None.
-    """
+    """The counts of one flow, which go on from those that it had before its window left memory."""
 
     def __init__(self, former: FlowStatus | None = None) -> None:
         self.handed_over = former.handed_over if former else 0
@@ -101,12 +94,8 @@ class Ledger:
         """How many spans were dropped."""
         return sum(self.dropped.values())
 
-    def totals(self, pending: int) -> Totals:
-        """The counts, with so many spans that wait."""
-        return Totals(self.handed_over, self.delivered, pending, self.dropped)
 
-
-def add_up(parts: Iterable[Totals]) -> Totals:
+def add_up(parts: Iterable[Totals | FlowStatus]) -> Totals:
     """The totals of several."""
     handed_over = delivered = pending = 0
     dropped: Counter[str] = Counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Container, Iterator
+from collections.abc import Container
 
 from .delivery import Flow
 from .ledger import DropReason, FlowStatus, Totals, add_up
@@ -13,7 +13,7 @@ from .ranking import Ranking
 WINDOWS_OF_BYTES = 16
 """All windows together may hold this many times `max_bytes`: 64 MiB with the default."""
 
-_REMEMBERED_STATUSES = 1000
+_REMEMBERED = 1000
 
 
 class Memory:
@@ -40,18 +40,16 @@ class Memory:
         self._idle = Ranking[float]()
         # All flows by the size of their windows, the largest first.
         self._by_size = Ranking[float]()
-        # What flows that have left had counted; it is counted on when they come back.
-        self._former: OrderedDict[str, FlowStatus] = OrderedDict()
+        # What flows that have left had counted, and how long they are paced: both go on when they come back.
+        self._former: OrderedDict[str, tuple[FlowStatus, float]] = OrderedDict()
+        # What nobody can come back to.
         self._gone = Totals(0, 0, 0, {})
 
     def get(self, name: str) -> Flow:
         """The flow of that name; a new one, or one that comes back, where it is not held."""
         flow = self.flows.get(name)
         if flow is None:
-            former = self._former.pop(name, None)
-            if former is not None:
-                self._gone = add_up([self._gone, _counts(former, -1)])
-            flow = self.flows[name] = Flow(name, self._policy, former)
+            flow = self.flows[name] = Flow(name, self._policy, *self._former.pop(name, ()))
         return flow
 
     def measure(self, flow: Flow) -> None:
@@ -67,11 +65,7 @@ class Memory:
             self._idle.put(name, None)
 
     def let_go(self, spared: Container[str]) -> list[Flow]:
-        """Takes out idle flows, those that were delivered longest ago first, until what is left may be held.
-
-        Args:
-            spared: Names of flows that stay.
-        """
+        """Takes out idle flows until what is left may be held: those that were delivered longest ago first."""
         left: list[Flow] = []
         stay: list[tuple[float, str]] = []
         while len(self.flows) > self._max_flows or self.size > self._max_bytes:
@@ -91,10 +85,10 @@ class Memory:
         flow = self.flows.pop(name)
         self._by_size.put(name, None)
         self.size -= flow.window.size
-        status = self._former[name] = flow.status(0.0)
-        self._gone = add_up([self._gone, _counts(status)])
-        if len(self._former) > _REMEMBERED_STATUSES:
-            self._former.popitem(last=False)
+        self._former[name] = flow.status(0.0), flow.paced_until
+        if len(self._former) > _REMEMBERED:
+            _, (status, _) = self._former.popitem(last=False)
+            self._gone = add_up([self._gone, status])
         return flow
 
     def squeeze(self) -> Flow | None:
@@ -111,18 +105,12 @@ class Memory:
         """Counts spans that are lost, and of no flow."""
         self._gone = add_up([self._gone, Totals(count, 0, 0, {reason.value: count})])
 
-    def totals(self, now: float) -> Totals:
+    def totals(self) -> Totals:
         """Spans over all flows, those that have left included."""
-        return add_up([self._gone, *(_counts(flow.status(now)) for flow in self.flows.values())])
+        left = [status for status, _ in self._former.values()]
+        return add_up([self._gone, *left, *(flow.totals for flow in self.flows.values())])
 
     def status(self, now: float) -> dict[str, FlowStatus]:
         """How every flow does that is held, or was not long ago."""
-        return {**self._former, **{name: flow.status(now) for name, flow in self.flows.items()}}
-
-    def __iter__(self) -> Iterator[Flow]:
-        return iter(self.flows.values())
-
-
-def _counts(status: FlowStatus, sign: int = 1) -> Totals:
-    dropped = {reason: sign * count for reason, count in status.dropped.items()}
-    return Totals(sign * status.handed_over, sign * status.delivered, sign * status.pending, dropped)
+        left = {name: status for name, (status, _) in self._former.items()}
+        return left | {name: flow.status(now) for name, flow in self.flows.items()}

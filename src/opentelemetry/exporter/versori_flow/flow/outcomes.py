@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from ..http.answers import (
-    Absent,
-    Denied,
-    Misconfigured,
-    Rejected,
-    Unreadable,
-)
+from ..http.answers import Absent, Rejected
 from .entry import Entry, Origin
-from .steps import Reading
-from .stored import UnreadableFlow
 from .window import Window
 
 STRAYS_BELIEVED = 3
@@ -98,18 +89,11 @@ class Absence:
         return (self.since or 0.0) + self._interval
 
 
-class Blame(NamedTuple):
+def blame(answer: Rejected, body: Sequence[Entry], window: Window) -> tuple[list[Entry], bool]:
     """Whom a refusal names: spans of this side that are still here, and whether it names anybody else's."""
-
-    own: list[Entry]
-    others: bool
-
-
-def blame(answer: Rejected, body: Sequence[Entry], window: Window) -> Blame:
-    """Whom a refusal names."""
     named = [body[index] for index in answer.spans if index < len(body)]
     own = [entry for entry in named if entry.origin is Origin.OWN and window.holds(entry)]
-    return Blame(own, any(entry.origin is Origin.FOREIGN for entry in named))
+    return own, any(entry.origin is Origin.FOREIGN for entry in named)
 
 
 def make_smaller(body: Sequence[Entry], overhead: int, accepted: int) -> Entry | int | None:
@@ -132,13 +116,3 @@ def make_smaller(body: Sequence[Entry], overhead: int, accepted: int) -> Entry |
         return largest
     size, half = overhead + room, overhead + room - room // 2
     return accepted if half < accepted < size else half
-
-
-def hopeless(answer: Reading) -> float:
-    """How sure it is that no repetition helps: 1 is; of what may be a stray page, one more is awaited."""
-    match answer:
-        case Denied() | Misconfigured() | Rejected():
-            return 1.0
-        case Unreadable() | UnreadableFlow():
-            return 0.5
-    return 0.0

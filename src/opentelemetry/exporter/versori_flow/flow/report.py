@@ -28,28 +28,16 @@ from .stored import UnreadableFlow
 SECONDS_BETWEEN_LINES = 60.0
 """A platform that is down for an hour is worth a handful of lines, not one for each attempt."""
 
+_ADVICE = "VERSORI_FLOW_MAX_SPANS or VERSORI_FLOW_MAX_BYTES, or record fewer spans"
 _BECAUSE = {
-    DropReason.UNENCODABLE: ("it could not be turned into JSON", "they could not be turned into JSON"),
-    DropReason.WINDOW_FULL: (
-        "newer traces pushed it out before it could be delivered; raise VERSORI_FLOW_MAX_SPANS or "
-        "VERSORI_FLOW_MAX_BYTES, or record fewer spans",
-        "newer traces pushed them out before they could be delivered; raise VERSORI_FLOW_MAX_SPANS or "
-        "VERSORI_FLOW_MAX_BYTES, or record fewer spans",
-    ),
-    DropReason.TOO_LARGE: (
-        "it is too large alone; shorten its attributes, or raise VERSORI_FLOW_MAX_BYTES",
-        "each is too large alone; shorten its attributes, or raise VERSORI_FLOW_MAX_BYTES",
-    ),
-    DropReason.REFUSED: (
-        "the platform refuses it for what it holds",
-        "the platform refuses them for what they hold",
-    ),
-    DropReason.SHUTDOWN: (
-        "it was still waiting when the exporter shut down",
-        "they were still waiting when the exporter shut down",
-    ),
+    DropReason.UNENCODABLE: "{they} could not be turned into JSON",
+    DropReason.WINDOW_FULL: f"newer traces pushed {{them}} out before {{they}} could be delivered; raise {_ADVICE}",
+    DropReason.TOO_LARGE: "{each} is too large alone; shorten its attributes, or raise VERSORI_FLOW_MAX_BYTES",
+    DropReason.REFUSED: "the platform refuses {them} for what {they} {hold}",
+    DropReason.SHUTDOWN: "{they} {were} still waiting when the exporter shut down",
 }
-"""Why, for one span and for several."""
+_ONE = {"they": "it", "them": "it", "each": "it", "hold": "holds", "were": "was"}
+_SEVERAL = {word: word for word in _ONE}
 
 
 class Loss(NamedTuple):
@@ -75,53 +63,54 @@ class Notice(NamedTuple):
     loss: Loss | None = None
 
 
-class Reporter:
-    """Turns what happens to one flow into lines: the first at once, later ones at most once a minute.
+class Pace:
+    """How often trouble is said: once a minute, also where every second attempt succeeds.
 
-    Args:
-        flow: The flow's name.
+    What a person must act on is said at once, where the line before was of what may pass.
     """
+
+    def __init__(self) -> None:
+        self.in_trouble = False
+        self._said = float("-inf")
+        self._level = logging.NOTSET
+        self._skipped = 0
+
+    def fail(self, level: int, now: float) -> int | None:
+        """Of how many failures nothing was said since the last line; None: neither is of this one."""
+        if now - self._said < SECONDS_BETWEEN_LINES and level <= self._level:
+            self._skipped += 1
+            return None
+        skipped, self._skipped = self._skipped, 0
+        self.in_trouble, self._said, self._level = True, now, level
+        return skipped
+
+
+class Reporter:
+    """Turns what happens to one flow into lines: the first at once, later ones at most once a minute."""
 
     def __init__(self, flow: str) -> None:
         self._flow = flow
         self._lines: list[Notice] = []
-        self._in_trouble = False
-        self._trouble_said = float("-inf")
-        self._level_said = logging.NOTSET
-        self._skipped = 0
+        self._pace = Pace()
         self._losses: Counter[DropReason] = Counter()
         self._loss_detail: dict[DropReason, str] = {}
         self._loss_said: dict[DropReason, float] = {}
 
     def trouble(self, level: int, sentence: str, waiting: int, wait: float, now: float) -> None:
-        """An attempt failed: a line a minute, also where every second attempt succeeds.
-
-        What a person must act on is said at once, where the line before was of what may pass. What concerns
-        all flows (see `concerns_all`) is not said here.
-
-        Args:
-            level: WARNING where it may pass, ERROR where a person must act.
-            sentence: What went wrong.
-            waiting: Spans that wait for the next attempt.
-            wait: Seconds until then.
-            now: Seconds.
-        """
-        if now - self._trouble_said < SECONDS_BETWEEN_LINES and level <= self._level_said:
-            self._skipped += 1
-            return
-        text = f"{sentence}. {what_follows(waits(waiting), wait, self._skipped)}"
-        self._in_trouble, self._trouble_said, self._level_said, self._skipped = True, now, level, 0
-        self._say(level, text)
+        """An attempt failed, and so many spans wait for the next, in `wait` seconds."""
+        skipped = self._pace.fail(level, now)
+        if skipped is not None:
+            self.remark(f"{sentence}. {what_follows(waits(waiting), wait, skipped)}", level)
 
     def recovered(self, waiting: int) -> None:
         """An attempt succeeded; it is worth a line where the trouble was."""
-        if self._in_trouble:
-            self._in_trouble = False
-            self._say(logging.INFO, "is delivered again" + (f"; {waits(waiting)}" if waiting else ""))
+        if self._pace.in_trouble:
+            self._pace.in_trouble = False
+            self.remark("is delivered again" + (f"; {waits(waiting)}" if waiting else ""))
 
-    def remark(self, text: str, level: int = logging.INFO) -> None:
+    def remark(self, text: str, level: int = logging.INFO, loss: Loss | None = None) -> None:
         """Something worth knowing; at INFO it needs nobody."""
-        self._say(level, text)
+        self._lines.append(Notice(level, f"flow {self._flow!r}: {text}", loss))
 
     def lost(self, reason: DropReason, count: int, detail: str = "") -> None:
         """Spans were dropped. `detail` is what the platform said of it, if anything."""
@@ -141,17 +130,14 @@ class Reporter:
         for reason in list(self._losses):
             if last or now >= self._may_say(reason):
                 self._loss_said[reason] = now
-                loss = Loss(self._flow, reason, self._losses.pop(reason), self._loss_detail.pop(reason, ""))
-                text = f"{spans(loss.spans)} {because(loss.spans, reason, loss.detail)}"
-                self._say(logging.ERROR, text, loss)
+                count, detail = self._losses.pop(reason), self._loss_detail.pop(reason, "")
+                loss = Loss(self._flow, reason, count, detail)
+                self.remark(f"{spans(count)} {because(count, reason, detail)}", logging.ERROR, loss)
         lines, self._lines = self._lines, []
         return lines
 
     def _may_say(self, reason: DropReason) -> float:
         return self._loss_said.get(reason, float("-inf")) + SECONDS_BETWEEN_LINES
-
-    def _say(self, level: int, text: str, loss: Loss | None = None) -> None:
-        self._lines.append(Notice(level, f"flow {self._flow!r}: {text}", loss))
 
 
 def spans(count: int) -> str:
@@ -166,87 +152,91 @@ def waits(count: int, where: str = "") -> str:
 
 def what_follows(waiting: str, wait: float, skipped: int) -> str:
     """What is said after the trouble itself: what waits, for how long, and how often nothing was said."""
-    text = (
-        f"{waiting}; the next attempt is in {wait:.1f} s"
-        if waiting
-        else f"The next attempt is in {wait:.1f} s"
-    )
-    return text + (
-        f" ({skipped} more attempt{'s' * (skipped != 1)} failed since the last line)" if skipped else ""
-    )
+    text = f"{waiting}; the" if waiting else "The"
+    more = f" ({skipped} more attempt{'s' * (skipped != 1)} failed since the last line)" if skipped else ""
+    return f"{text} next attempt is in {wait:.1f} s{more}"
 
 
 def because(count: int, reason: DropReason, detail: str = "") -> str:
     """That so many spans are lost, and why."""
-    one, many = _BECAUSE[reason]
-    text = f"is lost: {one}" if count == 1 else f"are lost: {many}"
-    return f"{text}: {detail}" if detail else text
+    why = _BECAUSE[reason].format_map(_ONE if count == 1 else _SEVERAL)
+    return f"{'is' if count == 1 else 'are'} lost: {why}" + (f": {detail}" if detail else "")
 
 
-def concerns_all(answer: Reading) -> bool:
-    """Whether other flows would be answered alike: it is the platform, the key, or the address."""
-    if isinstance(answer, Absent):
-        return not answer.own_form
-    return isinstance(answer, Unavailable | Denied | Misconfigured)
+class Trouble(NamedTuple):
+    """What an answer means that is no success.
+
+    Attributes:
+        error_type: What `error.type` says of it.
+        level: WARNING where it may pass, ERROR where a person must act.
+        text: What to say.
+        of_all: Whether other flows would be answered alike: it is the platform, the key, or the address.
+        vain: How sure it is that no repetition helps: 1 is; of what may be a stray page, one more is awaited.
+    """
+
+    error_type: str
+    level: int
+    text: str
+    of_all: bool = False
+    vain: float = 0.0
 
 
 def error_type(answer: Reading) -> str | None:
     """What `error.type` says of an answer; None for a success."""
-    match answer:
-        case Denied() | Misconfigured() | Rejected():
-            return str(answer.status)
-        case Unavailable():
-            return answer.kind
-        case TooLarge():
-            return "413"
-        case Conflict():
-            return "409"
-        case Unreadable() | UnreadableFlow() | Stored(believed=False):
-            return "unreadable"
-        case Absent(own_form=False):
-            return "404"
-    return None
+    trouble = explain(answer)
+    return None if trouble is None else trouble.error_type
 
 
-def explain(answer: Reading) -> tuple[int, str]:
-    """The log level and the sentence for an answer that is no success."""
+def explain(answer: Reading) -> Trouble | None:
+    """What an answer means; None for a success."""
     match answer:
-        case Denied():
-            return logging.ERROR, (
-                f"the platform denies access ({answer.status}: {answer.message}); check VERSORI_API_KEY or "
-                "VERSORI_API_KEY_FILE, VERSORI_AUTH_SCHEME, and that the key may write to the project"
+        case Denied(status, message):
+            return Trouble(
+                str(status),
+                logging.ERROR,
+                f"the platform denies access ({status}: {message}); check VERSORI_API_KEY or "
+                "VERSORI_API_KEY_FILE, VERSORI_AUTH_SCHEME, and that the key may write to the project",
+                of_all=True,
+                vain=1.0,
             )
-        case Misconfigured(status=0 | 407, message=message):  # it says what to check
-            return logging.ERROR, f"no request can be made ({message})"
-        case Misconfigured(status=status, message=message):
-            told = message if message.startswith(str(status)) else f"{status}: {message}"
-            return logging.ERROR, (
-                f"the platform does not take flows at this address ({told}); check "
-                "VERSORI_API_BASE_URL, VERSORI_ORGANISATION_ID and VERSORI_PROJECT_ID"
-            )
-        case Unreadable(message=message) | UnreadableFlow(args=(message,)):
-            return logging.ERROR, (
+        case Misconfigured(status, message):
+            text = f"no request can be made ({message})"  # it says what to check
+            if status not in (0, 407):
+                told = message if message.startswith(str(status)) else f"{status}: {message}"
+                text = (
+                    f"the platform does not take flows at this address ({told}); check "
+                    "VERSORI_API_BASE_URL, VERSORI_ORGANISATION_ID and VERSORI_PROJECT_ID"
+                )
+            return Trouble(str(status), logging.ERROR, text, of_all=True, vain=1.0)
+        case Unreadable(message) | UnreadableFlow(args=(message,)):
+            text = (
                 f"the stored flow can't be read ({message}) and is not overwritten; repair or delete it, "
                 "or set VERSORI_FLOW_WRITE_MODE=replace"
             )
-        case Rejected():
-            return logging.ERROR, (
-                f"the platform refuses the flow even without its new spans ({answer.status}: "
-                f"{answer.message}); repair or delete the stored flow"
+            return Trouble("unreadable", logging.ERROR, text, vain=0.5)
+        case Rejected(status, _, message):
+            text = (
+                f"the platform refuses the flow even without its new spans ({status}: {message}); "
+                "repair or delete the stored flow"
             )
-        case Unavailable(kind="error", message=message):
-            return logging.WARNING, f"the exporter itself failed in an attempt ({message})"
-        case Unavailable(kind=kind, message=message):
-            return logging.WARNING, f"the platform is not available ({kind}: {message})"
-        case TooLarge(message=message) | Conflict(message=message):
-            return logging.WARNING, f"the platform does not take the flow now ({message})"
-        case Absent(message=message):
-            return logging.WARNING, (
+            return Trouble(str(status), logging.ERROR, text, vain=1.0)
+        case Unavailable(kind, message):
+            text = f"the platform is not available ({kind}: {message})"
+            if kind == "error":
+                text = f"the exporter itself failed in an attempt ({message})"
+            return Trouble(kind, logging.WARNING, text, of_all=True)
+        case TooLarge(message) | Conflict(message):
+            text = f"the platform does not take the flow now ({message})"
+            return Trouble("413" if isinstance(answer, TooLarge) else "409", logging.WARNING, text)
+        case Absent(own_form=False, message=message):
+            text = (
                 f"something answers 404 that is not the platform's API ({message}); the flow is not written "
                 "until that does"
             )
-        case Stored(status=status, believed=False):
-            return logging.WARNING, (
+            return Trouble("404", logging.WARNING, text, of_all=True)
+        case Stored(status, believed=False):
+            text = (
                 f"the flow was answered with {status} and what is no flow, and a read does not show its spans"
             )
-    return logging.ERROR, f"the platform answers with what was not asked for ({type(answer).__name__})"
+            return Trouble("unreadable", logging.WARNING, text)
+    return None

@@ -44,15 +44,15 @@ class Schedule:
         reads_back: Whether it was planned by a PUT, and not by the exporter's end.
     """
 
-    def __init__(self, policy: FlowPolicy) -> None:
+    def __init__(self, policy: FlowPolicy, paced_until: float = -_FOREVER) -> None:
         self.failures = 0
+        self.paced_until = paced_until
         self.last_success = -_FOREVER
         self.last_delivery = -_FOREVER
         self.check_at: float | None = None
         self.checks = 0
         self.reads_back = False
         self._policy = policy
-        self._paced_until = -_FOREVER
         self._retry_at = -_FOREVER
         self._not_before = -_FOREVER
         self._haste: _Haste | None = None
@@ -75,7 +75,7 @@ class Schedule:
         elif self.failures:
             at = self._retry_at
         else:
-            at = now if at_once else self._paced_until if waiting else -_FOREVER
+            at = now if at_once else self.paced_until if waiting else -_FOREVER
         if not waiting and self.check_at is not None:
             at = max(at, self.check_at)
         return max(at, self._not_before)
@@ -92,7 +92,7 @@ class Schedule:
 
     def begun_write(self, now: float) -> None:
         """A PUT begins: the next waits its interval."""
-        self._paced_until = now + self._policy.min_interval
+        self.paced_until = now + self._policy.min_interval
 
     @property
     def hopeless(self) -> bool:
@@ -130,7 +130,7 @@ class Schedule:
 
     def try_again(self, now: float) -> None:
         """The attempt was no success, but taught something: the next is due at once."""
-        self._paced_until = self._retry_at = now
+        self.paced_until = self._retry_at = now
         if self._haste is not None:
             self._haste.at = now
 
