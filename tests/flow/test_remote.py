@@ -37,13 +37,7 @@ def keys(window: Window) -> list[tuple[str, str]]:
 def test_nothing_is_known_at_first() -> None:
     """The head has the name and an empty description."""
     flow, _ = known()
-    assert (flow.exists, flow.keys, flow.digest, flow.missing, flow.others_seen) == (
-        False,
-        set(),
-        None,
-        False,
-        False,
-    )
+    assert (flow.exists, flow.keys, flow.digest, flow.others_seen) == (False, set(), None, False)
     assert flow.head == b'{"name":"a","description":"","spans":['
     assert flow.size == len(flow.head) + 2
 
@@ -131,14 +125,11 @@ def test_another_writer_is_seen_by_what_is_missing() -> None:
     flow.read(stored(make_span(5, 0)), NOW_NS, False)
     window.deliver(own(window)[:1])
     flow.read(stored(make_span(0, 0)), NOW_NS, False)
-    flow.look_for_missing()
-    assert (flow.missing, flow.others_seen) == (False, False)
+    assert (flow.lacks_own(), flow.others_seen) == (False, False)
     flow.read(stored(), NOW_NS, False)
-    flow.look_for_missing()
-    assert (flow.missing, flow.others_seen) == (True, True)
+    assert (flow.lacks_own(), flow.others_seen) == (True, True)
     flow.read(stored(make_span(0, 0)), NOW_NS, False)
-    flow.look_for_missing()
-    assert (flow.missing, flow.others_seen) == (False, True)
+    assert (flow.lacks_own(), flow.others_seen) == (False, True)
 
 
 def test_a_foreign_span_that_is_not_shown_any_more_is_gone() -> None:
@@ -211,9 +202,8 @@ def test_a_flow_that_is_gone_takes_its_delivered_spans_along() -> None:
     assert flow.absent() is None
     assert (keys(window), flow.keys) == ([key(0, 0), key(1, 0)], set())
     flow.read(stored(make_span(5, 0), members=b',"id":1'), NOW_NS, False)
-    flow.look_for_missing()
     assert flow.absent() == 2
     assert keys(window) == [key(1, 0)]
-    assert (flow.exists, flow.keys, flow.digest, flow.missing) == (False, set(), None, False)
+    assert (flow.exists, flow.keys, flow.digest) == (False, set(), None)
     assert flow.head == b'{"name":"a","description":"","spans":['
     assert flow.absent() is None

@@ -33,8 +33,6 @@ def head(name: str, description: bytes, members: Sequence[bytes]) -> bytes:
     """The body up to its spans.
 
     Args:
-        name: The flow's name.
-        description: The description as JSON text.
         members: Other members of the flow, each as JSON text with its name.
     """
     start = b'{"name":' + text(name) + b',"description":' + description

@@ -30,8 +30,6 @@ class Flow:
     """The window of one flow, and the state of its delivery.
 
     Args:
-        name: The flow's name.
-        policy: What holds for every flow.
         former: The counts of this flow before its window left memory.
         paced_until: When the pacing interval of its last PUT is over.
     """

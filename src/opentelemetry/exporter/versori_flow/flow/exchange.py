@@ -22,12 +22,6 @@ from .stored import StoredFlow
 class Exchange:
     """The attempts at one flow.
 
-    Args:
-        name: The flow's name.
-        policy: What holds for every flow.
-        spans: The flow's spans.
-        schedule: When it is due.
-
     Attributes:
         known: What the platform has.
         attempt: The attempt under way.
@@ -130,7 +124,6 @@ class Exchange:
                 return self._fail(answer, now)
         if attempt.checking:
             self._schedule.check_at = None
-            self._rewrite |= self.known.missing
         if self.waiting and self._spans.crowded:
             return self._failed(Trouble("", logging.ERROR, self._spans.crowded, vain=1.0), None, now)
         return self._write(attempt, now) if self.waiting else self._over()
@@ -143,7 +136,9 @@ class Exchange:
         self.known.read(stored, now_ns, attempt.checking and self._schedule.reads_back)
         self._spans.leave_room(self.known.size)
         self._spans.make_room_beside(stored)
-        self.known.look_for_missing()
+        # A check that finds spans of ours missing writes them anew.
+        if self.known.lacks_own() and attempt.checking:
+            self._rewrite = True
 
     def _forget(self) -> None:
         self._absence.clear()
@@ -293,6 +288,7 @@ class Exchange:
 
     def _over(self) -> Step | None:
         self.attempt = None
-        if self._schedule.recovered():
+        if self._schedule.failures:
+            self._schedule.failures = 0
             self._spans.recover()
         return None

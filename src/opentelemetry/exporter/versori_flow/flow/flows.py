@@ -46,10 +46,6 @@ class FlowStep(NamedTuple):
 class Flows:
     """The windows that are held, by flow name.
 
-    Args:
-        policy: What holds for every flow.
-        max_flows: Most windows held; more only while they hold pending spans.
-
     Attributes:
         busy: How many attempts are under way.
     """
@@ -79,8 +75,6 @@ class Flows:
             routed: The spans and where they belong.
             moves: Earlier spans that belong elsewhere by now.
             unencodable: Spans that are lost before they begin, each with its flow.
-            now: Seconds.
-            now_ns: Nanoseconds since the Unix epoch.
 
         Returns:
             One for each flow that got a span.

@@ -21,8 +21,6 @@ class Holdings:
     """The window of one flow, and the account of it.
 
     Args:
-        name: The flow's name.
-        policy: What holds for every flow.
         former: The counts of this flow before its window left memory.
 
     Attributes:

@@ -19,10 +19,6 @@ _REMEMBERED = 1000
 class Memory:
     """The flows that are held, by name, and the counts of those that have left.
 
-    Args:
-        policy: What holds for every flow.
-        max_flows: Most flows held; more only while they hold pending spans.
-
     Attributes:
         flows: The flows, by name.
         active: Those of them with something to do, or that are busy.

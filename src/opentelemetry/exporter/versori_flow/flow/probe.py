@@ -20,9 +20,6 @@ _FOREVER = float("inf")
 class Probe:
     """Says when the next attempt may begin, whichever flow's it is.
 
-    Args:
-        backoff: The wait in seconds after so many failures in a row.
-
     Attributes:
         failures: Attempts in a row that did not reach the platform; 0: every flow goes its own way.
     """

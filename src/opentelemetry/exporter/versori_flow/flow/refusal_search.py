@@ -33,7 +33,6 @@ class Search:
 
     Args:
         suspects: The pending spans of the refused body.
-        mark: Of the hand-over that brought the last of them.
         changes: How often the stored flow had changed by then: evidence holds for one state of it.
 
     Attributes:

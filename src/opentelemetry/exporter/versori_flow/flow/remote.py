@@ -21,18 +21,12 @@ REMEMBERED_KEYS = 4096
 class KnownFlow:
     """The stored flow as it was read or written last.
 
-    Args:
-        name: The flow's name.
-        description: The description to write; None: the stored one is kept.
-        window: What this side keeps; foreign spans are adopted into it.
-
     Attributes:
         exists: Whether the platform has the flow.
         keys: The spans that it has or may have. One that a read still shows and that is in here is nothing
             new: it has aged out of the window, or was never let in.
         digest: Of the last answer that showed just this; None where there was none.
         head: The next body up to its spans.
-        missing: Whether the last read lacked a span that this side had delivered.
         others_seen: Whether another writer was ever seen at work.
         changes: Grows whenever somebody else has changed the flow.
         unsure: Spans that a PUT has carried whose answer proves nothing, and the digest before it.
@@ -42,7 +36,6 @@ class KnownFlow:
         self.exists = False
         self.keys: set[Key] = set()
         self.digest: bytes | None = None
-        self.missing = False
         self.others_seen = False
         self.changes = 0
         self.unsure: tuple[bytes | None, Sequence[Entry]] = (None, ())
@@ -62,8 +55,6 @@ class KnownFlow:
         """The platform has this: what is new in it is adopted, its members and its description are kept.
 
         Args:
-            stored: The flow as it was read.
-            now_ns: The time, in nanoseconds since the Unix epoch.
             is_read_back: Whether it is read right after a PUT of this side. Where spans of this side are
                 missing then, a writer that had read before has overwritten all of that PUT: all comes back.
         """
@@ -84,10 +75,11 @@ class KnownFlow:
         self._describe(stored.description, stored.members)
         self.keys, self.digest, self.exists = shown, stored.digest, True
 
-    def look_for_missing(self) -> None:
+    def lacks_own(self) -> bool:
         """After a read, and with the window trimmed: is a delivered span of this side not in the stored flow?"""
-        self.missing = self._lacks_own(self.keys)
-        self.others_seen |= self.missing
+        missing = self._lacks_own(self.keys)
+        self.others_seen |= missing
+        return missing
 
     def absent(self) -> int | None:
         """The platform has no such flow.
@@ -95,7 +87,6 @@ class KnownFlow:
         Returns:
             None where that was known; else it was deleted on purpose: how many delivered spans are forgotten.
         """
-        self.missing = False
         self.keys, self.digest = set(), None
         if not self.exists:
             return None

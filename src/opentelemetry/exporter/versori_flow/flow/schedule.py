@@ -32,11 +32,9 @@ class _Haste:
 class Schedule:
     """When the next attempt may be.
 
-    Args:
-        policy: What holds for every flow.
-
     Attributes:
         failures: Attempts in a row that failed.
+        paced_until: When the pacing interval of the last PUT is over.
         last_success: When the platform last answered as it should.
         last_delivery: When a PUT last succeeded.
         check_at: When to look whether what was written is still there; None: not planned.
@@ -60,13 +58,7 @@ class Schedule:
         self._tries_left: float | None = None
 
     def due(self, now: float, waiting: bool, at_once: bool) -> float | None:
-        """When the next attempt is due.
-
-        Args:
-            now: The time.
-            waiting: Whether there is something to write.
-            at_once: Whether that is due whatever pacing says.
-        """
+        """When the next attempt is due; `at_once`: what waits does not care for pacing."""
         haste = self._haste
         if self.exhausted:
             return None
@@ -81,34 +73,30 @@ class Schedule:
         return max(at, self._not_before)
 
     @property
-    def exhausted(self) -> bool:
-        """True when the exporter ends, and no attempt is left to this flow."""
-        return self._tries_left is not None and self._tries_left <= 0
-
-    @property
     def closing(self) -> bool:
         """True when the exporter ends."""
         return self._tries_left is not None
 
-    def begun_write(self, now: float) -> None:
-        """A PUT begins: the next waits its interval."""
-        self.paced_until = now + self._policy.min_interval
+    @property
+    def exhausted(self) -> bool:
+        """True when the exporter ends, and no attempt is left to this flow."""
+        return self._tries_left is not None and self._tries_left <= 0
 
     @property
     def hopeless(self) -> bool:
         """True when somebody waits, and no repetition can help."""
         return self.exhausted or (self._haste is not None and self._haste.vain >= 1)
 
+    def begun_write(self, now: float) -> None:
+        """A PUT begins: the next waits its interval."""
+        self.paced_until = now + self._policy.min_interval
+
     def failed(self, now: float, retry_after: float | None, vain: float) -> float:
-        """The attempt failed.
+        """The attempt failed; returns the seconds to wait.
 
         Args:
-            now: The time.
             retry_after: Seconds that the platform asks for, if it does.
             vain: How sure it is that no repetition helps; 1 is.
-
-        Returns:
-            The seconds to wait.
         """
         self.failures += 1
         if self._tries_left is not None and now - self.last_success > self._policy.timeout:
@@ -122,11 +110,6 @@ class Schedule:
             wait = min(self._policy.backoff(haste.tries), LONGEST_WAIT_IN_HASTE)
             haste.at = now + wait
         return wait
-
-    def recovered(self) -> bool:
-        """The attempt succeeded; True where the one before had failed."""
-        failures, self.failures = self.failures, 0
-        return failures > 0
 
     def try_again(self, now: float) -> None:
         """The attempt was no success, but taught something: the next is due at once."""
@@ -150,14 +133,7 @@ class Schedule:
             self._haste = None
 
     def close(self, now: float, until: float, mark: int, tries: float) -> None:
-        """The exporter ends.
-
-        Args:
-            now: The time.
-            until: When it has ended.
-            mark: Of the last hand-over.
-            tries: Failed attempts that are left; those soon after a success don't count.
-        """
+        """The exporter ends, with so many failed attempts left; those soon after a success don't count."""
         self._tries_left = tries
         self.reads_back &= self.check_at is not None
         self.hurry(now, until, mark)
@@ -172,12 +148,11 @@ class Schedule:
         Two writers that read and write at the same time erase each other. Whoever looks again sees it; a
         random moment later, or both would look, and erase, at the same time again.
         """
-        self.reads_back = False
-        if self.checks >= MAX_CHECKS:
+        self.reads_back = self.checks < MAX_CHECKS
+        if not self.reads_back:
             return
         self.checks += 1
-        self.reads_back = True
-        if self.closing:
-            self.check_at = now if alone else now + self._policy.uniform(1, 3) * took
-        else:
-            self.check_at = now + max(self._policy.min_interval, self._policy.uniform(1, 3) * took)
+        wait = self._policy.uniform(1, 3) * took
+        if not self.closing:
+            wait = max(self._policy.min_interval, wait)
+        self.check_at = now if self.closing and alone else now + wait
