@@ -30,11 +30,7 @@ class Body(NamedTuple):
 
 
 def head(name: str, description: bytes, members: Sequence[bytes]) -> bytes:
-    """The body up to its spans.
-
-    Args:
-        members: Other members of the flow, each as JSON text with its name.
-    """
+    """The body up to its spans; description and members, each with its name, are JSON text."""
     start = b'{"name":' + text(name) + b',"description":' + description
     return b",".join([start, *members, b'"spans":['])
 

@@ -27,12 +27,7 @@ _FOREVER = float("inf")
 
 
 class Flow:
-    """The window of one flow, and the state of its delivery.
-
-    Args:
-        former: The counts of this flow before its window left memory.
-        paced_until: When the pacing interval of its last PUT is over.
-    """
+    """The window of one flow, and the state of its delivery."""
 
     def __init__(
         self, name: str, policy: FlowPolicy, former: FlowStatus | None = None, paced_until: float = -_FOREVER
@@ -45,8 +40,6 @@ class Flow:
         self.report = self._spans.report
         # How many hand-overs there were.
         self._mark = 0
-
-    # -- spans come in -------------------------------------------------------------------------------------
 
     def hand_over(self, spans: Iterable[EncodedSpan], now_ns: int) -> int:
         """Takes spans of the application; returns a mark for `settled`."""
@@ -79,8 +72,6 @@ class Flow:
     def squeeze(self, max_bytes: int) -> None:
         """Makes the window smaller this once: all windows together hold too much."""
         self._spans.squeeze(max_bytes)
-
-    # -- what the courier asks -----------------------------------------------------------------------------
 
     @property
     def busy(self) -> bool:
@@ -157,11 +148,7 @@ class Flow:
         )
 
     def hurry(self, now: float, until: float = _FOREVER) -> int:
-        """Makes the flow due at once, whatever pacing, back-off and `Retry-After` say: somebody waits until then.
-
-        Returns:
-            A mark for `settled` and `flushed`.
-        """
+        """Somebody waits until then: due at once, whatever pacing, back-off and `Retry-After` say; returns a mark."""
         if self.busy or self._has_work:
             self._schedule.hurry(now, until, self._mark)
         return self._mark
@@ -174,9 +161,9 @@ class Flow:
             self._schedule.checks = 0 if self._exchange.waiting else 1
             self._schedule.check_at = now
 
-    def abandon(self) -> int:
-        """The exporter has ended: what is pending is lost. Returns how many that are."""
-        return self._spans.abandon()
+    def abandon(self) -> None:
+        """The exporter has ended: what is pending is lost."""
+        self._spans.abandon()
 
     def status(self, now: float) -> FlowStatus:
         """How the flow does."""
@@ -200,8 +187,6 @@ class Flow:
             self._spans.ledger.last_error,
             None if due is None else max(0.0, due - now),
         )
-
-    # -- an attempt ----------------------------------------------------------------------------------------
 
     def begin(self, now: float) -> Step | None:
         """Begins an attempt; returns its first step, or None where it turns out that there is nothing to do."""

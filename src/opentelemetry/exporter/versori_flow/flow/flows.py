@@ -69,12 +69,7 @@ class Flows:
         now: float,
         now_ns: int,
     ) -> list[Receipt]:
-        """Takes spans.
-
-        Args:
-            routed: The spans and where they belong.
-            moves: Earlier spans that belong elsewhere by now.
-            unencodable: Spans that are lost before they begin, each with its flow.
+        """Takes spans, moves earlier ones, and counts those that are lost before they begin, each with its flow.
 
         Returns:
             One for each flow that got a span.
@@ -104,8 +99,6 @@ class Flows:
             self._line_up(flows[name], now)
         self._make_room(now, lost_before)
         return [Receipt(flows[name], mark, lost_before[name]) for name, mark in marks.items()]
-
-    # -- attempts ------------------------------------------------------------------------------------------
 
     def begin_next(self, now: float) -> FlowStep | None:
         """Begins an attempt at the flow that has been due for longest, if one is due."""
@@ -148,15 +141,13 @@ class Flows:
             return None
         return max(first[0], self._probe.free_at)
 
-    # -- what callers wait for -----------------------------------------------------------------------------
-
     def verdict(self, receipt: Receipt, now: float) -> bool | None:
-        """Whether what was handed over is delivered, or only waits for its pacing interval (see `Flow`)."""
+        """See `Flow.verdict`."""
         verdict = receipt.flow.verdict(receipt.mark, receipt.lost, now)
         return False if verdict is None and self._probe.failures else verdict
 
     def waited_in_vain(self, receipt: Receipt) -> None:
-        """A caller has waited for the flow as long as it may: the next one does not."""
+        """See `Flow.waited_in_vain`."""
         receipt.flow.waited_in_vain()
 
     def hurry(self, now: float, until: float) -> list[Receipt]:
@@ -171,10 +162,8 @@ class Flows:
         return receipts
 
     def flushed(self, receipt: Receipt) -> bool | None:
-        """Whether all up to the mark is settled; False where no attempt can help; None while that is open."""
+        """See `Flow.flushed`."""
         return receipt.flow.flushed(receipt.mark)
-
-    # -- the end -------------------------------------------------------------------------------------------
 
     def close(self, now: float, until: float) -> None:
         """The exporter ends: deliver, and read back, at once. Every flow that is held may have to."""
@@ -196,8 +185,6 @@ class Flows:
         if count:
             self._memory.lose(count, DropReason.SHUTDOWN)
 
-    # -- what is told --------------------------------------------------------------------------------------
-
     def notices(self, now: float, last: bool) -> list[Notice]:
         """The lines to log now; with `last` nothing is kept for later."""
         return self._bulletin.take(now, last, self._waiting)
@@ -209,8 +196,6 @@ class Flows:
     def status(self, now: float) -> dict[str, FlowStatus]:
         """How every flow does that is held, or was not long ago."""
         return self._memory.status(now)
-
-    # -- small things --------------------------------------------------------------------------------------
 
     def _line_up(self, flow: Flow, now: float) -> None:
         due, before = flow.due(now), self._due.rank(flow.name)

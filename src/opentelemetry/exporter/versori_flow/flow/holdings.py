@@ -20,13 +20,7 @@ _FULL_TWICE = 2
 class Holdings:
     """The window of one flow, and the account of it.
 
-    Args:
-        former: The counts of this flow before its window left memory.
-
     Attributes:
-        window: The spans.
-        ledger: The counts.
-        report: What there is to say.
         trouble: Why nothing is delivered at the moment, if that is so.
         accepted: Bytes of the largest body that the platform has taken.
         crowded: What to say where the flow's other members leave no room for any span; else nothing.
@@ -50,8 +44,6 @@ class Holdings:
     def pending(self) -> int:
         """Spans whose fate is open."""
         return self.window.pending + len(self._pushed_out)
-
-    # -- in ------------------------------------------------------------------------------------------------
 
     def hand_over(self, given: Iterable[EncodedSpan], now_ns: int) -> None:
         """Takes spans of the application."""
@@ -82,8 +74,6 @@ class Holdings:
         if here is None or here.origin is Origin.FOREIGN:  # else a newer text of it came here first
             self.ledger.handed_over += 1
             self.window.restore(entry, latest_end)
-
-    # -- a PUT ---------------------------------------------------------------------------------------------
 
     def send(self, carried: Iterable[Entry]) -> None:
         """A PUT carries these."""
@@ -129,19 +119,15 @@ class Holdings:
         self.trouble = ""
         self.report.recovered(self.window.pending)
 
-    # -- out -----------------------------------------------------------------------------------------------
-
     def leave_room(self, other_members: int) -> None:
         """The flow's other members take so many bytes."""
-        self.crowded = (
-            ""
-            if other_members < self._max_bytes
-            else (
+        self.crowded = ""
+        if other_members >= self._max_bytes:
+            self.crowded = (
                 f"the stored flow's other members alone take {other_members} bytes of max_bytes "
                 f"{self._max_bytes}: no span fits beside them; raise VERSORI_FLOW_MAX_BYTES, or make them "
                 "smaller on the platform"
             )
-        )
         # Where they alone are too much nothing is written: what waits is kept, as if they were not there.
         self.window.overhead = 0 if self.crowded else other_members
 
@@ -167,27 +153,19 @@ class Holdings:
     def trim(self) -> None:
         """Makes the window fit its bounds."""
         self._push_out(self.window.trim(), DropReason.WINDOW_FULL, self.trouble)
-        if self.window.spans == 1:
-            # The flow's other members may have grown: what the platform has leaves no room even for one.
-            (entry,) = self.window
-            room = self._max_bytes - self.window.overhead
-            if len(entry.body) > room:
-                self.window.remove(entry)
-                if entry.pending:
-                    detail = self._no_room_for(len(entry.body), room)
-                    self._push_out([entry], DropReason.TOO_LARGE, detail)
+        # The flow's other members may have grown: what the platform has leaves no room even for one.
+        room = self._max_bytes - self.window.overhead
+        if self.window.spans == 1 and len(body := next(iter(self.window)).body) > room:
+            self._empty(DropReason.TOO_LARGE, self._no_room_for(len(body), room))
 
     def squeeze(self, max_bytes: int) -> None:
         """Makes the window smaller this once: all windows together hold too much."""
-        before, count = self.window.max_bytes, self.window.spans
+        before, was_alone = self.window.max_bytes, self.window.spans == 1
         self.window.max_bytes = max_bytes
         self.trim()
         self.window.max_bytes = before
-        if self.window.spans == count == 1:
-            (entry,) = self.window
-            self.window.remove(entry)
-            if entry.pending:
-                self._push_out([entry], DropReason.WINDOW_FULL, self.trouble)
+        if was_alone:
+            self._empty(DropReason.WINDOW_FULL, self.trouble)
 
     def drop(self, entries: Iterable[Entry], reason: DropReason, detail: str) -> list[Entry]:
         """Drops spans that are still here; returns them.
@@ -203,20 +181,25 @@ class Holdings:
             self.lose(len(here), reason, detail)
         return here
 
-    def abandon(self) -> int:
-        """What is pending is lost; returns how many that are."""
+    def abandon(self) -> None:
+        """What is pending is lost."""
         entries = [entry for entry in self.window if entry.pending]
         for entry in entries:
             self.window.remove(entry)
         lost, self._pushed_out = len(entries) + len(self._pushed_out), []
         if lost:
             self.lose(lost, DropReason.SHUTDOWN, self.trouble)
-        return lost
 
     def lose(self, count: int, reason: DropReason, detail: str) -> None:
         """Counts spans as dropped, and says so."""
         self.ledger.dropped[reason.value] += count
         self.report.lost(reason, count, detail)
+
+    def _empty(self, reason: DropReason, detail: str) -> None:
+        entries = list(self.window)
+        for entry in entries:
+            self.window.remove(entry)
+        self._push_out([entry for entry in entries if entry.pending], reason, detail)
 
     def _push_out(self, entries: Sequence[Entry], reason: DropReason, detail: str) -> None:
         under_way = [entry for entry in entries if id(entry) in self._under_way]

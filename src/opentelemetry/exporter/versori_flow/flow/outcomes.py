@@ -14,30 +14,24 @@ SECONDS_OF_STRAYS = 2.0
 
 
 class Attempt:
-    """The attempt under way.
+    """The attempt under way."""
 
-    Attributes:
-        begun: When it began, in seconds of the monotonic clock.
-        mark: Up to which hand-over its PUT settles everything.
-        checking: Whether it only looks if what was written is still there.
-        body: All spans of its PUT, foreign ones included.
-        carried: Those of them that the PUT delivers.
-        rewriting: Whether the PUT is needed for more than what it delivers.
-        conflicted: Whether it has met a conflict already.
-        confirming: Whether it reads only to see if its PUT was taken.
-        in_vain: Whether somebody has waited for it as long as he does.
-    """
-
+    # All spans of its PUT, foreign ones included, and those of them that it delivers.
     body: Sequence[Entry] = ()
     carried: Sequence[Entry] = ()
+    # Whether the PUT is needed for more than what it delivers.
     rewriting = False
     conflicted = False
+    # Whether it reads only to see if its PUT was taken.
     confirming = False
+    # Whether somebody has waited for it as long as he does.
     in_vain = False
 
     def __init__(self, begun: float, mark: int, checking: bool) -> None:
         self.begun = begun
+        # Up to which hand-over its PUT settles everything.
         self.mark = mark
+        # Whether it only looks if what was written is still there.
         self.checking = checking
 
     @property
@@ -100,7 +94,6 @@ def make_smaller(body: Sequence[Entry], overhead: int, accepted: int) -> Entry |
     """What follows from a body that was too large.
 
     Args:
-        body: Its spans.
         overhead: Bytes of its other members, which do not get smaller.
         accepted: Bytes of the largest body that the platform has taken.
 

@@ -29,17 +29,14 @@ class Verdict(Enum):
 
 
 class Search:
-    """A search among spans that were refused together.
-
-    Args:
-        suspects: The pending spans of the refused body.
-        changes: How often the stored flow had changed by then: evidence holds for one state of it.
+    """A search among spans that were refused together, the pending ones of a body.
 
     Attributes:
         testing: The suspects that the next body carries; none: it is the proof that the rest of the body is
             accepted, without which nobody is dropped.
         on_trial: Suspects that were refused alone, or by name.
         guilty: After `Verdict.DROP`: the spans to drop.
+        mark: Of the hand-over that brought the last suspect.
     """
 
     def __init__(self, suspects: Sequence[Entry], mark: int = 0, changes: int = 0) -> None:
@@ -47,6 +44,7 @@ class Search:
         self.on_trial: list[Entry] = []
         self.guilty: list[Entry] = []
         self.mark = mark
+        # Evidence holds for one state of the stored flow.
         self._changes = changes
         self._waiting: list[list[Entry]] = []
         self._rest_is_fine = False

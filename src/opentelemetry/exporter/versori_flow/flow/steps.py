@@ -13,7 +13,6 @@ class Read(NamedTuple):
     """A step: read the stored flow.
 
     Attributes:
-        flow: The flow's name.
         known: The digest of the flow as it is known already, or None: what has it need not be parsed.
         own_connection: Whether to read on a connection of its own: the answer before was hard to believe.
     """
