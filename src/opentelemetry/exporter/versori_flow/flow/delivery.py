@@ -47,10 +47,7 @@ class Flow:
         return self._news()
 
     def take(self, key: Key) -> tuple[Entry, int] | None:
-        """Gives up a span that turns out to belong to another flow, with its trace's latest end.
-
-        One that was delivered stays so in the counts here, and is handed over anew there.
-        """
+        """Gives up a span that belongs to another flow, with its trace's latest end; what is delivered stays so."""
         given_up = self._spans.give_up(key)
         if given_up is not None and self._exchange.moved_away(key):
             self._mark += 1
@@ -97,7 +94,7 @@ class Flow:
     def totals(self) -> Totals:
         """Its counts."""
         ledger = self._spans.ledger
-        return Totals(ledger.handed_over, ledger.delivered, self._spans.pending, ledger.dropped)
+        return Totals(ledger.handed_over, ledger.delivered, self._spans.pending, dict(ledger.dropped))
 
     @property
     def last_delivery(self) -> float:
@@ -176,17 +173,8 @@ class Flow:
             state = "clean"
         else:
             state = "backing off" if self._schedule.failures else "dirty"
-        handed_over, delivered, pending, dropped = self.totals
-        return FlowStatus(
-            self.name,
-            state,
-            handed_over,
-            delivered,
-            pending,
-            dict(dropped),
-            self._spans.ledger.last_error,
-            None if due is None else max(0.0, due - now),
-        )
+        next_attempt = None if due is None else max(0.0, due - now)
+        return FlowStatus(self.name, state, *self.totals, self._spans.ledger.last_error, next_attempt)
 
     def begin(self, now: float) -> Step | None:
         """Begins an attempt; returns its first step, or None where it turns out that there is nothing to do."""

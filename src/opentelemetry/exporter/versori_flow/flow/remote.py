@@ -19,10 +19,9 @@ REMEMBERED_KEYS = 4096
 
 
 class KnownFlow:
-    """The stored flow as it was read or written last.
+    """The stored flow as it was read or written last; the window adopts what is foreign in it.
 
     Attributes:
-        exists: Whether the platform has the flow.
         keys: The spans that it has or may have. One that a read still shows and that is in here is nothing
             new: it has aged out of the window, or was never let in.
         digest: Of the last answer that showed just this; None where there was none.
@@ -54,9 +53,8 @@ class KnownFlow:
     def read(self, stored: StoredFlow, now_ns: int, is_read_back: bool) -> None:
         """The platform has this: what is new in it is adopted, its members and its description are kept.
 
-        Args:
-            is_read_back: Whether it is read right after a PUT of this side. Where spans of this side are
-                missing then, a writer that had read before has overwritten all of that PUT: all comes back.
+        Where spans of this side are missing right after their PUT (`is_read_back`), a writer that had read
+        before has overwritten all of it: all comes back.
         """
         shown = {span.key for span in stored.spans}
         if not (is_read_back and self._lacks_own(shown)):
@@ -82,11 +80,7 @@ class KnownFlow:
         return missing
 
     def absent(self) -> int | None:
-        """The platform has no such flow.
-
-        Returns:
-            None where that was known; else it was deleted on purpose: how many delivered spans are forgotten.
-        """
+        """The platform has no such flow; returns how many delivered spans are forgotten, None where that was known."""
         self.keys, self.digest = set(), None
         if not self.exists:
             return None
@@ -103,12 +97,9 @@ class KnownFlow:
         self.keys, self.digest, self.exists = {entry.key for entry in body}, digest, True
 
     def may_have_written(self, body: Iterable[Entry], is_read: bool, carried: Sequence[Entry] = ()) -> None:
-        """The platform may have taken this body: nobody knows.
+        """The platform may have taken this body: nobody knows; a read tells, in merge mode (`is_read`).
 
-        Args:
-            body: All that stood in it.
-            is_read: Whether a read will tell.
-            carried: What counts as delivered if that read shows it (see `proven`).
+        `carried` counts as delivered if that read shows it (see `proven`).
         """
         self.unsure = (self.digest, carried)
         self.keys.update(entry.key for entry in body)

@@ -94,9 +94,7 @@ class Schedule:
     def failed(self, now: float, retry_after: float | None, vain: float) -> float:
         """The attempt failed; returns the seconds to wait.
 
-        Args:
-            retry_after: Seconds that the platform asks for, if it does.
-            vain: How sure it is that no repetition helps; 1 is.
+        `vain` is how sure it is that no repetition helps; 1 is.
         """
         self.failures += 1
         if self._tries_left is not None and now - self.last_success > self._policy.timeout:

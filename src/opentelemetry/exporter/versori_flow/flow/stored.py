@@ -49,10 +49,7 @@ class StoredSpan(NamedTuple):
     Attributes:
         key: (trace id, span id), lower case; for a span without usable ids ("", a digest of its bytes). No two
             spans of one flow have the same: see `_tell_apart`.
-        start: Nanoseconds since the Unix epoch; 0 where the span does not say.
-        end: Likewise.
-        is_root: True without a parent.
-        body: Its bytes, as they stand in the stored flow.
+        start: Nanoseconds since the Unix epoch, as `end`; 0 where the span does not say.
     """
 
     key: Key
@@ -66,11 +63,9 @@ class StoredFlow(NamedTuple):
     """A flow as the platform has it.
 
     Attributes:
-        digest: Of the whole answer, as the api room made it.
-        name: The name that the platform gives the flow.
-        description: The description as JSON, as it stands; text, unless somebody wrote something else.
+        digest: Of the whole answer.
+        description: As JSON, as it stands; text, unless somebody wrote something else.
         members: `"name": value` of every member but name, description and spans, as they stand.
-        spans: The spans, in their order.
     """
 
     digest: bytes
@@ -81,11 +76,7 @@ class StoredFlow(NamedTuple):
 
 
 def read(body: bytes, digest: bytes) -> StoredFlow:
-    """Reads a stored flow.
-
-    Args:
-        body: What the platform answered to a GET.
-        digest: The digest of that answer.
+    """Reads a stored flow, what the platform answered to a GET.
 
     Raises:
         UnreadableFlow: It is not JSON, not a flow, or more than is parsed; its text says why.

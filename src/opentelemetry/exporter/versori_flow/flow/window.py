@@ -56,17 +56,12 @@ class _Trace:
 
 
 class Window:
-    """The newest whole traces of one flow, bounded in spans and bytes.
-
-    Args:
-        max_spans: Most spans held after `trim`.
-        max_bytes: Most bytes of body held after `trim`, `overhead` included.
+    """The newest whole traces of one flow, bounded in spans and bytes by `trim`.
 
     Attributes:
         overhead: Bytes that the flow's other members take in the body.
-        spans: Spans held.
-        foreign: Those of them that somebody else made.
-        pending: Those of them that no successful PUT has carried yet.
+        foreign: Spans that somebody else made.
+        pending: Spans that no successful PUT has carried yet.
         pending_size: Bytes that those take in the body.
     """
 
@@ -112,11 +107,10 @@ class Window:
         return self.get(entry.key) is entry
 
     def add(self, span: EncodedSpan, now_ns: int) -> bool:
-        """Takes a span of this exporter as pending.
+        """Takes a span of this exporter as pending; True when it counts as handed over.
 
-        Returns:
-            True when the span counts as handed over; False when it is here already: still pending (the
-            newer text takes its place), or delivered with the same text.
+        It doesn't where it is here already: still pending (the newer text takes its place), or delivered with
+        the same text.
         """
         trace_id, span_id, _, is_root, start, end, body, _ = span
         key = (trace_id, span_id)
