@@ -24,10 +24,12 @@ from opentelemetry.exporter.versori_flow.flow.steps import Read, Write
 from opentelemetry.exporter.versori_flow.flow.stored import read
 from opentelemetry.exporter.versori_flow.flow.window import Origin
 from opentelemetry.exporter.versori_flow.http.answers import (
+    Absent,
     Conflict,
     Denied,
     Misconfigured,
     Rejected,
+    Stored,
     TooLarge,
     Unavailable,
     Unreadable,
@@ -222,6 +224,21 @@ class Histories(RuleBasedStateMachine):
                 answer = Unreadable("endless")
             self.feed(writer, job, answer)
 
+    @rule(number=Writers, which=st.integers(0, 5), applied=st.booleans(), own_form=st.booleans())
+    def somebody_else_answers(self, number: int, which: int, applied: bool, own_form: bool) -> None:
+        """A stray 404, no two in a row; a PUT that was taken or not, and answered with a page."""
+        writer = self.writer(number)
+        if not writer.under_way:
+            return
+        job = writer.under_way[which % len(writer.under_way)]
+        exchange = job.flow._exchange
+        if isinstance(job.step, Write):
+            if applied:
+                perform(job, self.platform)
+            self.feed(writer, job, Stored(200, None, believed=False))
+        elif not exchange._absence.doubted:
+            self.feed(writer, job, Absent(own_form and exchange.known.exists, "default backend"))
+
     @precondition(lambda self: not self.roomy)
     @rule(number=Writers, which=st.integers(0, 5), spans=st.lists(st.integers(0, 9), max_size=3))
     def the_platform_refuses(self, number: int, which: int, spans: list[int]) -> None:
@@ -332,7 +349,7 @@ class Histories(RuleBasedStateMachine):
     def look_at(self, writer: Writer, job: FlowStep) -> None:
         """Each body is a flow in JSON, with each span once, whole, in order and within the bounds."""
         if not isinstance(job.step, Write):
-            assert self.merge, "replace never reads"
+            assert self.merge or job.flow._exchange.attempt.confirming, "replace never reads"  # type: ignore[union-attr]
             return
         body = job.step.body.join()
         document = loads(body)
