@@ -19,6 +19,7 @@ ORDER = [
     *("__main__", "command", "server", "processor", "exporter", "lifecycle"),
     *(
         "delivery",
+        "stores",
         "own_metrics",
         "intake",
         "encoding",

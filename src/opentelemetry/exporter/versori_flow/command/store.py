@@ -1,0 +1,182 @@
+"""`versori-flow store`: what waits in a durable store, and how to get rid of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from .tree import count, plain
+
+if TYPE_CHECKING:
+    from ..stores.folder import Folder
+    from ..stores.survey import Waiting
+
+_VARIABLE = "VERSORI_FLOW_STORE"
+_WIDTH = 160
+_NO_PROGRESS = 30.0
+"""Seconds without a delivered span after which `drain` gives up."""
+
+store = typer.Typer(help="Spans that wait in a durable store.", no_args_is_help=True)
+
+_Store = Annotated[
+    str | None, typer.Option("--store", metavar="URL", help=f"The store. Default: {_VARIABLE}.")
+]
+_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+
+
+@store.command("list")
+def list_(url: _Store = None) -> None:
+    """List what waits: by flow where its process is gone, in one number where it lives."""
+    waiting = _survey(url)
+    if not waiting:
+        typer.echo("nothing waits")
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("flow", "spans", "size", "oldest", "state"):
+        table.add_column(heading, justify="right" if heading in ("spans", "size") else "left")
+    for each in waiting:
+        table.add_row(
+            Text(plain(each.flow) if each.flow is not None else "-"),
+            str(each.spans),
+            decimal(each.size) if each.size else "",
+            _instant(each.oldest),
+            _state(each),
+        )
+    _console().print(table)
+
+
+@store.command()
+def show(flow: Annotated[str, typer.Argument(help="The flow's name.")], url: _Store = None) -> None:
+    """Show what waits for one flow, file by file."""
+    waiting = [each for each in _survey(url) if each.flow == flow]
+    if not waiting:
+        _fail(f"nothing that a process left waits for {flow!r}")
+    for each in waiting:
+        where = f"{each.target.base_url}, project {each.target.project}" if each.target else "?"
+        typer.echo(
+            f"{count(each.spans, 'span')}, {decimal(each.size)}, since {_instant(each.oldest)}; for {where}; "
+            f"in {each.path}"
+        )
+
+
+@store.command()
+def drain(url: _Store = None) -> None:
+    """Deliver what processes left that are gone, and wait for it.
+
+    The VERSORI_ variables say where to, as for the exporter; what waits for another project stays.
+    """
+    from ..exporter import VersoriFlowSpanExporter
+    from ..settings.load import ConfigurationError
+    from ..stores.spool_file import Target
+    from ..stores.survey import survey
+
+    folder = _folder(url)
+    try:
+        exporter = VersoriFlowSpanExporter(store=url)
+    except ConfigurationError as error:
+        _fail("\n".join(error.problems))
+    settings = exporter._settings
+    target = Target(settings.base_url, settings.organisation_id, settings.project_id)
+
+    def left() -> int:
+        return sum(each.spans for each in survey(folder, target) if not each.alive)
+
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True)
+    ) as progress:
+        bar = progress.add_task("delivering", total=None)
+        done, moved = 0, time.monotonic()
+        while time.monotonic() - moved < _NO_PROGRESS:
+            exporter.force_flush(1000)
+            totals = exporter._totals()
+            settled = totals.handed_over - totals.pending
+            if settled > done:
+                done, moved = settled, time.monotonic()
+            more = left() + totals.pending
+            progress.update(bar, completed=done, total=done + more)
+            if not more:
+                break
+    exporter.shutdown()
+    totals, rest = exporter._totals(), left()
+    dropped = sum(totals.dropped.values())
+    typer.echo(f"{count(totals.delivered, 'span')} delivered, {dropped} dropped, {rest} left")
+    if rest or dropped:
+        raise typer.Exit(1)
+
+
+@store.command()
+def drop(
+    flow: Annotated[str | None, typer.Argument(help="Only what waits for this flow.")] = None,
+    url: _Store = None,
+    yes: _Yes = False,
+) -> None:
+    """Throw away what processes left that are gone."""
+    from ..stores.survey import drop as drop_from
+    from ..stores.survey import survey
+
+    folder = _folder(url)
+    spans = sum(
+        each.spans for each in survey(folder) if not each.alive and (flow is None or each.flow == flow)
+    )
+    if not spans:
+        typer.echo("nothing waits")
+        return
+    what = count(spans, "span") + (f" of {plain(flow)!r}" if flow else "")
+    if not yes and not typer.confirm(f"Throw away {what}?"):
+        raise typer.Exit(1)
+    typer.echo(f"{count(drop_from(folder, None, flow), 'span')} thrown away")
+
+
+def _folder(url: str | None) -> Folder:
+    from ..stores.folder import Folder
+    from ..stores.url import parse
+
+    text = url or os.environ.get(_VARIABLE, "")
+    if not text:
+        _fail(f"no store is named: set {_VARIABLE}, or give --store sqlite:///folder")
+    try:
+        read = parse(text)
+    except ValueError as error:
+        _fail(f"the store {error}")
+    if read.folder is None:
+        _fail(f"{read} keeps nothing: name one by {_VARIABLE} or --store")
+    return Folder(read.folder, read.full_sync, 1 << 62)
+
+
+def _survey(url: str | None) -> list[Waiting]:
+    from ..stores.survey import survey
+
+    return survey(_folder(url))
+
+
+def _state(each: Waiting) -> str:
+    if each.alive:
+        return "in use: its process delivers them"
+    return each.trouble or "left by a process that is gone"
+
+
+def _instant(nanoseconds: int) -> str:
+    if not nanoseconds:
+        return ""
+    moment = datetime.fromtimestamp(nanoseconds / 1e9, timezone.utc)
+    return moment.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else _WIDTH)
+
+
+def _fail(text: str) -> NoReturn:
+    for line in text.splitlines():
+        print(f"versori-flow: {line}", file=sys.stderr, flush=True)
+    raise typer.Exit(1)

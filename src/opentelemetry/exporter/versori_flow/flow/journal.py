@@ -1,0 +1,79 @@
+"""What happened to the spans of a flow since a store was told last. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .entry import Entry, Key
+
+
+class Kept(NamedTuple):
+    """One span as a store holds it: what a window needs to have it again.
+
+    Attributes:
+        key: Its trace id and span id.
+        start: Its start, in nanoseconds since the Unix epoch.
+        end: Its end, likewise.
+        is_root: Whether it has no parent in this process.
+        body: The span as UTF-8 JSON, an `OTelSpan` of the platform's API.
+    """
+
+    key: Key
+    start: int
+    end: int
+    is_root: bool
+    body: bytes
+
+
+class Change(NamedTuple):
+    """What happened to one flow: for each span the last of it.
+
+    Attributes:
+        flow: The flow's name.
+        added: Pending from now on, in the order in which they came; a newer text takes an older one's place.
+        settled: A PUT has carried them.
+        gone: Dropped, refused, or moved to another flow.
+    """
+
+    flow: str
+    added: Sequence[Kept]
+    settled: Sequence[Key]
+    gone: Sequence[Key]
+
+
+class Journal:
+    """Collects what happens to the spans of one flow."""
+
+    __slots__ = ("_added", "_out")
+
+    def __init__(self) -> None:
+        self._added: dict[Key, Kept] = {}
+        # Those that left, by whether a PUT has carried them.
+        self._out: dict[Key, bool] = {}
+
+    def add(self, entry: Entry, end: int) -> None:
+        """A span is pending from now on."""
+        self._added.pop(entry.key, None)  # to the end of the line
+        self._out.pop(entry.key, None)
+        self._added[entry.key] = kept(entry, end)
+
+    def leave(self, key: Key, settled: bool) -> None:
+        """A span is pending no longer."""
+        self._added.pop(key, None)
+        self._out[key] = settled
+
+    def take(self, flow: str) -> Change | None:
+        """What is not told yet; None: nothing."""
+        if not (self._added or self._out):
+            return None
+        settled = [key for key, carried in self._out.items() if carried]
+        gone = [key for key, carried in self._out.items() if not carried]
+        change = Change(flow, list(self._added.values()), settled, gone)
+        self._added, self._out = {}, {}
+        return change
+
+
+def kept(entry: Entry, end: int) -> Kept:
+    """A window's span as a store holds it."""
+    return Kept(entry.key, entry.start, end, entry.is_root, entry.body)

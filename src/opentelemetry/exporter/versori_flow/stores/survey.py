@@ -1,0 +1,128 @@
+"""What lies in a spool's folder, for people: what living processes have, and what orphans left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from . import owned
+from .connection import DamagedError, StoreError
+from .folder import Folder
+from .spool_file import SpoolFile, Target
+
+_PAGE_SPANS = 256
+_PAGE_BYTES = 1 << 20
+
+
+class Waiting(NamedTuple):
+    """Spans of one flow in one file.
+
+    Attributes:
+        path: The file.
+        target: What they are for; None where a living process has it, or it can't be read.
+        flow: The flow's name; None likewise.
+        spans: How many.
+        size: Their bytes.
+        oldest: The earliest start, in nanoseconds since the Unix epoch; 0 where it isn't known.
+        trouble: Why it can't be read; empty where it can.
+        alive: Whether the process that has it lives: it delivers them.
+    """
+
+    path: str
+    target: Target | None
+    flow: str | None
+    spans: int
+    size: int
+    oldest: int
+    trouble: str
+    alive: bool
+
+
+def survey(folder: Folder, target: Target | None = None) -> list[Waiting]:
+    """All that waits, of one target or of all. A file is locked while it is read, so that nobody else adopts it."""
+    found: list[Waiting] = []
+    for side in folder.sides(target):
+        file = folder.file(side)
+        with _orphan(side, file) as is_ours:
+            if not is_ours:
+                found.append(Waiting(file.path, None, None, _noted(side), 0, 0, "", True))
+            elif os.path.exists(file.path):
+                found += _read(file)
+    return found
+
+
+def drop(folder: Folder, target: Target | None, flow: str | None) -> int:
+    """Removes what orphans left, of one flow or of all; returns how many spans that were."""
+    dropped = 0
+    for side in folder.sides(target):
+        file = folder.file(side)
+        with _orphan(side, file) as is_ours:
+            if not is_ours:
+                continue
+            with contextlib.suppress(StoreError):
+                file.open()
+                numbers, left = _numbers(file, flow)
+                file.write((), numbers)
+                dropped += len(numbers)
+                if left:
+                    continue
+            file.remove()
+    return dropped
+
+
+def _numbers(file: SpoolFile, flow: str | None) -> tuple[list[int], int]:
+    numbers, left, cursor = [], 0, 0
+    while cursor >= 0:
+        rows, cursor = file.page(cursor, _PAGE_SPANS, _PAGE_BYTES)
+        for row in rows:
+            if flow is None or row.flow == flow:
+                numbers.append(row.id)
+            else:
+                left += 1
+    return numbers, left
+
+
+def _read(file: SpoolFile) -> list[Waiting]:
+    by_flow: dict[str, Waiting] = {}
+    try:
+        target = file.open()
+        cursor = 0
+        while cursor >= 0:
+            rows, cursor = file.page(cursor, _PAGE_SPANS, _PAGE_BYTES)
+            for row in rows:
+                of = by_flow.get(
+                    row.flow, Waiting(file.path, target, row.flow, 0, 0, row.kept.start, "", False)
+                )
+                by_flow[row.flow] = of._replace(
+                    spans=of.spans + 1,
+                    size=of.size + len(row.kept.body),
+                    oldest=min(of.oldest, row.kept.start),
+                )
+    except DamagedError:
+        trouble = "damaged: what is whole is delivered by the next process, and the file kept"
+        return [*by_flow.values(), Waiting(file.path, None, None, 0, 0, 0, trouble, False)]
+    except StoreError as error:
+        return [Waiting(file.path, None, None, 0, 0, 0, str(error), False)]
+    return list(by_flow.values())
+
+
+@contextlib.contextmanager
+def _orphan(side: str, file: SpoolFile) -> Iterator[bool]:
+    if not owned.take(side):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        if owned.held(side):
+            file.release()
+
+
+def _noted(side: str) -> int:
+    try:
+        with open(side, "rb") as note:
+            return int(note.read(20) or 0)
+    except (OSError, ValueError):
+        return 0

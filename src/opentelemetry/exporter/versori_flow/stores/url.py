@@ -1,0 +1,81 @@
+"""The setting `store`: where spans wait for their delivery, as a URL."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+_HOPELESS = frozenset(
+    {errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+)
+"""What no time mends: a folder that can't be. A full or read-only disk can be mended while the program runs."""
+
+
+class StoreUrl(NamedTuple):
+    """A store, checked.
+
+    Attributes:
+        text: As it is shown, without a password.
+        folder: For `sqlite:`: the folder.
+        full_sync: For `sqlite:`: whether each write waits for the disk.
+    """
+
+    text: str
+    folder: str | None
+    full_sync: bool
+
+    def __str__(self) -> str:
+        return self.text
+
+
+MEMORY = StoreUrl("memory:", None, False)
+
+
+def parse(text: str) -> StoreUrl:
+    """Reads a store's URL.
+
+    Args:
+        text: `memory:`, or `sqlite:///folder` with `?sync=full` or `?sync=normal`. The path is absolute.
+
+    Raises:
+        ValueError: It is none of these; the text says what is wrong.
+    """
+    parts = urlsplit(text)
+    if parts.scheme == "memory":
+        if text.removeprefix("memory:").strip("/"):
+            raise ValueError("takes nothing after memory:")
+        return MEMORY
+    if parts.scheme != "sqlite":
+        raise ValueError("must be memory: or sqlite:///folder")
+    folder = unquote(parts.path)
+    if parts.netloc or not folder.strip("/"):
+        raise ValueError(
+            "must name a folder by its whole path, with three slashes: sqlite:///var/lib/app/spans"
+        )
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    sync = options.pop("sync", "normal")
+    if options or sync not in ("normal", "full") or parts.fragment or "\0" in folder:
+        raise ValueError("takes no option but sync=normal or sync=full")
+    folder = os.path.normpath("/" + folder.lstrip("/"))
+    return StoreUrl(f"sqlite://{folder}", folder, sync == "full")
+
+
+def check(url: StoreUrl) -> None:
+    """Makes the folder of a store.
+
+    Raises:
+        ValueError: It can never be one.
+    """
+    if url.folder is None:
+        return
+    if os.name != "posix":
+        raise ValueError("needs the locks of a POSIX system; use memory:")
+    try:
+        os.makedirs(url.folder, 0o700, exist_ok=True)
+    except OSError as error:
+        if error.errno in _HOPELESS:
+            raise ValueError(
+                f"names the folder {url.folder}, which can't be made: {error.strerror}"
+            ) from None
