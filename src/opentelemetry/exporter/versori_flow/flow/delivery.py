@@ -12,12 +12,13 @@ The courier asks when the flow is `due`, calls `begin`, carries out the step tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from ..encoded_span import EncodedSpan
 from .entry import Entry, Key
 from .exchange import Exchange
 from .holdings import Holdings
+from .journal import Change, Kept
 from .ledger import DropReason, FlowStatus, Totals
 from .policy import FlowPolicy
 from .schedule import Schedule
@@ -40,11 +41,28 @@ class Flow:
         self.report = self._spans.report
         # How many hand-overs there were.
         self._mark = 0
+        self._left = False
 
     def hand_over(self, spans: Iterable[EncodedSpan], now_ns: int) -> int:
         """Takes spans of the application; returns a mark for `settled`."""
         self._spans.hand_over(spans, now_ns)
         return self._news()
+
+    def inherit(self, spans: Sequence[Kept], is_kept: bool, now_ns: int) -> int:
+        """Takes spans that another process has left; `is_kept`: a store goes on keeping them. Returns a mark."""
+        if is_kept:
+            self._spans.inherit(spans, now_ns)
+        else:
+            self._spans.hand_over((span.encoded for span in spans), now_ns)
+        return self._news()
+
+    def changes(self) -> Change | None:
+        """What happened to its spans since the last call; None: nothing, or nobody is to be told."""
+        return self._spans.changes(self.name)
+
+    def waiting(self) -> Change:
+        """All its pending spans, as if they had just come."""
+        return Change(self.name, self._spans.waiting(), (), ())
 
     def take(self, key: Key) -> tuple[Entry, int] | None:
         """Gives up a span that belongs to another flow, with its trace's latest end; what is delivered stays so."""
@@ -138,7 +156,7 @@ class Flow:
 
     def due(self, now: float) -> float | None:
         """When the next attempt is due, in seconds of the same clock as `now`; None: nothing to do."""
-        if self.busy or not self._has_work:
+        if self.busy or self._left or not self._has_work:
             return None
         return self._schedule.due(
             now, self._exchange.waiting, self._exchange.searching or self.window.half_full
@@ -158,9 +176,18 @@ class Flow:
             self._schedule.checks = 0 if self._exchange.waiting else 1
             self._schedule.check_at = now
 
-    def abandon(self) -> None:
-        """The exporter has ended: what is pending is lost."""
-        self._spans.abandon()
+    def leave(self) -> None:
+        """Nothing more is done for it here: an attempt under way is not made."""
+        self._exchange.attempt = None
+        self._left = True
+
+    def take_back(self) -> None:
+        """It is done here after all."""
+        self._left = False
+
+    def abandon(self, keeps: Callable[[Key], bool]) -> int:
+        """The exporter has ended: what is pending is lost, but for what a store keeps; returns how much that is."""
+        return self._spans.abandon(keeps)
 
     def status(self, now: float) -> FlowStatus:
         """How the flow does."""

@@ -7,13 +7,16 @@ when it is due, how large it is, whether it may leave, or what it has to say.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from ..encoded_span import EncodedSpan, Move, Routed, Unencodable
 from ..http.answers import failed_by
 from .bulletin import Bulletin
 from .delivery import Flow
+from .entry import Key
+from .journal import Change, Kept
 from .ledger import DropReason, FlowStatus, Totals
 from .memory import Memory
 from .policy import FlowPolicy
@@ -57,6 +60,8 @@ class Flows:
         self._due = Ranking[float]()
         self._bulletin = Bulletin(self._memory.flows)
         self._probe = Probe(policy.backoff)
+        # Those whose spans have changed since `changes` was called last.
+        self._changed: dict[str, Flow] = {}
 
     def __iter__(self) -> Iterator[Flow]:
         return iter(self._memory.flows.values())
@@ -99,6 +104,25 @@ class Flows:
             self._line_up(flows[name], now)
         self._make_room(now, lost_before)
         return [Receipt(flows[name], mark, lost_before[name]) for name, mark in marks.items()]
+
+    def inherit(self, name: str, spans: Sequence[Kept], is_kept: bool, now: float, now_ns: int) -> None:
+        """Takes spans of one flow that another process has left; `is_kept`: a store goes on keeping them."""
+        flow = self._memory.get(name)
+        flow.take_back()
+        flow.inherit(spans, is_kept, now_ns)
+        self._line_up(flow, now)
+        self._make_room(now, (name,))
+
+    def changes(self) -> list[Change]:
+        """What happened to spans since the last call, as a store is to be told."""
+        if not self._changed:
+            return []
+        changed, self._changed = self._changed, {}
+        return [change for flow in changed.values() if (change := flow.changes()) is not None]
+
+    def waiting(self) -> list[Change]:
+        """All that is pending, as a store is to be told that knows nothing."""
+        return [flow.waiting() for flow in self._memory.active.values()]
 
     def begin_next(self, now: float) -> FlowStep | None:
         """Begins an attempt at the flow that has been due for longest, if one is due."""
@@ -172,18 +196,40 @@ class Flows:
             flow.close(now, until)
             self._line_up(flow, now)
 
-    def abandon(self) -> None:
-        """The exporter has ended: what is pending is lost."""
+    def leave(self, job: FlowStep) -> None:
+        """The exporter ends, and somebody else has the turn: the attempt is not made, nor another one."""
+        self.busy -= 1
+        self._probe.not_begun(job.name)
+        job.flow.leave()
+        self._due.put(job.name, None)
+
+    def take_back(self, name: str, now: float, until: float) -> None:
+        """What was left is done here after all."""
+        flow = self._memory.flows[name]
+        flow.take_back()
+        flow.close(now, until)
+        self._line_up(flow, now)
+
+    def abandon(self, keeps: Callable[[str, Key], bool]) -> dict[str, int]:
+        """The exporter has ended: what is pending is lost, but for what a store keeps.
+
+        Returns:
+            How many spans that are, by flow.
+        """
+        left = {}
         for flow in list(self._memory.active.values()):
-            flow.abandon()
+            kept = flow.abandon(partial(keeps, flow.name))
+            if kept:
+                left[flow.name] = kept
             self._due.put(flow.name, None)
             self._memory.measure(flow)
             self._bulletin.listen(flow)
+        return left
 
-    def lose_late(self, count: int) -> None:
-        """Counts spans that came after the end; they are of no flow."""
+    def lose(self, count: int, reason: DropReason) -> None:
+        """Counts spans that are lost, and of no flow."""
         if count:
-            self._memory.lose(count, DropReason.SHUTDOWN)
+            self._memory.lose(count, reason)
 
     def notices(self, now: float, last: bool) -> list[Notice]:
         """The lines to log now; with `last` nothing is kept for later."""
@@ -205,6 +251,7 @@ class Flows:
         self._due.put(flow.name, due)
         self._memory.measure(flow)
         self._bulletin.listen(flow)
+        self._changed[flow.name] = flow
         if flow.name not in self._memory.active:
             self._bulletin.outage.flows.discard(flow.name)
 

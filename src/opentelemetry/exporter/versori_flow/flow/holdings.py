@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..encoded_span import EncodedSpan
 from .entry import Entry, Key, Origin
+from .journal import Change, Journal, Kept, kept
 from .ledger import DropReason, FlowStatus, Ledger
 from .policy import FlowPolicy
 from .report import Reporter, Trouble, spans
@@ -24,6 +25,7 @@ class Holdings:
         trouble: Why nothing is delivered at the moment, if that is so.
         accepted: Bytes of the largest body that the platform has taken.
         crowded: What to say where the flow's other members leave no room for any span; else nothing.
+        journal: What a store is to be told; None: it need not hear of this flow.
     """
 
     def __init__(self, name: str, policy: FlowPolicy, former: FlowStatus | None) -> None:
@@ -33,6 +35,7 @@ class Holdings:
         self.trouble = ""
         self.accepted = 0
         self.crowded = ""
+        self.journal: Journal | None = Journal() if policy.durable else None
         self._max_bytes = policy.max_bytes
         # What a PUT carries is delivered if it succeeds, though newer spans have pushed it out meanwhile.
         self._under_way: set[int] = set()
@@ -45,17 +48,28 @@ class Holdings:
         """Spans whose fate is open."""
         return self.window.pending + len(self._pushed_out)
 
-    def hand_over(self, given: Iterable[EncodedSpan], now_ns: int) -> None:
-        """Takes spans of the application."""
+    def hand_over(self, given: Iterable[EncodedSpan], now_ns: int, is_kept: bool = False) -> None:
+        """Takes spans of the application; `is_kept`: a store has them already."""
         # Of the limit that a 413 taught, if any: all the others would have to leave for a span beyond it.
         room = self.window.max_bytes - self.window.overhead
         for span in given:
             if len(span.body) > room:
                 self.ledger.handed_over += 1
                 self.lose(1, DropReason.TOO_LARGE, self._no_room_for(len(span.body), room))
-            elif self.window.add(span, now_ns):
-                self.ledger.handed_over += 1
+            else:
+                self.ledger.handed_over += self.window.add(span, now_ns)
+                if self.journal is not None and not is_kept:
+                    self._note(self.journal, span)
         self.trim()
+
+    def inherit(self, left: Sequence[Kept], now_ns: int) -> None:
+        """Takes spans that another process has left, and that a store goes on keeping."""
+        self.journal = self.journal or Journal()
+        self.hand_over((span.encoded for span in left), now_ns, is_kept=True)
+        for span in left:
+            entry = self.window.get(span.key)
+            if entry is None or not entry.pending:
+                self.journal.leave(span.key, settled=entry is not None)
 
     def give_up(self, key: Key) -> tuple[Entry, int] | None:
         """Gives up a span that belongs to another flow, with its trace's latest end."""
@@ -66,6 +80,7 @@ class Holdings:
         self.window.remove(entry)
         if entry.pending:
             self.ledger.handed_over -= 1
+            self._gone([entry])
         return entry, latest_end
 
     def take_in(self, entry: Entry, latest_end: int) -> None:
@@ -74,6 +89,8 @@ class Holdings:
         if here is None or here.origin is Origin.FOREIGN:  # else a newer text of it came here first
             self.ledger.handed_over += 1
             self.window.restore(entry, latest_end)
+            if self.journal is not None:
+                self.journal.add(kept(entry, latest_end))
 
     def send(self, carried: Iterable[Entry]) -> None:
         """A PUT carries these."""
@@ -81,17 +98,22 @@ class Holdings:
 
     def deliver(self, carried: Iterable[Entry]) -> None:
         """A PUT has carried these."""
+        carried = list(carried)
         shown = set(map(id, carried))
         came_through = [entry for entry in self._pushed_out if id(entry) in shown]
         self._pushed_out = [entry for entry in self._pushed_out if id(entry) not in shown]
+        if self.journal is not None:
+            for entry in (*(entry for entry in carried if self.window.holds(entry)), *came_through):
+                self.journal.leave(entry.key, settled=True)
         self.ledger.delivered += self.window.deliver(carried) + len(came_through)
 
     def back(self) -> None:
         """The PUT is over: what was pushed out meanwhile, and is not delivered, is lost."""
         self._under_way = set()
-        lost, self._pushed_out = len(self._pushed_out), []
+        lost, self._pushed_out = self._pushed_out, []
         if lost:
-            self.lose(lost, DropReason.WINDOW_FULL, self.trouble)
+            self._gone(lost)
+            self.lose(len(lost), DropReason.WINDOW_FULL, self.trouble)
 
     def measure(self, size: int, now: float) -> None:
         """A PUT with so many bytes of spans succeeded: did more come since the last than the window can hold?"""
@@ -178,17 +200,30 @@ class Holdings:
             self.window.remove(entry)
             self.ledger.handed_over += not entry.pending
         if here:
+            self._gone(here)
             self.lose(len(here), reason, detail)
         return here
 
-    def abandon(self) -> None:
-        """What is pending is lost."""
-        entries = [entry for entry in self.window if entry.pending]
-        for entry in entries:
+    def waiting(self) -> list[Kept]:
+        """All that is pending, oldest trace first."""
+        entries = [entry for entry in self.window.in_order() if entry.pending]
+        return [kept(entry, self.window.latest_end(entry.key[0])) for entry in entries]
+
+    def changes(self, flow: str) -> Change | None:
+        """What a store is to be told; None: nothing."""
+        return None if self.journal is None else self.journal.take(flow)
+
+    def abandon(self, keeps: Callable[[Key], bool]) -> int:
+        """What is pending is lost, but for what a store keeps; returns how many spans that are."""
+        pending = [entry for entry in self.window if entry.pending]
+        lost = [entry for entry in pending if not keeps(entry.key)]
+        for entry in lost:
             self.window.remove(entry)
-        lost, self._pushed_out = len(entries) + len(self._pushed_out), []
-        if lost:
-            self.lose(lost, DropReason.SHUTDOWN, self.trouble)
+        under_way = [entry for entry in self._pushed_out if keeps(entry.key)]
+        count, self._pushed_out = len(lost) + len(self._pushed_out) - len(under_way), under_way
+        if count:
+            self.lose(count, DropReason.SHUTDOWN, self.trouble)
+        return self.pending
 
     def lose(self, count: int, reason: DropReason, detail: str) -> None:
         """Counts spans as dropped, and says so."""
@@ -205,7 +240,18 @@ class Holdings:
         under_way = [entry for entry in entries if id(entry) in self._under_way]
         self._pushed_out += under_way
         if len(entries) > len(under_way):
+            self._gone(entry for entry in entries if id(entry) not in self._under_way)
             self.lose(len(entries) - len(under_way), reason, detail)
+
+    def _note(self, journal: Journal, span: EncodedSpan) -> None:
+        entry = self.window.get((span.trace_id, span.span_id))
+        if entry is not None and entry.pending and entry.body is span.body:
+            journal.add(kept(entry, span.end))
+
+    def _gone(self, entries: Iterable[Entry]) -> None:
+        if self.journal is not None:
+            for entry in entries:
+                self.journal.leave(entry.key, settled=False)
 
     def _no_room_for(self, size: int, room: int) -> str:
         others = self.window.overhead

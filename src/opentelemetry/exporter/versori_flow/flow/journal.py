@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..encoded_span import EncodedSpan
 from .entry import Entry, Key
 
 
@@ -24,6 +25,11 @@ class Kept(NamedTuple):
     end: int
     is_root: bool
     body: bytes
+
+    @property
+    def encoded(self) -> EncodedSpan:
+        """As it was handed over."""
+        return EncodedSpan(*self.key, None, self.is_root, self.start, self.end, self.body, None)
 
 
 class Change(NamedTuple):
@@ -52,11 +58,11 @@ class Journal:
         # Those that left, by whether a PUT has carried them.
         self._out: dict[Key, bool] = {}
 
-    def add(self, entry: Entry, end: int) -> None:
+    def add(self, span: Kept) -> None:
         """A span is pending from now on."""
-        self._added.pop(entry.key, None)  # to the end of the line
-        self._out.pop(entry.key, None)
-        self._added[entry.key] = kept(entry, end)
+        self._added.pop(span.key, None)  # to the end of the line
+        self._out.pop(span.key, None)
+        self._added[span.key] = span
 
     def leave(self, key: Key, settled: bool) -> None:
         """A span is pending no longer."""

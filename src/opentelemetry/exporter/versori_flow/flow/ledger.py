@@ -23,6 +23,7 @@ class DropReason(str, Enum):
         TOO_LARGE: It alone is larger than `max_bytes`, or than what the platform takes (413).
         REFUSED: The platform refuses it (400, 422).
         SHUTDOWN: It was still waiting when the exporter shut down, or came afterwards.
+        UNREADABLE: A store had it for a process that is gone, in a file that is damaged.
     """
 
     UNENCODABLE = "unencodable"
@@ -30,6 +31,7 @@ class DropReason(str, Enum):
     TOO_LARGE = "too_large"
     REFUSED = "refused"
     SHUTDOWN = "shutdown"
+    UNREADABLE = "unreadable"
 
 
 class FlowStatus(NamedTuple):

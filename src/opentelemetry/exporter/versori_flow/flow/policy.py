@@ -10,6 +10,7 @@ class FlowPolicy(NamedTuple):
     """What holds for every flow of an exporter; see the settings of the same names.
 
     Attributes:
+        durable: Whether a store keeps what is pending, and is told of every change.
         backoff: The wait in seconds after so many failed attempts in a row.
         uniform: A random number between two.
     """
@@ -20,5 +21,6 @@ class FlowPolicy(NamedTuple):
     timeout: float
     merge: bool
     description: str | None
+    durable: bool
     backoff: Callable[[int], float]
     uniform: Callable[[float, float], float]

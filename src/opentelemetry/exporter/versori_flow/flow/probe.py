@@ -55,6 +55,11 @@ class Probe:
         wait = self._backoff(self.failures)
         self._held_until = now + (min(wait, _HURRIED_WAIT) if now < self._hurried_until else wait)
 
+    def not_begun(self, flow: str) -> None:
+        """An attempt is not made after all."""
+        if self._flow == flow:
+            self._flow = None
+
     def hurry(self, now: float, until: float) -> None:
         """Somebody waits, until then: the next attempt may begin at once, and the waits are short."""
         self._held_until, self._hurried_until = now, until

@@ -1,0 +1,159 @@
+"""Between the flows and a store: what is kept, what is inherited, and what is left to somebody else at the end.
+
+A process that ends does not wait for its turn at a flow that another process of this host is writing: it leaves
+what it has in the store, where that one looks after each turn, and goes once it was taken. Forty processes that
+end together become a few PUTs, and none erases another's.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from ..flow.entry import Key
+from ..flow.flows import Flows, FlowStep
+from ..flow.ledger import DropReason
+from ..flow.report import Notice, spans
+from ..stores.seam import Store
+
+_BETWEEN_LOOKS = 0.02
+"""Seconds between two looks whether what was left is taken."""
+
+_FOREVER = float("inf")
+
+
+class Keeper:
+    """Tells a store what happens to the flows, and the flows what others have left.
+
+    Args:
+        flows: The flows.
+        store: The store; None: there is none, and a process that ends waits for its turns.
+        name: What the store is called in a log line.
+    """
+
+    def __init__(self, flows: Flows, store: Store | None, name: str) -> None:
+        self._flows = flows
+        self._store = store
+        self._name = name
+        self._left: set[str] = set()
+        self._left_at: float | None = None
+        self._look_at = _FOREVER
+
+    @property
+    def can_leave(self) -> bool:
+        """Whether what waits for a turn may be left to whoever has it."""
+        return self._store is not None and self._look_at == _FOREVER
+
+    def next_look(self) -> float:
+        """When `inherit` or `gone` may have something to do, in seconds of the monotonic clock."""
+        if self._store is None:
+            return _FOREVER
+        return min(self._look_at if self._left else _FOREVER, self._store.next_look())
+
+    def keep(self, now: float) -> list[Notice]:
+        """Tells the store what has changed; returns what there is to say."""
+        changes = self._flows.changes()
+        if self._store is None:
+            return []
+        if self._store.wants_all(now):
+            changes = self._flows.waiting()
+        self._store.apply(changes)
+        return self._store.remarks()
+
+    def inherit(self, now: float, until: float) -> None:
+        """Takes what others have left; `until`: when this exporter ends."""
+        if self._store is None or self._left_at is not None or now < self._store.next_look():
+            return
+        for left in self._store.inherit(now):
+            self._flows.inherit(left.flow, left.spans, left.kept, now, time.time_ns())
+            if until != _FOREVER:
+                self._flows.take_back(left.flow, now, until)
+            self._left.discard(left.flow)
+        self._flows.lose(self._store.take_unreadable(), DropReason.UNREADABLE)
+
+    def turn_ended(self, now: float) -> None:
+        """A turn at a flow was let go."""
+        if self._store is not None:
+            self._store.look_soon(now)
+
+    def leave(self, job: FlowStep) -> None:
+        """Another process has the turn at the flow: its spans are left to it, once nothing else is to be done."""
+        self._flows.leave(job)
+        self._left.add(job.name)
+
+    def gone(self, now: float, until: float, is_free: Callable[[str], bool]) -> bool:
+        """Whether somebody else has all that was left; called once nothing else is to be done.
+
+        Args:
+            now: Seconds.
+            until: When the exporter ends.
+            is_free: Whether nobody has the turn at a flow.
+        """
+        if not self._left or self._store is None:
+            return True
+        pending = [change for change in self._flows.waiting() if change.flow in self._left and change.added]
+        if not pending:
+            return True
+        if self._left_at is None:
+            self._store.apply(self._flows.changes())
+            if not self._store.leave(pending):
+                self._wait_for_turns(now, until)
+                return False
+            self._left_at = now
+        elif now < self._look_at:
+            return False
+        self._look_at = now + _BETWEEN_LOOKS
+        free = [name for name in self._left if is_free(name)]
+        patience = self._left_at + (until - self._left_at) / 2
+        if not free and now < patience:
+            # Whoever has the turn looks for what was left once it has let it go.
+            if not self._store.take_back():
+                return True
+            self._store.leave(())
+            return False
+        if not self._store.take_back():
+            return True
+        self._left_at = None
+        if free:
+            self._look_at = _FOREVER
+        self._take_back(now, until)
+        return False
+
+    def end(self) -> list[Notice]:
+        """The exporter has ended: what the store does not have is lost; returns what there is to say."""
+        store = self._store
+        if store is None:
+            self._flows.abandon(_nothing)
+            return []
+        if self._left_at is None:
+            store.apply(self._flows.changes())
+        waiting = self._flows.abandon(store.keeps)
+        if self._left_at is None:
+            store.leave(())
+        notices = store.remarks()
+        count = sum(waiting.values())
+        if count and self._left_at is not None:
+            text = f"{spans(count)} were left to the process of this host that writes the same flow"
+            notices.append(Notice(logging.DEBUG, text))
+        elif count:
+            flows = f"flow {next(iter(waiting))!r}" if len(waiting) == 1 else f"{len(waiting)} flows"
+            text = (
+                f"{flows}: {spans(count)} not delivered: kept in {self._name} for the next process that uses it; "
+                "`versori-flow store drain` delivers now"
+            )
+            notices.append(Notice(logging.WARNING, text))
+        return notices
+
+    def _wait_for_turns(self, now: float, until: float) -> None:
+        self._look_at = now
+        self._take_back(now, until)
+
+    def _take_back(self, now: float, until: float) -> None:
+        for name in self._left:
+            self._flows.take_back(name, now, until)
+        self._left.clear()
+
+
+def _nothing(flow: str, key: Key) -> bool:
+    return False
