@@ -7,6 +7,7 @@ thread to another, which would cost more than a fast answer. Whoever calls this 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ MAX_THREADS = 32
 PATIENCE = 0.005
 """Seconds without an attempt that begins or ends before one more thread takes part: a platform that answers
 fast is served by few, which do not fight for the interpreter."""
+
+_PROCESSOR = 0.8
+"""Of one processor, what the threads may use together before one more would only wait for the interpreter."""
 
 _KEPT_IDLE = 2
 
@@ -53,6 +57,7 @@ class Crew:
         self._size = 0
         self._busy = 0
         self._changed = float("-inf")
+        self._share = 0.0
 
     @property
     def nobody(self) -> bool:
@@ -63,6 +68,11 @@ class Crew:
     def whole(self) -> bool:
         """True when all that there may be are busy: whoever is done takes the next attempt along."""
         return self._busy >= MAX_THREADS
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a thread that has made an attempt, and is not counted, is of use for one more."""
+        return not self._busy or self._share * (self._busy + 1) < _PROCESSOR
 
     def ready(self, now: float) -> bool:
         """Whether one more thread may take part now; it is started where none is idle."""
@@ -93,7 +103,10 @@ class Crew:
 
     def make(self, attempt: Attempt, feed: Feed) -> None:
         """Makes an attempt on the thread that calls, which is at no desk; what `feed` raises leaves it."""
+        wall, own = time.monotonic(), time.thread_time()
         make(attempt, self._api, feed, self.metrics)
+        # Waiting for the platform is what several threads can do at once.
+        self._share = (time.thread_time() - own) / max(time.monotonic() - wall, 1e-6)
 
     def problem(self) -> str | None:
         """What a person should know of the credentials; each trouble once."""

@@ -13,7 +13,6 @@ import logging
 import time
 from _queue import Empty
 from collections.abc import Sequence
-from typing import Any
 
 from ..flow.flows import Flows, FlowStep, Receipt
 from ..flow.report import Notice, error_type
@@ -232,7 +231,7 @@ class Dispatcher:
             now = time.monotonic()
             if now >= until or self._next_start() > now:
                 break
-            if not (hand or self._crew.ready(now) or self._crew.nobody):
+            if not (self._crew.wanted if hand else self._crew.ready(now) or self._crew.nobody):
                 break
             attempt = self._turns.leave(now, until)
             if attempt is None:
