@@ -150,7 +150,7 @@ class VersoriFlowSpanExporter(SpanExporter):
             Router(_ROUTED_WINDOWS * settings.max_spans),
         )
         lock = HostLock(settings.base_url, settings.organisation_id, settings.project_id) if merge else None
-        threads = Crew(api, intake.messages, partial(_warm_up, api), self._metrics)
+        threads = Crew(api, partial(_warm_up, api), self._metrics)
         flows = Flows(policy, settings.max_flows)
         self._courier = Courier(intake, Dispatcher(intake, flows, threads, TurnQueue(lock), settings.timeout))
         self._pid = os.getpid()

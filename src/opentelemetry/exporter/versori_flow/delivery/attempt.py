@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..flow.flows import FlowStep
 from ..flow.report import error_type
@@ -28,22 +28,31 @@ _STALE = 1.0
 stopped (SIGSTOP, a frozen Lambda, a suspended laptop), and others may have written meanwhile."""
 
 
-class Attempt(NamedTuple):
+class Attempt:
     """An attempt that is to be made.
 
-    Attributes:
+    Args:
         job: Its first step.
         deadline: The `time.monotonic()` by which it is over.
         turn: This host's turn at the flow, released with the attempt; None: it goes without.
         in_turn: False where another process of this host may be writing the flow now.
         begun: When it begins, in seconds of `time.monotonic()`.
+
+    Attributes:
+        over: Whether the flows know what came of it.
     """
 
-    job: FlowStep
-    deadline: float
-    turn: Turn | None
-    in_turn: bool
-    begun: float
+    __slots__ = ("begun", "deadline", "in_turn", "job", "over", "turn")
+
+    def __init__(
+        self, job: FlowStep, deadline: float, turn: Turn | None, in_turn: bool, begun: float
+    ) -> None:
+        self.job = job
+        self.deadline = deadline
+        self.turn = turn
+        self.in_turn = in_turn
+        self.begun = begun
+        self.over = False
 
 
 Feed = Callable[[Attempt, FlowStep, Reading], FlowStep | None]

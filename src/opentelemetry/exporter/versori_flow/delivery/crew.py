@@ -1,16 +1,16 @@
-"""The threads that make attempts. The courier alone calls this, from the thread that does its work."""
+"""The threads that make attempts, as many as the platform's answers take.
+
+An attempt that is over leaves its thread free for the next: while much is due, no attempt crosses from one
+thread to another, which would cost more than a fast answer. Whoever calls this is at the dispatcher's desk.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from ..flow.flows import FlowStep
-from ..flow.report import Notice, error_type
-from ..flow.steps import Reading
-from ..http.answers import failed_by
 from ..http.api import FlowsApi
 from ..native import Queue, get_ident, start_thread
 from .attempt import Attempt, Feed, make
@@ -22,22 +22,19 @@ MAX_THREADS = 32
 """A thread is held for `timeout` at most, and only by a platform that does not answer."""
 
 PATIENCE = 0.005
-"""Seconds that a due flow waits for a thread to be free before one more is started: a platform that answers
+"""Seconds without an attempt that begins or ends before one more thread takes part: a platform that answers
 fast is served by few, which do not fight for the interpreter."""
+
+_PROCESSOR = 0.8
+"""Of one processor, what the threads may use together before one more would only wait for the interpreter."""
 
 _KEPT_IDLE = 2
 
+Work = Callable[[Attempt], Attempt | None]
+"""Makes an attempt; returns the next one for the same thread, if there is one."""
+
 at_work: set[int] = set()
 """The threads of all exporters' couriers and crews: what is called on one of them must not wait."""
-
-
-class Result(NamedTuple):
-    """What came of a step, as a message to the courier; `reply` takes the next step, or None."""
-
-    attempt: Attempt
-    job: FlowStep
-    answer: Reading
-    reply: Queue[FlowStep | None]
 
 
 class Crew:
@@ -45,86 +42,89 @@ class Crew:
 
     Args:
         api: The platform.
-        messages: Where results go.
         warm_up: Does what is slow the first time (imports); called on each thread as it starts.
         metrics: The exporter's own; None: switched off.
+
+    Attributes:
+        metrics: As given.
     """
 
-    def __init__(
-        self, api: FlowsApi, messages: Queue[Any], warm_up: Callable[[], object], metrics: OwnMetrics | None
-    ) -> None:
+    def __init__(self, api: FlowsApi, warm_up: Callable[[], object], metrics: OwnMetrics | None) -> None:
+        self.metrics = metrics
         self._api = api
-        self._messages = messages
         self._warm_up = warm_up
-        self._metrics = metrics
-        self._jobs: Queue[Attempt | None] = Queue()
+        self._jobs: Queue[tuple[Attempt, Work] | None] = Queue()
         self._size = 0
+        self._busy = 0
         self._changed = float("-inf")
-        self._under_way: set[int] = set()
-        self._ended = False
-
-    def ready(self, now: float) -> bool:
-        """Whether a thread is free for an attempt; one more is started where that takes too long."""
-        if len(self._under_way) < self._size:
-            return True
-        if self._size < MAX_THREADS and (not self._size or now - self._changed >= PATIENCE):
-            return self.hire(now)
-        return False
+        self._share = 0.0
 
     @property
     def nobody(self) -> bool:
         """True where there is no thread at all."""
         return not self._size
 
-    def hire(self, now: float) -> bool:
-        """Starts a thread; False where none can be had."""
-        self._changed = now
-        if not start_thread(self._toil):
+    @property
+    def whole(self) -> bool:
+        """True when all that there may be are busy: whoever is done takes the next attempt along."""
+        return self._busy >= MAX_THREADS
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a thread that has made an attempt, and is not counted, is of use for one more."""
+        return not self._busy or self._share * (self._busy + 1) < _PROCESSOR
+
+    def ready(self, now: float) -> bool:
+        """Whether one more thread may take part now; it is started where none is idle."""
+        if self._busy and now - self._changed < PATIENCE:
             return False
-        self._size += 1
-        return True
+        return self._busy < self._size or (self._size < MAX_THREADS and self.hire())
 
-    def give(self, attempt: Attempt, feed: Feed) -> None:
-        """Gives an attempt to a free thread; where there is none at all, it is made here, and told to `feed`."""
-        if self.nobody:
-            make(attempt, self._api, feed, self._metrics)
-        else:
-            self._under_way.add(id(attempt))
-            self._jobs.put(attempt)
+    def hire(self) -> bool:
+        """Starts a thread; False where none can be had."""
+        started = start_thread(self._toil)
+        self._size += started
+        return started
 
-    def has(self, attempt: Attempt) -> bool:
-        """Whether the attempt is under way."""
-        return id(attempt) in self._under_way
+    def give(self, attempt: Attempt, work: Work, now: float) -> None:
+        """Gives an attempt to an idle thread."""
+        self.begins(now)
+        self._jobs.put((attempt, work))
 
-    def done(self, attempt: Attempt, now: float) -> None:
-        """An attempt is over."""
-        self._under_way.discard(id(attempt))
+    def begins(self, now: float) -> None:
+        """A thread makes an attempt from now on."""
+        self._busy += 1
         self._changed = now
 
-    def tell(self, attempt: Attempt, job: FlowStep, answer: Reading) -> None:
-        """Tells the metrics that an attempt is over, before anybody is told who waits for it."""
-        if self._metrics is not None:
-            self._metrics.attempt(job.name, attempt.begun, error_type(answer), not job.flow.idle)
+    def ends(self, now: float) -> None:
+        """A thread has made an attempt."""
+        self._busy -= 1
+        self._changed = now
 
-    def remarks(self) -> list[Notice]:
-        """What a person should know of the credentials: lines to log, each trouble once."""
-        problem = self._api.take_problem()
-        return [Notice(logging.ERROR, problem)] if problem else []
+    def make(self, attempt: Attempt, feed: Feed) -> None:
+        """Makes an attempt on the thread that calls, which is at no desk; what `feed` raises leaves it."""
+        wall, own = time.monotonic(), time.thread_time()
+        make(attempt, self._api, feed, self.metrics)
+        # Waiting for the platform is what several threads can do at once.
+        self._share = (time.thread_time() - own) / max(time.monotonic() - wall, 1e-6)
 
-    def rest(self, keep: int = _KEPT_IDLE) -> None:
-        """Lets idle threads go, but for `keep`."""
-        while self._size > max(len(self._under_way), keep):
+    def problem(self) -> str | None:
+        """What a person should know of the credentials; each trouble once."""
+        return self._api.take_problem()
+
+    def rest(self) -> None:
+        """Lets idle threads go, but for a few."""
+        while self._size > max(self._busy, _KEPT_IDLE):
             self._size -= 1
             self._jobs.put(None)
 
     def end(self) -> None:
         """Ends the requests in flight, and every thread."""
-        self._ended = True
         self._api.close()
         for _ in range(self._size):
             self._jobs.put(None)
-        if self._metrics is not None:
-            self._metrics.end()
+        if self.metrics is not None:
+            self.metrics.end()
 
     def _toil(self) -> None:
         me = get_ident()
@@ -132,17 +132,10 @@ class Crew:
         try:
             with contextlib.suppress(BaseException):  # the first request says what is wrong
                 self._warm_up()
-            while (attempt := self._jobs.get()) is not None:
-                try:
-                    make(attempt, self._api, self._report, self._metrics)
-                except BaseException as error:  # noqa: BLE001 - memory has run out: the flow must not look busy for ever
-                    self._report(attempt, attempt.job, failed_by(error))
+            while (job := self._jobs.get()) is not None:
+                attempt, work = job
+                following: Attempt | None = attempt
+                while following is not None:
+                    following = work(following)
         finally:
             at_work.discard(me)
-
-    def _report(self, attempt: Attempt, job: FlowStep, answer: Reading) -> FlowStep | None:
-        reply: Queue[FlowStep | None] = Queue()
-        self._messages.put(Result(attempt, job, answer, reply))
-        if self._ended:  # perhaps after the last look at the messages
-            return None
-        return reply.get()

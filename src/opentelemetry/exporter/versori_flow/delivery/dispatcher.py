@@ -1,6 +1,10 @@
-"""The courier's work, in rounds: take what was left, hand out what is due, take in what came of it, answer.
+"""The desk: take what was left, say what is due, take in what came of it, answer.
 
-One thread at a time goes round, and nobody else touches the flows: there is no lock.
+    the courier's thread   waits for messages and for what is due, and gives attempts to the crew
+    a thread of the crew   makes an attempt, tells what came of it, and takes the next one along
+
+One thread at a time is at the desk, and nobody else touches the flows. It is left for every wait and every
+request; an application's thread never waits for it.
 """
 
 from __future__ import annotations
@@ -9,16 +13,15 @@ import logging
 import time
 from _queue import Empty
 from collections.abc import Sequence
-from typing import Any
 
 from ..flow.flows import Flows, FlowStep, Receipt
-from ..flow.report import Notice
+from ..flow.report import Notice, error_type
 from ..flow.steps import Reading
 from ..http.answers import failed_by
 from ..intake import Batch, Intake
-from ..native import Waiter, get_ident
+from ..native import Waiter, allocate_lock, get_ident
 from .attempt import Attempt
-from .crew import PATIENCE, Crew, Result, at_work
+from .crew import PATIENCE, Crew, at_work
 from .question import Kind, OpenQuestions, Question
 from .turn_queue import TurnQueue
 
@@ -33,10 +36,12 @@ _AFTER_A_FAULT = 0.25
 _BETWEEN_FAULT_LINES = 60.0
 _FOREVER = float("inf")
 _NOTHING = object()
+_LOOK = object()
+"""A message: there may be something to do that the courier doesn't wait for."""
 
 
 class Dispatcher:
-    """Goes round.
+    """What the courier and the crew do at the desk.
 
     Args:
         intake: Where application threads leave things.
@@ -52,16 +57,18 @@ class Dispatcher:
     def __init__(self, intake: Intake, flows: Flows, crew: Crew, turns: TurnQueue, timeout: float) -> None:
         self.over = False
         self.flows = flows
+        self._desk = allocate_lock()
         self._intake = intake
         self._crew = crew
         self._turns = turns
         self._timeout = timeout
         self._take_at = _FOREVER
-        self._taken_at = -_FOREVER
+        self._wakes_at = _FOREVER
         self._batch: Batch | None = None
         self._questions = OpenQuestions(flows)
-        self._ending: list[Question] = []
         self._fault_said = -_FOREVER
+
+    # -- who comes to the desk -----------------------------------------------------------------------------
 
     def go_round(self, until: float) -> None:
         """Waits for something to do, `until` at most (seconds of the monotonic clock), and does it.
@@ -70,170 +77,202 @@ class Dispatcher:
         happens. Only what interrupts the thread of a caller, such as Ctrl-C, is raised.
         """
         try:
-            self._go_round(until)
+            attempt = self._visit(until, self._wait(until))
+            while attempt is not None:
+                self._make(attempt)
+                attempt = self._visit(until)
         except BaseException as error:
             if _is_the_callers(error):
                 raise
             self._fault(error)
 
-    def _go_round(self, until: float) -> None:
-        message = self._wait(until)
-        while message is not _NOTHING:
-            self._read(message)
-            message = self._next(0)
-        now = time.monotonic()
-        if now >= self._take_at:
-            self._take(now)
-        self._hand_out(min(until, self._last_call))
-        now = time.monotonic()
-        self._questions.expire(now)
-        if self._is_done(now):
-            self._end()
-        # Before the answers: what an export failed for is said by then.
-        _say([*self._intake.remarks(), *self._crew.remarks(), *self.flows.notices(now, self.over)])
-        self._questions.give()
+    def _work(self, attempt: Attempt) -> Attempt | None:
+        """Makes an attempt, on a thread of the crew; returns the next one for it."""
+        try:
+            self._make(attempt)
+        except BaseException as error:  # noqa: BLE001 - it must not end the thread
+            self._fault(error)
+        try:
+            return self._visit(_FOREVER, hand=True)
+        except BaseException as error:  # noqa: BLE001
+            self._fault(error)
+            return None
+
+    def _make(self, attempt: Attempt) -> None:
+        try:
+            self._crew.make(attempt, self._feed)
+        except BaseException as error:
+            # Memory has run out, say: the flow must not look busy for ever.
+            self._feed(attempt, attempt.job, failed_by(error))
+            if _is_the_callers(error):
+                raise
+
+    def _visit(self, until: float, message: object = _NOTHING, *, hand: bool = False) -> Attempt | None:
+        """Does all that there is to do at the desk; returns an attempt for the thread that has come.
+
+        Args:
+            until: When no attempt is begun any more.
+            message: What it has read.
+            hand: Whether it is of the crew, and has made an attempt.
+        """
+        with self._desk:
+            if hand:
+                self._crew.ends(time.monotonic())
+            while message is not _NOTHING:
+                self._read(message)
+                message = self._next(0)
+            now = time.monotonic()
+            if not self.over:
+                if now >= self._take_at:
+                    self._take()
+                self._questions.expire(now)
+                if self._is_done(now):
+                    self._end()
+            # Before the answers: what an export failed for is said by then.
+            _say([*self._intake.remarks(), *self.flows.notices(now, self.over)])
+            self._questions.give()
+            attempt = self._hand_out(min(until, self._questions.last_call), hand)
+            if hand and self._next_wake(now) < self._wakes_at:
+                self._wakes_at = now
+                self._intake.messages.put(_LOOK)
+            return attempt
 
     # -- what comes in -------------------------------------------------------------------------------------
 
-    def _wait(self, until: float) -> Any:
-        now = time.monotonic()
-        due = self.flows.next_due()
-        if due is not None and due <= now:
-            due = now + PATIENCE  # for a thread of the crew
-        wake = min(until, self._take_at, self._turns.next_look, self._last_call, self._questions.next_end)
-        wake = wake if due is None else min(wake, due)
-        if wake != _FOREVER:
-            return self._next(max(0.0, wake - now))
-        if self._crew.nobody:
-            message = self._next(_IDLE_BEFORE_WARM_UP)
-            if message is _NOTHING:
-                self._crew.hire(now)
-            return message
-        message = self._next(_IDLE_BEFORE_REST)
-        if message is not _NOTHING:
-            return message
-        self._crew.rest()
-        return self._next(None)
+    def _wait(self, until: float) -> object:
+        with self._desk:
+            now = time.monotonic()
+            wake = self._wakes_at = self._next_wake(now)
+            alone = self._crew.nobody
+        if wake != _FOREVER or until != _FOREVER:
+            return self._next(max(0.0, min(wake, until) - now))
+        message = self._next(_IDLE_BEFORE_WARM_UP if alone else _IDLE_BEFORE_REST)
+        if message is _NOTHING:
+            with self._desk:
+                if alone:
+                    self._crew.hire()
+                else:
+                    self._crew.rest()
+            message = self._next(None)
+        return message
 
-    def _next(self, seconds: float | None) -> Any:
+    def _next_wake(self, now: float) -> float:
+        start = self._next_start()
+        if start <= now:  # for a thread of the crew
+            start = _FOREVER if self._crew.whole else now + PATIENCE
+        return min(start, self._take_at, self._questions.next_end, self._questions.last_call)
+
+    def _next_start(self) -> float:
+        due = self.flows.next_due()
+        return self._turns.next_look if due is None else min(due, self._turns.next_look)
+
+    def _next(self, seconds: float | None) -> object:
+        messages = self._intake.messages
         try:
-            return (
-                self._intake.messages.get(True, seconds)
-                if seconds != 0
-                else self._intake.messages.get_nowait()
-            )
+            message: object = messages.get_nowait() if seconds == 0 else messages.get(True, seconds)
         except Empty:
             return _NOTHING
+        return message
 
     def _read(self, message: object) -> None:
         if message is None:
-            self._take_at = min(self._take_at, self._taken_at + _GATHERED)
-        elif isinstance(message, Result):
-            self._take_in(message)
+            self._take_at = min(self._take_at, time.monotonic() + _GATHERED)
         elif isinstance(message, Question):
-            self._ask(message)
+            if self.over:
+                self._questions.answer(message, self.answer_at_rest(message))
+            else:
+                self._ask(message)
 
-    def _take(self, now: float) -> None:
+    def _take(self) -> None:
         """Takes all that was left, and hands it over."""
         self._take_at = _FOREVER
         while (batch := self._batch or self._intake.take()) is not None:
             self._hand_over(batch)
-        self._taken_at = time.monotonic()
 
     def _hand_over(self, batch: Batch) -> list[Receipt]:
-        self._batch = (
-            batch  # until it is over: what fails in the middle is done again, and nothing counts twice
-        )
+        # Until it is over: what fails in the middle is done again, and nothing counts twice.
+        self._batch = batch
         now = time.monotonic()
         receipts = self.flows.hand_over(batch.routed, batch.moves, batch.unencodable, now, time.time_ns())
         self._batch = None
         return receipts
 
-    def _take_in(self, result: Result) -> None:
-        attempt, job, answer, following = result.attempt, result.job, result.answer, None
-        under_way = self._crew.has(attempt)
-        try:
-            if under_way:
-                following = self._tell_flows(attempt, job, answer)
-        except Exception as error:  # noqa: BLE001 - the flow must not look busy for ever
-            answer = failed_by(error)
-            following = self._tell_flows(attempt, job, answer)
-        finally:
-            if following is None:
-                self._crew.done(attempt, time.monotonic())
-            result.reply.put(following)
-        if under_way and following is None:
-            self._is_over(attempt, job, answer)
-
     def _feed(self, attempt: Attempt, job: FlowStep, answer: Reading) -> FlowStep | None:
-        following = self._tell_flows(attempt, job, answer)
-        if following is None:
-            self._is_over(attempt, job, answer)
-        return following
+        """Takes what came of a step; returns the attempt's next one."""
+        with self._desk:
+            if attempt.over or self.over:
+                return None
+            try:
+                following = self._tell_flows(attempt, job, answer)
+            except Exception as error:  # noqa: BLE001 - the flow must not look busy for ever
+                answer = failed_by(error)
+                following = self._tell_flows(attempt, job, answer)
+            if following is None:
+                attempt.over = True
+                self._is_over(attempt, job, answer)
+            return following
 
     def _tell_flows(self, attempt: Attempt, job: FlowStep, answer: Reading) -> FlowStep | None:
         return self.flows.feed(job, answer, time.monotonic(), time.time_ns(), attempt.in_turn)
 
     def _is_over(self, attempt: Attempt, job: FlowStep, answer: Reading) -> None:
-        self._crew.tell(attempt, job, answer)
+        if self._crew.metrics is not None:  # before anybody is told who waits for it
+            self._crew.metrics.attempt(job.name, attempt.begun, error_type(answer), not job.flow.idle)
         self._questions.look(job.name, time.monotonic())
+        problem = self._crew.problem()
+        if problem is not None:
+            _say([Notice(logging.ERROR, problem)])
 
     # -- what goes out -------------------------------------------------------------------------------------
 
-    def _hand_out(self, until: float) -> None:
-        """Gives what is due to the crew; where there is no crew at all, does it here."""
+    def _hand_out(self, until: float, hand: bool) -> Attempt | None:
+        """Gives what is due to the crew; returns what is for whoever is at the desk."""
         while not self.over:
             now = time.monotonic()
-            due = self.flows.next_due()
-            if min(self._turns.next_look, _FOREVER if due is None else due) > now or now >= until:
-                return
-            if not self._crew.ready(now) and not self._crew.nobody:
-                return
+            if now >= until or self._next_start() > now:
+                break
+            if not (self._crew.wanted if hand else self._crew.ready(now) or self._crew.nobody):
+                break
             attempt = self._turns.leave(now, until)
-            if attempt is not None:
-                self._crew.give(attempt, self._feed)
-            elif due is not None and due <= now:
+            if attempt is None:
                 job = self.flows.begin_next(now)
                 if job is not None:
                     self._turns.enter(job, min(until, now + self._timeout), now)
+            elif hand:
+                self._crew.begins(now)
+                return attempt
+            elif self._crew.nobody:
+                return attempt
+            else:
+                self._crew.give(attempt, self._work, now)
+        return None
 
     # -- questions -----------------------------------------------------------------------------------------
 
     def _ask(self, question: Question) -> None:
         now = time.monotonic()
-        self._take(now)
+        self._take()
         match question.kind:
             case Kind.EXPORT | Kind.ACCEPT:
                 receipts = self._hand_over(self._intake.encode(question.spans))
                 self._questions.add(question, receipts, time.monotonic())
             case Kind.FLUSH:
                 self._questions.add(question, self.flows.hurry(now, question.until), now)
-            case Kind.SHUTDOWN:
-                if self._last_call == _FOREVER:
+            case Kind.SHUTDOWN | Kind.LET_GO:
+                if question.kind is Kind.SHUTDOWN and self._questions.last_call == _FOREVER:
                     self.flows.close(now, question.until)
-                self._ending.append(question)
-            case Kind.LET_GO:
-                self._ending.append(question)
-            case Kind.STATUS:
-                self._questions.answer(question, self.flows.status(now))
-            case Kind.TOTALS:
-                self._questions.answer(question, self.flows.totals())
+                self._questions.ending.append(question)
+            case _:
+                self._questions.answer(question, self.answer_at_rest(question))
 
     # -- the end -------------------------------------------------------------------------------------------
 
-    @property
-    def _last_call(self) -> float:
-        """When the exporter ends, whatever is left."""
-        return min((question.until for question in self._ending), default=_FOREVER)
-
     def _is_done(self, now: float) -> bool:
-        if self.over or not self._ending:
+        if not self._questions.ending:
             return False
-        due = self.flows.next_due()
-        nothing_left = (
-            not self.flows.busy and not len(self._intake) and (due is None or due >= self._last_call)
-        )
-        return nothing_left or now >= self._last_call
+        due, last_call = self.flows.next_due(), self._questions.last_call
+        idle = not self.flows.busy and not len(self._intake) and (due is None or due >= last_call)
+        return idle or now >= last_call
 
     def _end(self) -> None:
         """The order: what is left is given up, the requests in flight are cut, and only then every wait ends."""
@@ -242,17 +281,12 @@ class Dispatcher:
         self._crew.end()
         self.flows.lose_late(len(self._intake))
         self._questions.end()
-        for question in self._ending:
-            self._questions.answer(question, True)
-        self._ending = []
         while (message := self._next(0)) is not _NOTHING:
-            if isinstance(message, Result):
-                message.reply.put(None)
-            elif isinstance(message, Question):
-                self._questions.answer(message, self.answer_at_rest(message))
+            self._read(message)
+        self._intake.messages.put(_LOOK)  # the courier ends too
 
     def answer_at_rest(self, question: Question) -> object:
-        """Answers once it is over; any thread may ask."""
+        """Answers what needs no delivery, or comes when it is over; then any thread may ask."""
         if question.kind is Kind.STATUS:
             return self.flows.status(time.monotonic())
         if question.kind is Kind.TOTALS:
@@ -266,14 +300,10 @@ class Dispatcher:
         self._take_at = min(self._take_at, now + _AFTER_A_FAULT)
         if now - self._fault_said >= _BETWEEN_FAULT_LINES:
             self._fault_said = now
-            _say(
-                [
-                    Notice(
-                        logging.ERROR, f"the exporter met {type(error).__name__} in its own work, and goes on"
-                    )
-                ]
-            )
+            text = f"the exporter met {type(error).__name__} in its own work, and goes on"
+            _say([Notice(logging.ERROR, text)])
         Waiter().wait(_AFTER_A_FAULT)
+        self._intake.messages.put(_LOOK)
 
 
 def _say(notices: Sequence[Notice]) -> None:

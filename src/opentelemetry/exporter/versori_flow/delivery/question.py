@@ -58,14 +58,18 @@ class Question:
 
 
 class OpenQuestions:
-    """Exports and flushes whose flows are not settled yet, and answers that are not given yet.
+    """What is asked and not answered yet, and answers that are not given yet.
 
     Args:
-        flows: What they are about.
+        flows: What the questions are about.
+
+    Attributes:
+        ending: Those that wait for the exporter's end.
     """
 
     def __init__(self, flows: Flows) -> None:
         self._flows = flows
+        self.ending: list[Question] = []
         self._open: list[Question] = []
         self._answers: list[tuple[Question, object]] = []
 
@@ -73,6 +77,11 @@ class OpenQuestions:
     def next_end(self) -> float:
         """When the first of them waits no longer."""
         return min((question.until for question in self._open), default=float("inf"))
+
+    @property
+    def last_call(self) -> float:
+        """When the exporter ends, whatever is left."""
+        return min((question.until for question in self.ending), default=float("inf"))
 
     def add(self, question: Question, receipts: Sequence[Receipt], now: float) -> None:
         """Takes a question that depends on these receipts."""
@@ -96,9 +105,12 @@ class OpenQuestions:
             self._conclude(question, False)
 
     def end(self) -> None:
-        """Nothing more comes of them."""
+        """The exporter has ended."""
         for question in list(self._open):
             self._conclude(question, False)
+        for question in self.ending:
+            self.answer(question, True)
+        self.ending = []
 
     def answer(self, question: Question, answer: object) -> None:
         """Keeps an answer until `give`."""
