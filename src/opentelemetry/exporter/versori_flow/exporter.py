@@ -22,6 +22,7 @@ from .delivery.courier import Courier
 from .delivery.crew import Crew
 from .delivery.dispatcher import Dispatcher
 from .delivery.host_lock import HostLock
+from .delivery.keeper import Keeper
 from .delivery.turn_queue import TurnQueue
 from .encoding.span import SpanEncoder
 from .flow.flows import Flows
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from .own_metrics import OwnMetrics
+    from .settings.table import Settings
+    from .stores.seam import Store
 
 logger = logging.getLogger("opentelemetry.exporter.versori_flow")
 
@@ -76,6 +79,7 @@ class VersoriFlowSpanExporter(SpanExporter):
         max_spans: int | str | None = None,
         max_bytes: int | str | None = None,
         max_flows: int | str | None = None,
+        max_store_bytes: int | str | None = None,
         min_interval: float | str | None = None,
         timeout: float | str | None = None,
         export_wait: float | str | None = None,
@@ -130,6 +134,11 @@ class VersoriFlowSpanExporter(SpanExporter):
         if before is not None:
             crew.at_work.clear()
             host_lock.start_anew()
+            if f"{__package__}.stores.connection" in sys.modules:
+                from .stores import connection, owned
+
+                connection.start_anew()
+                owned.start_anew()
             if self._metrics is not None:
                 self._metrics.start_anew()
         merge = settings.write_mode == "merge"
@@ -140,6 +149,7 @@ class VersoriFlowSpanExporter(SpanExporter):
             timeout=settings.timeout,
             merge=merge,
             description=settings.flow_description,
+            durable=settings.store.folder is not None,
             backoff=wait_after,
             uniform=random.uniform,
         )
@@ -149,10 +159,12 @@ class VersoriFlowSpanExporter(SpanExporter):
             DefaultFlow(settings.flow_name),
             Router(_ROUTED_WINDOWS * settings.max_spans),
         )
-        lock = HostLock(settings.base_url, settings.organisation_id, settings.project_id) if merge else None
+        target = (settings.base_url, settings.organisation_id, settings.project_id)
+        turns = TurnQueue(HostLock(*target) if merge else None)
         threads = Crew(api, partial(_warm_up, api), self._metrics)
         flows = Flows(policy, settings.max_flows)
-        self._courier = Courier(intake, Dispatcher(intake, flows, threads, TurnQueue(lock), settings.timeout))
+        keeper = Keeper(flows, partial(_open_store, settings), policy.durable, str(settings.store))
+        self._courier = Courier(intake, Dispatcher(intake, flows, threads, turns, keeper, settings.timeout))
         self._pid = os.getpid()
         if before is not None and before.closing:  # in a child of a process that had shut it down
             self._courier.shutdown(0)
@@ -245,6 +257,24 @@ class VersoriFlowSpanExporter(SpanExporter):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{type(self).__name__} can't be pickled: make one in each process")
+
+
+def _open_store(settings: Settings) -> Store | None:
+    """Opens the store, off the application's thread; None where nothing can be left to other processes."""
+    url, durable, folder = settings.store, True, settings.store.folder
+    if folder is None:
+        private = host_lock.private_folder() if settings.write_mode == "merge" else None
+        if private is None:
+            return None
+        folder, durable = f"{private}/spool", False
+    with lifecycle.forks_wait():
+        from .stores.folder import Folder
+        from .stores.spool import Spool
+        from .stores.spool_file import Target
+
+    target = Target(settings.base_url, settings.organisation_id, settings.project_id)
+    files = Folder(folder, url.full_sync, settings.max_store_bytes)
+    return Spool(files, target, durable, max(1, settings.max_spans // 2))
 
 
 def _warm_up(api: FlowsApi) -> None:

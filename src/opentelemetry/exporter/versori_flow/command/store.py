@@ -138,8 +138,8 @@ def drop(
 
 
 def _folder(url: str | None) -> Folder:
+    from ..settings.store import parse
     from ..stores.folder import Folder
-    from ..stores.url import parse
 
     text = url or os.environ.get(_VARIABLE, "")
     if not text:

@@ -69,25 +69,21 @@ def make(attempt: Attempt, api: FlowsApi, feed: Feed, metrics: OwnMetrics | None
     """
     job: FlowStep | None = attempt.job
     answered = _now()
-    try:
-        while job is not None:
-            step = job.step
-            stale = isinstance(step, Write) and _now() - answered > _STALE
-            try:
-                answer = Stale() if stale else perform(step, api, attempt.deadline)
-            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread, or stay unsaid
-                answer = failed_by(error)
-            except BaseException:
-                feed(attempt, job, Unavailable("error", "interrupted", None, answered=False))
-                raise
-            answered = _now()
-            if metrics is not None and not stale:  # before the courier is told, and whoever waits with it
-                method, size = ("PUT", step.body.size) if isinstance(step, Write) else ("GET", None)
-                metrics.request(job.name, attempt.begun, method, size, error_type(answer))
-            job = feed(attempt, job, answer)
-    finally:
-        if attempt.turn is not None:
-            attempt.turn.release()
+    while job is not None:
+        step = job.step
+        stale = isinstance(step, Write) and _now() - answered > _STALE
+        try:
+            answer = Stale() if stale else perform(step, api, attempt.deadline)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread, or stay unsaid
+            answer = failed_by(error)
+        except BaseException:
+            feed(attempt, job, Unavailable("error", "interrupted", None, answered=False))
+            raise
+        answered = _now()
+        if metrics is not None and not stale:  # before the courier is told, and whoever waits with it
+            method, size = ("PUT", step.body.size) if isinstance(step, Write) else ("GET", None)
+            metrics.request(job.name, attempt.begun, method, size, error_type(answer))
+        job = feed(attempt, job, answer)
 
 
 def perform(step: Read | Write, api: FlowsApi, deadline: float) -> Reading:

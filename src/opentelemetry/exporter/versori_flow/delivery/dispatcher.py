@@ -15,6 +15,7 @@ from _queue import Empty
 from collections.abc import Sequence
 
 from ..flow.flows import Flows, FlowStep, Receipt
+from ..flow.ledger import DropReason
 from ..flow.report import Notice, error_type
 from ..flow.steps import Reading
 from ..http.answers import failed_by
@@ -22,6 +23,7 @@ from ..intake import Batch, Intake
 from ..native import Waiter, allocate_lock, get_ident
 from .attempt import Attempt
 from .crew import PATIENCE, Crew, at_work
+from .keeper import Keeper
 from .question import Kind, OpenQuestions, Question
 from .turn_queue import TurnQueue
 
@@ -48,19 +50,23 @@ class Dispatcher:
         flows: What there is to deliver.
         crew: The threads that make attempts.
         turns: Where attempts wait for their turn.
+        keeper: Between the flows and the store.
         timeout: Seconds for one attempt.
 
     Attributes:
         over: True once all has ended: the flows do not change any more.
     """
 
-    def __init__(self, intake: Intake, flows: Flows, crew: Crew, turns: TurnQueue, timeout: float) -> None:
+    def __init__(
+        self, intake: Intake, flows: Flows, crew: Crew, turns: TurnQueue, keeper: Keeper, timeout: float
+    ) -> None:
         self.over = False
         self.flows = flows
         self._desk = allocate_lock()
         self._intake = intake
         self._crew = crew
         self._turns = turns
+        self._keeper = keeper
         self._timeout = timeout
         self._take_at = _FOREVER
         self._wakes_at = _FOREVER
@@ -125,11 +131,11 @@ class Dispatcher:
             if not self.over:
                 if now >= self._take_at:
                     self._take()
+                self._keeper.inherit(now, self._questions.last_call)
                 self._questions.expire(now)
-                if self._is_done(now):
-                    self._end()
-            # Before the answers: what an export failed for is said by then.
-            _say([*self._intake.remarks(), *self.flows.notices(now, self.over)])
+                # Before the answers: what was taken is kept, and what an export failed for is said by then.
+                notices = self._end() if self._is_done(now) else self._keeper.keep(now)
+                _say([*self._intake.remarks(), *notices, *self.flows.notices(now, self.over)])
             self._questions.give()
             attempt = self._hand_out(min(until, self._questions.last_call), hand)
             if hand and self._next_wake(now) < self._wakes_at:
@@ -160,7 +166,8 @@ class Dispatcher:
         start = self._next_start()
         if start <= now:  # for a thread of the crew
             start = _FOREVER if self._crew.whole else now + PATIENCE
-        return min(start, self._take_at, self._questions.next_end, self._questions.last_call)
+        questions, keeper = self._questions, self._keeper
+        return min(start, self._take_at, keeper.next_look(), questions.next_end, questions.last_call)
 
     def _next_start(self) -> float:
         due = self.flows.next_due()
@@ -201,6 +208,7 @@ class Dispatcher:
         """Takes what came of a step; returns the attempt's next one."""
         with self._desk:
             if attempt.over or self.over:
+                self._let_go(attempt)
                 return None
             try:
                 following = self._tell_flows(attempt, job, answer)
@@ -216,12 +224,19 @@ class Dispatcher:
         return self.flows.feed(job, answer, time.monotonic(), time.time_ns(), attempt.in_turn)
 
     def _is_over(self, attempt: Attempt, job: FlowStep, answer: Reading) -> None:
+        self._let_go(attempt)
         if self._crew.metrics is not None:  # before anybody is told who waits for it
             self._crew.metrics.attempt(job.name, attempt.begun, error_type(answer), not job.flow.idle)
         self._questions.look(job.name, time.monotonic())
         problem = self._crew.problem()
         if problem is not None:
             _say([Notice(logging.ERROR, problem)])
+
+    def _let_go(self, attempt: Attempt) -> None:
+        if attempt.turn is not None:
+            attempt.turn.release()
+            attempt.turn = None
+            self._keeper.turn_ended(time.monotonic())
 
     # -- what goes out -------------------------------------------------------------------------------------
 
@@ -233,8 +248,11 @@ class Dispatcher:
                 break
             if not (self._crew.wanted if hand else self._crew.ready(now) or self._crew.nobody):
                 break
-            attempt = self._turns.leave(now, until)
-            if attempt is None:
+            patient = self._questions.last_call == _FOREVER or not self._keeper.can_leave
+            attempt = self._turns.leave(now, until, patient)
+            if isinstance(attempt, FlowStep):
+                self._keeper.leave(attempt)
+            elif attempt is None:
                 job = self.flows.begin_next(now)
                 if job is not None:
                     self._turns.enter(job, min(until, now + self._timeout), now)
@@ -272,18 +290,19 @@ class Dispatcher:
             return False
         due, last_call = self.flows.next_due(), self._questions.last_call
         idle = not self.flows.busy and not len(self._intake) and (due is None or due >= last_call)
-        return idle or now >= last_call
+        return now >= last_call or (idle and self._keeper.gone(now, last_call, self._turns.is_free))
 
-    def _end(self) -> None:
+    def _end(self) -> list[Notice]:
         """The order: what is left is given up, the requests in flight are cut, and only then every wait ends."""
-        self.flows.abandon()
+        notices = self._keeper.end()
         self.over = True
         self._crew.end()
-        self.flows.lose_late(len(self._intake))
+        self.flows.lose(len(self._intake), DropReason.SHUTDOWN)
         self._questions.end()
         while (message := self._next(0)) is not _NOTHING:
             self._read(message)
         self._intake.messages.put(_LOOK)  # the courier ends too
+        return notices
 
     def answer_at_rest(self, question: Question) -> object:
         """Answers what needs no delivery, or comes when it is over; then any thread may ask."""

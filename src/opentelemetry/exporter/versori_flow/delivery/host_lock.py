@@ -88,12 +88,13 @@ class Wait:
         self._holder: tuple[int, int] | None = None
         self._pause = _LOOK_FIRST
 
-    def over(self, now: float, deadline: float) -> bool:
+    def over(self, now: float, deadline: float, patient: bool = True) -> bool:
         """Looks; True when the wait is over, one way or the other.
 
         Args:
             now: Seconds.
             deadline: What may have come between: the exporter ends by then.
+            patient: Whether to wait for a turn that another one has.
         """
         if self._path is None:
             return True
@@ -103,6 +104,9 @@ class Wait:
                 return True
             holder = _holder(self._path)
         except OSError:  # no file system for locks
+            return True
+        if not patient:
+            self.vain = True
             return True
         end = min(self._deadline, deadline)
         last_moment = end - (end - self._begun) / 5
@@ -130,7 +134,7 @@ class HostLock:
 
     def wait(self, flow_name: str, deadline: float, now: float) -> Wait:
         """Begins to wait for the turn at a flow."""
-        path = self._path(flow_name) if _CAN_LOCK else None
+        path = self._path(flow_name)
         if path is None and not self._said:
             self._said = True
             logger.debug(
@@ -138,17 +142,33 @@ class HostLock:
             )
         return Wait(path, deadline, now)
 
+    def is_free(self, flow_name: str) -> bool:
+        """Whether nobody has the turn at a flow just now."""
+        wait = self.wait(flow_name, 0.0, 0.0)
+        wait.over(0.0, 0.0, patient=False)
+        if wait.turn is not None:
+            wait.turn.release()
+        return not wait.vain
+
     def _path(self, flow_name: str) -> str | None:
         # Two flows of one number would take turns with each other: no harm.
         number = zlib.crc32("\0".join((*self._target, flow_name)).encode("utf-8", "replace"))
-        folder = f"{_FOLDER}/versori-flow-{os.getuid()}"
-        try:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(folder, 0o700)
-            # Anybody may have made it.
-            return f"{folder}/{number:08x}" if os.lstat(folder).st_uid == os.getuid() else None
-        except OSError:
-            return None
+        folder = private_folder()
+        return None if folder is None else f"{folder}/{number:08x}"
+
+
+def private_folder() -> str | None:
+    """A folder of this user's own, the same for all processes of the host; None where there is none."""
+    if not _CAN_LOCK:
+        return None
+    folder = f"{_FOLDER}/versori-flow-{os.getuid()}"
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+        # Anybody may have made it.
+        return folder if os.lstat(folder).st_uid == os.getuid() else None
+    except OSError:
+        return None
 
 
 def _lock(path: str) -> bool:

@@ -28,14 +28,22 @@ class Keeper:
 
     Args:
         flows: The flows.
-        store: The store; None: there is none, and a process that ends waits for its turns.
+        open_store: Opens the store, when it is needed first; None: there is none, and a process that ends
+            waits for its turns.
+        durable: Whether spans are kept from their hand-over on: it is needed from the start.
         name: What the store is called in a log line.
     """
 
-    def __init__(self, flows: Flows, store: Store | None, name: str) -> None:
+    def __init__(
+        self, flows: Flows, open_store: Callable[[], Store | None], durable: bool, name: str
+    ) -> None:
         self._flows = flows
-        self._store = store
+        self._open_store = open_store
+        self._durable = durable
         self._name = name
+        self._store: Store | None = None
+        self._is_open = False
+        self._troubles: list[Notice] = []
         self._left: set[str] = set()
         self._left_at: float | None = None
         self._look_at = _FOREVER
@@ -43,10 +51,12 @@ class Keeper:
     @property
     def can_leave(self) -> bool:
         """Whether what waits for a turn may be left to whoever has it."""
-        return self._store is not None and self._look_at == _FOREVER
+        return self._look_at == _FOREVER and self._opened() is not None
 
     def next_look(self) -> float:
         """When `inherit` or `gone` may have something to do, in seconds of the monotonic clock."""
+        if self._durable and not self._is_open:
+            return -_FOREVER
         if self._store is None:
             return _FOREVER
         return min(self._look_at if self._left else _FOREVER, self._store.next_look())
@@ -55,7 +65,8 @@ class Keeper:
         """Tells the store what has changed; returns what there is to say."""
         changes = self._flows.changes()
         if self._store is None:
-            return []
+            troubles, self._troubles = self._troubles, []
+            return troubles
         if self._store.wants_all(now):
             changes = self._flows.waiting()
         self._store.apply(changes)
@@ -63,6 +74,8 @@ class Keeper:
 
     def inherit(self, now: float, until: float) -> None:
         """Takes what others have left; `until`: when this exporter ends."""
+        if self._durable:
+            self._opened()
         if self._store is None or self._left_at is not None or now < self._store.next_look():
             return
         for left in self._store.inherit(now):
@@ -74,8 +87,9 @@ class Keeper:
 
     def turn_ended(self, now: float) -> None:
         """A turn at a flow was let go."""
-        if self._store is not None:
-            self._store.look_soon(now)
+        store = self._opened()
+        if store is not None:
+            store.look_soon(now)
 
     def leave(self, job: FlowStep) -> None:
         """Another process has the turn at the flow: its spans are left to it, once nothing else is to be done."""
@@ -144,6 +158,16 @@ class Keeper:
             )
             notices.append(Notice(logging.WARNING, text))
         return notices
+
+    def _opened(self) -> Store | None:
+        if not self._is_open:
+            self._is_open = True
+            try:
+                self._store = self._open_store()
+            except ImportError as error:  # a Python without SQLite
+                text = f"{self._name} can't be opened ({error}): spans wait in memory only"
+                self._troubles.append(Notice(logging.ERROR if self._durable else logging.DEBUG, text))
+        return self._store
 
     def _wait_for_turns(self, now: float, until: float) -> None:
         self._look_at = now

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 from . import files, key, readers
+from . import store as store_url
 from .flow_name import flow_name as name_of_flow
 
 if TYPE_CHECKING:
@@ -112,7 +113,17 @@ class Settings(NamedTuple):
         "`merge` reads the stored flow and keeps what it has; `replace` reads nothing and overwrites it.",
         "merge",
     )
-    store: str = _row(readers.choice("memory:"), "Where spans wait for their delivery.", "memory:")
+    store: store_url.StoreUrl = _row(
+        store_url.store,
+        "Where spans wait for their delivery: `memory:`, or `sqlite:///folder` (by its whole path), where they "
+        "survive a crash and a restart; `?sync=full` for a power cut too.",
+        "memory:",
+    )
+    max_store_bytes: int = _row(
+        readers.whole(1 << 20),
+        "Bytes of a store's folder, at least 1048576, all its files together.",
+        "268435456",
+    )
     max_spans: int = _row(readers.whole(1), "Spans kept per flow; older traces leave first.", "1000")
     max_bytes: int = _row(
         readers.whole(1024),  # less has no room for one ordinary span

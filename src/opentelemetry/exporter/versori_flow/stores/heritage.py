@@ -119,8 +119,7 @@ class Heritage:
         """Leaves all of it to whoever comes next."""
         for heirloom in self._heirlooms:
             heirloom.file.release()
-        self._heirlooms.clear()
-        self._places.clear()
+        self._heirlooms.clear()  # the places stay: they say what is safe
 
     def _room(self) -> int:
         spans, size = 0, 0

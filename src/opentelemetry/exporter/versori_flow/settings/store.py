@@ -7,6 +7,8 @@ import os
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from .readers import BadValueError, text
+
 _HOPELESS = frozenset(
     {errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 )
@@ -33,18 +35,18 @@ class StoreUrl(NamedTuple):
 MEMORY = StoreUrl("memory:", None, False)
 
 
-def parse(text: str) -> StoreUrl:
+def parse(url: str) -> StoreUrl:
     """Reads a store's URL.
 
     Args:
-        text: `memory:`, or `sqlite:///folder` with `?sync=full` or `?sync=normal`. The path is absolute.
+        url: `memory:`, or `sqlite:///folder` with `?sync=full` or `?sync=normal`. The path is absolute.
 
     Raises:
         ValueError: It is none of these; the text says what is wrong.
     """
-    parts = urlsplit(text)
+    parts = urlsplit(url)
     if parts.scheme == "memory":
-        if text.removeprefix("memory:").strip("/"):
+        if url.removeprefix("memory:").strip("/"):
             raise ValueError("takes nothing after memory:")
         return MEMORY
     if parts.scheme != "sqlite":
@@ -62,16 +64,21 @@ def parse(text: str) -> StoreUrl:
     return StoreUrl(f"sqlite://{folder}", folder, sync == "full")
 
 
-def check(url: StoreUrl) -> None:
-    """Makes the folder of a store.
+def store(value: object) -> StoreUrl:
+    """A store's URL; the folder that it names is made."""
+    try:
+        url = parse(text(value))
+        _make(url)
+    except ValueError as problem:
+        raise BadValueError(str(problem)) from None
+    return url
 
-    Raises:
-        ValueError: It can never be one.
-    """
+
+def _make(url: StoreUrl) -> None:
     if url.folder is None:
         return
     if os.name != "posix":
-        raise ValueError("needs the locks of a POSIX system; use memory:")
+        raise ValueError("needs the locks of a POSIX system: use memory:")
     try:
         os.makedirs(url.folder, 0o700, exist_ok=True)
     except OSError as error:
