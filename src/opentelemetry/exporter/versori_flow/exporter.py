@@ -149,9 +149,10 @@ class VersoriFlowSpanExporter(SpanExporter):
             timeout=settings.timeout,
             merge=merge,
             description=settings.flow_description,
-            durable=settings.store.folder is not None,
             backoff=wait_after,
             uniform=random.uniform,
+            store=str(settings.store),
+            durable=settings.store.folder is not None,
         )
         api = self._api = FlowsApi(settings, self._credentials)
         intake = Intake(
@@ -163,7 +164,7 @@ class VersoriFlowSpanExporter(SpanExporter):
         turns = TurnQueue(HostLock(*target) if merge else None)
         threads = Crew(api, partial(_warm_up, api), self._metrics)
         flows = Flows(policy, settings.max_flows)
-        keeper = Keeper(flows, partial(_open_store, settings), policy.durable, str(settings.store))
+        keeper = Keeper(flows, partial(_open_store, settings), policy.durable, policy.store)
         self._courier = Courier(intake, Dispatcher(intake, flows, threads, turns, keeper, settings.timeout))
         self._pid = os.getpid()
         if before is not None and before.closing:  # in a child of a process that had shut it down

@@ -233,10 +233,19 @@ class Dispatcher:
             _say([Notice(logging.ERROR, problem)])
 
     def _let_go(self, attempt: Attempt) -> None:
-        if attempt.turn is not None:
-            attempt.turn.release()
-            attempt.turn = None
-            self._keeper.turn_ended(time.monotonic())
+        """Ends the attempt's turn, unless it takes what processes that end have left for this one meanwhile."""
+        turn, attempt.turn = attempt.turn, None
+        if turn is None:
+            return
+        now, last_call = time.monotonic(), self._questions.last_call
+        if last_call != _FOREVER and not self.over:
+            self._keeper.turn_ended(now)
+            self._keeper.inherit(now, last_call)
+            if attempt.job.flow.window.pending:
+                self._turns.keep(attempt.job.name, turn)
+                return
+        turn.release()
+        self._keeper.turn_ended(now)  # who has looked for the turn a moment ago, and gone
 
     # -- what goes out -------------------------------------------------------------------------------------
 
@@ -252,6 +261,7 @@ class Dispatcher:
             attempt = self._turns.leave(now, until, patient)
             if isinstance(attempt, FlowStep):
                 self._keeper.leave(attempt)
+                self._intake.messages.put(_LOOK)  # it may have been the last thing to do
             elif attempt is None:
                 job = self.flows.begin_next(now)
                 if job is not None:
@@ -290,12 +300,13 @@ class Dispatcher:
             return False
         due, last_call = self.flows.next_due(), self._questions.last_call
         idle = not self.flows.busy and not len(self._intake) and (due is None or due >= last_call)
-        return now >= last_call or (idle and self._keeper.gone(now, last_call, self._turns.is_free))
+        return now >= last_call or (idle and self._keeper.gone(now, last_call, self._turns.reserve))
 
     def _end(self) -> list[Notice]:
         """The order: what is left is given up, the requests in flight are cut, and only then every wait ends."""
         notices = self._keeper.end()
         self.over = True
+        self._turns.end()
         self._crew.end()
         self.flows.lose(len(self._intake), DropReason.SHUTDOWN)
         self._questions.end()

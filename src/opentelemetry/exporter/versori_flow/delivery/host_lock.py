@@ -142,14 +142,6 @@ class HostLock:
             )
         return Wait(path, deadline, now)
 
-    def is_free(self, flow_name: str) -> bool:
-        """Whether nobody has the turn at a flow just now."""
-        wait = self.wait(flow_name, 0.0, 0.0)
-        wait.over(0.0, 0.0, patient=False)
-        if wait.turn is not None:
-            wait.turn.release()
-        return not wait.vain
-
     def _path(self, flow_name: str) -> str | None:
         # Two flows of one number would take turns with each other: no harm.
         number = zlib.crc32("\0".join((*self._target, flow_name)).encode("utf-8", "replace"))

@@ -96,13 +96,13 @@ class Keeper:
         self._flows.leave(job)
         self._left.add(job.name)
 
-    def gone(self, now: float, until: float, is_free: Callable[[str], bool]) -> bool:
+    def gone(self, now: float, until: float, reserve: Callable[[str], bool]) -> bool:
         """Whether somebody else has all that was left; called once nothing else is to be done.
 
         Args:
             now: Seconds.
             until: When the exporter ends.
-            is_free: Whether nobody has the turn at a flow.
+            reserve: Takes the turn at a flow; False where another process has it.
         """
         if not self._left or self._store is None:
             return True
@@ -118,7 +118,7 @@ class Keeper:
         elif now < self._look_at:
             return False
         self._look_at = now + _BETWEEN_LOOKS
-        free = [name for name in self._left if is_free(name)]
+        free = [name for name in self._left if reserve(name)]
         patience = self._left_at + (until - self._left_at) / 2
         if not free and now < patience:
             # Whoever has the turn looks for what was left once it has let it go.

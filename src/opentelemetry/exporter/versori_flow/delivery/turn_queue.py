@@ -7,7 +7,7 @@ from itertools import count
 
 from ..flow.flows import FlowStep
 from .attempt import Attempt
-from .host_lock import HostLock, Wait
+from .host_lock import HostLock, Turn, Wait
 
 _FOREVER = float("inf")
 
@@ -23,6 +23,7 @@ class TurnQueue:
         self._host_lock = host_lock
         self._numbers = count()
         self._waiting: list[tuple[float, int, FlowStep, float, Wait]] = []
+        self._reserved: dict[str, Wait] = {}
 
     def enter(self, job: FlowStep, deadline: float, now: float) -> None:
         """Begins to wait.
@@ -32,16 +33,34 @@ class TurnQueue:
             deadline: When the attempt is over, in seconds of the same clock as `now`.
             now: Seconds.
         """
-        wait = (
-            Wait(None, deadline, now)
-            if self._host_lock is None
-            else self._host_lock.wait(job.name, deadline, now)
-        )
+        wait = self._reserved.pop(job.name, None)
+        if wait is None:
+            lock = self._host_lock
+            wait = Wait(None, deadline, now) if lock is None else lock.wait(job.name, deadline, now)
         heapq.heappush(self._waiting, (now, next(self._numbers), job, deadline, wait))
 
-    def is_free(self, flow_name: str) -> bool:
-        """Whether nobody has the turn at a flow just now."""
-        return self._host_lock is None or self._host_lock.is_free(flow_name)
+    def reserve(self, flow_name: str) -> bool:
+        """Takes the turn at a flow, for the next attempt at it; False where another process has it."""
+        if self._host_lock is None or flow_name in self._reserved:
+            return True
+        wait = self._host_lock.wait(flow_name, 0.0, 0.0)
+        wait.over(0.0, 0.0, patient=False)
+        if not wait.vain:
+            self._reserved[flow_name] = wait
+        return not wait.vain
+
+    def keep(self, flow_name: str, turn: Turn) -> None:
+        """Keeps a turn that was had for the next attempt."""
+        wait = Wait(None, 0.0, 0.0)
+        wait.turn = turn
+        self._reserved[flow_name] = wait
+
+    def end(self) -> None:
+        """Lets go what was reserved, and not used."""
+        for wait in self._reserved.values():
+            if wait.turn is not None:
+                wait.turn.release()
+        self._reserved.clear()
 
     @property
     def next_look(self) -> float:
@@ -62,7 +81,7 @@ class TurnQueue:
         """
         while self.next_look <= now:
             _, number, job, deadline, wait = heapq.heappop(self._waiting)
-            if wait.over(now, last_call, patient):
+            if wait.turn is not None or wait.over(now, last_call, patient):
                 if wait.vain and not patient:
                     return job
                 return Attempt(job, min(deadline, last_call), wait.turn, not wait.vain, now)

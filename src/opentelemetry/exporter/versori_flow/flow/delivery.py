@@ -34,6 +34,7 @@ class Flow:
         self, name: str, policy: FlowPolicy, former: FlowStatus | None = None, paced_until: float = -_FOREVER
     ) -> None:
         self.name = name
+        self._policy = policy
         self._spans = Holdings(name, policy, former)
         self._schedule = Schedule(policy, paced_until)
         self._exchange = Exchange(name, policy, self._spans, self._schedule)
@@ -170,8 +171,10 @@ class Flow:
 
     def close(self, now: float, until: float = _FOREVER) -> None:
         """The exporter ends: deliver at once, read back, and try again where that has a chance until then."""
-        # The attempt under way, which may fail any moment, is not the one that is still to come.
-        self._schedule.close(now, until, self._mark, 1 + self.busy if self.in_trouble else _FOREVER)
+        # The attempt under way, which may fail any moment, is not the one that is still to come. What a store
+        # keeps is no reason to try for long.
+        tries = 1 + self.busy if self.in_trouble or self._policy.durable else _FOREVER
+        self._schedule.close(now, until, self._mark, tries)
         if self._exchange.has_written:
             self._schedule.checks = 0 if self._exchange.waiting else 1
             self._schedule.check_at = now
@@ -201,7 +204,8 @@ class Flow:
         else:
             state = "backing off" if self._schedule.failures else "dirty"
         next_attempt = None if due is None else max(0.0, due - now)
-        return FlowStatus(self.name, state, *self.totals, self._spans.ledger.last_error, next_attempt)
+        error = self._spans.ledger.last_error
+        return FlowStatus(self.name, state, *self.totals, error, next_attempt, self._policy.store)
 
     def begin(self, now: float) -> Step | None:
         """Begins an attempt; returns its first step, or None where it turns out that there is nothing to do."""

@@ -46,6 +46,7 @@ class FlowStatus(NamedTuple):
         dropped: Lost spans, by reason (see `DropReason`).
         last_error: What went wrong last, or None.
         next_attempt: Seconds until the next attempt; None when there is nothing to do.
+        store: Where its pending spans wait: the setting of that name.
     """
 
     flow: str
@@ -56,6 +57,7 @@ class FlowStatus(NamedTuple):
     dropped: Mapping[str, int]
     last_error: str | None
     next_attempt: float | None
+    store: str = "memory:"
 
 
 class Totals(NamedTuple):

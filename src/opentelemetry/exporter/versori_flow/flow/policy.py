@@ -10,9 +10,10 @@ class FlowPolicy(NamedTuple):
     """What holds for every flow of an exporter; see the settings of the same names.
 
     Attributes:
-        durable: Whether a store keeps what is pending, and is told of every change.
         backoff: The wait in seconds after so many failed attempts in a row.
         uniform: A random number between two.
+        store: What keeps what is pending, as `status()` shows it.
+        durable: Whether that outlives this process, and is told of every change.
     """
 
     max_spans: int
@@ -21,6 +22,7 @@ class FlowPolicy(NamedTuple):
     timeout: float
     merge: bool
     description: str | None
-    durable: bool
     backoff: Callable[[int], float]
     uniform: Callable[[float, float], float]
+    store: str = "memory:"
+    durable: bool = False

@@ -61,20 +61,25 @@ class Heritage:
         target: What their spans are for.
         max_spans: Their spans that are in memory at once.
         remarks: What there is to say.
+        at_once: Whether to look from the start, and each minute; otherwise only after `look_at`.
 
     Attributes:
         unreadable: Spans that could not be read back, and are not counted yet.
     """
 
-    def __init__(self, folder: Folder, target: Target, max_spans: int, remarks: Remarks) -> None:
+    def __init__(
+        self, folder: Folder, target: Target, max_spans: int, remarks: Remarks, at_once: bool
+    ) -> None:
         self.unreadable = 0
         self._folder = folder
         self._target = target
         self._max_spans = max_spans
         self._remarks = remarks
         self._heirlooms: list[Heirloom] = []
+        self._left: list[Heirloom] = []
         self._places: dict[tuple[str, Key], tuple[Heirloom, int]] = {}
-        self._look_at = float("-inf")
+        self._every = _BETWEEN_LOOKS if at_once else float("inf")
+        self._look_at = float("-inf") if at_once else float("inf")
 
     def __contains__(self, place: tuple[str, Key]) -> bool:
         return place in self._places
@@ -92,7 +97,7 @@ class Heritage:
     def read(self, now: float) -> list[Left]:
         """Looks for orphans from time to time; returns as much of them as may be in memory at once."""
         if now >= self._look_at:
-            self._look_at = now + _BETWEEN_LOOKS
+            self._look_at = now + self._every
             for side in self._folder.sides(self._target):
                 if len(self._heirlooms) < _MOST_OPEN:
                     self._adopt(side)
@@ -115,11 +120,19 @@ class Heritage:
         for heirloom in [heirloom for heirloom in self._heirlooms if heirloom.removed]:
             self._remove_from(heirloom)
 
-    def let_go(self) -> None:
-        """Leaves all of it to whoever comes next."""
-        for heirloom in self._heirlooms:
+    def leave(self) -> bool:
+        """Leaves all of it to whoever comes next; False where there is nothing."""
+        # The places stay: they say what is safe.
+        self._left, self._heirlooms = self._heirlooms, []
+        for heirloom in self._left:
             heirloom.file.release()
-        self._heirlooms.clear()  # the places stay: they say what is safe
+        return bool(self._left)
+
+    def take_back(self) -> bool:
+        """Takes back what was left and nobody else has by now; False where that is nothing."""
+        self._heirlooms = [heirloom for heirloom in self._left if owned.take(heirloom.file.side)]
+        self._left = []
+        return bool(self._heirlooms)
 
     def _room(self) -> int:
         spans, size = 0, 0

@@ -42,7 +42,7 @@ class Spool:
         self._folder = folder
         self._target = target
         self._remarks = Remarks()
-        self._heritage = Heritage(folder, target, max_spans, self._remarks)
+        self._heritage = Heritage(folder, target, max_spans, self._remarks, at_once=durable)
         self._own: SpoolFile | None = None
         self._number = 0
         self._places: dict[tuple[str, Key], int] = {}
@@ -172,23 +172,23 @@ class Spool:
             if not self.keeps(change.flow, kept.key)
         ]
         self._write(unkept, time.monotonic())
-        self._heritage.let_go()
+        inherited = self._heritage.leave()
         if self._own is None:
-            return False
+            return inherited
         if not self._places:
             self._own.remove()
             self._own = None
-            return False
+            return inherited
         self._own.release()
         return True
 
     def take_back(self) -> bool:
-        """Takes back what was left; False where another process has it already."""
+        """Takes back what was left and no other process has by now; False where that is nothing."""
+        inherited = self._heritage.take_back()
         if self._own is not None and owned.take(self._own.side):
             return True
-        self._own = None
-        self._places.clear()
-        return False
+        self._own = None  # the places stay: what was there is safe
+        return inherited
 
     def remarks(self) -> list[Notice]:
         """Lines to log, each of them once."""
