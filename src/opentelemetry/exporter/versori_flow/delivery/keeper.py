@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable
 
-from ..flow.entry import Key
 from ..flow.flows import Flows, FlowStep
 from ..flow.ledger import DropReason
 from ..flow.report import Notice, spans
@@ -138,7 +137,7 @@ class Keeper:
         """The exporter has ended: what the store does not have is lost; returns what there is to say."""
         store = self._store
         if store is None:
-            self._flows.abandon(_nothing)
+            self._flows.abandon()
             return []
         if self._left_at is None:
             store.apply(self._flows.changes())
@@ -177,7 +176,3 @@ class Keeper:
         for name in self._left:
             self._flows.take_back(name, now, until)
         self._left.clear()
-
-
-def _nothing(flow: str, key: Key) -> bool:
-    return False

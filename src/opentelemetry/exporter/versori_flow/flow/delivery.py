@@ -188,7 +188,7 @@ class Flow:
         """It is done here after all."""
         self._left = False
 
-    def abandon(self, keeps: Callable[[Key], bool]) -> int:
+    def abandon(self, keeps: Callable[[Key], bool] = lambda key: False) -> int:
         """The exporter has ended: what is pending is lost, but for what a store keeps; returns how much that is."""
         return self._spans.abandon(keeps)
 

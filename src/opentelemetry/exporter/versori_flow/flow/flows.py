@@ -210,7 +210,7 @@ class Flows:
         flow.close(now, until)
         self._line_up(flow, now)
 
-    def abandon(self, keeps: Callable[[str, Key], bool]) -> dict[str, int]:
+    def abandon(self, keeps: Callable[[str, Key], bool] = lambda flow, key: False) -> dict[str, int]:
         """The exporter has ended: what is pending is lost, but for what a store keeps.
 
         Returns:
