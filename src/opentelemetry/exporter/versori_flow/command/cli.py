@@ -16,6 +16,7 @@ from rich.text import Text
 
 from ..version import __version__
 from . import launch as _launch
+from .store import store
 from .tree import count, flow_trees, plain, span_count
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+app.add_typer(store, name="store")
 
 
 def _version(wanted: bool) -> None:

@@ -47,19 +47,17 @@ def parse(url: str) -> StoreUrl:
     parts = urlsplit(url)
     if parts.scheme == "memory":
         if url.removeprefix("memory:").strip("/"):
-            raise ValueError("takes nothing after memory:")
+            raise ValueError("has something after memory: leave it out")
         return MEMORY
     if parts.scheme != "sqlite":
-        raise ValueError("must be memory: or sqlite:///folder")
+        raise ValueError("is no store: write memory: or sqlite:///folder")
     folder = unquote(parts.path)
     if parts.netloc or not folder.strip("/"):
-        raise ValueError(
-            "must name a folder by its whole path, with three slashes: sqlite:///var/lib/app/spans"
-        )
+        raise ValueError("names no folder by its whole path: write it as in sqlite:///var/lib/app/spans")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     sync = options.pop("sync", "normal")
     if options or sync not in ("normal", "full") or parts.fragment or "\0" in folder:
-        raise ValueError("takes no option but sync=normal or sync=full")
+        raise ValueError("has an option that there isn't: leave out all but sync=normal and sync=full")
     folder = os.path.normpath("/" + folder.lstrip("/"))
     return StoreUrl(f"sqlite://{folder}", folder, sync == "full")
 
@@ -78,11 +76,9 @@ def _make(url: StoreUrl) -> None:
     if url.folder is None:
         return
     if os.name != "posix":
-        raise ValueError("needs the locks of a POSIX system: use memory:")
+        raise ValueError("needs the locks of a POSIX system: write memory:")
     try:
         os.makedirs(url.folder, 0o700, exist_ok=True)
     except OSError as error:
         if error.errno in _HOPELESS:
-            raise ValueError(
-                f"names the folder {url.folder}, which can't be made: {error.strerror}"
-            ) from None
+            raise ValueError(f"names the folder {url.folder} ({error.strerror}): name another one") from None
