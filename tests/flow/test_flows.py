@@ -14,6 +14,7 @@ from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Move
 from opentelemetry.exporter.versori_flow.flow import memory as memory_room
 from opentelemetry.exporter.versori_flow.flow.delivery import Flow
 from opentelemetry.exporter.versori_flow.flow.flows import Flows, FlowStep, Receipt
+from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
 from opentelemetry.exporter.versori_flow.flow.memory import WINDOWS_OF_BYTES
 from opentelemetry.exporter.versori_flow.flow.ranking import Ranking
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Reading, Write
@@ -239,10 +240,10 @@ def test_the_end_is_for_all_flows() -> None:
 def test_late_spans_are_counted_without_a_flow() -> None:
     """What comes after the end is handed over, and lost."""
     flows = Routing().flows
-    flows.lose_late(0)
+    flows.lose(0, DropReason.SHUTDOWN)
     assert flows.totals().dropped == {}
-    flows.lose_late(3)
-    flows.lose_late(2)
+    flows.lose(3, DropReason.SHUTDOWN)
+    flows.lose(2, DropReason.SHUTDOWN)
     totals = flows.totals()
     assert (totals.handed_over, totals.delivered, totals.pending, totals.dropped) == (
         5,

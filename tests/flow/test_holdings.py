@@ -368,6 +368,7 @@ def test_every_reason_is_counted_by_its_name() -> None:
         "too_large",
         "refused",
         "shutdown",
+        "unreadable",
     ]
 
 
