@@ -58,7 +58,7 @@ class Keeper:
             return -_FOREVER
         if self._store is None:
             return _FOREVER
-        return min(self._look_at if self._left else _FOREVER, self._store.next_look())
+        return self._look_at if self._left_at is not None else self._store.next_look()
 
     def keep(self, now: float) -> list[Notice]:
         """Tells the store what has changed; returns what there is to say."""

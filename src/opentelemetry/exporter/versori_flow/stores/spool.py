@@ -145,7 +145,9 @@ class Spool:
 
     def next_look(self) -> float:
         """When to call `inherit` again, in seconds of the monotonic clock."""
-        return self._heritage.next_look()
+        look = self._heritage.next_look()
+        unsynced = self._own is not None and self._own.unsynced
+        return min(look, self._synced_at + _BETWEEN_SYNCS) if unsynced else look
 
     def inherit(self, now: float) -> Sequence[Left]:
         """What processes that are gone have left, as much of it as may be in memory at once."""
