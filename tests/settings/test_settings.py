@@ -72,7 +72,7 @@ def test_variables_are_read_at_construction(monkeypatch, tmp_path):
         "VERSORI_FLOW_NAME": ("a-{service.name}", "a-{service.name}"),
         "VERSORI_FLOW_DESCRIPTION": ("what it does", "what it does"),
         "VERSORI_FLOW_WRITE_MODE": ("Replace", "replace"),
-        "VERSORI_FLOW_STORE": ("memory:", "memory:"),
+        "VERSORI_FLOW_STORE": ("memory:", MEMORY),
         "VERSORI_FLOW_MAX_SPANS": ("7", 7),
         "VERSORI_FLOW_MAX_BYTES": ("2048", 2048),
         "VERSORI_FLOW_MAX_FLOWS": ("3", 3),

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from .readers import BadValueError, text
 
 _HOPELESS = frozenset(
-    {errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+    {errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 )
 """What no time mends: a folder that can't be. A full or read-only disk can be mended while the program runs."""
 
@@ -52,7 +52,7 @@ def parse(url: str) -> StoreUrl:
     if parts.scheme != "sqlite":
         raise ValueError("is no store: write memory: or sqlite:///folder")
     folder = unquote(parts.path)
-    if parts.netloc or not folder.strip("/"):
+    if not url.startswith("sqlite:///") or not folder.strip("/"):
         raise ValueError("names no folder by its whole path: write it as in sqlite:///var/lib/app/spans")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     sync = options.pop("sync", "normal")
