@@ -13,6 +13,7 @@ import yaml
 
 from opentelemetry.exporter.versori_flow import ConfigurationError, VersoriFlowSpanExporter
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
+from opentelemetry.exporter.versori_flow.settings.key import Secret
 from opentelemetry.exporter.versori_flow.settings.table import SETTINGS
 from tests.conftest import KEY
 
@@ -195,7 +196,7 @@ def test_lists_and_mappings(tmp_path, keyword, text):
     exporter = VersoriFlowSpanExporter(**keywords_of(tmp_path, **{keyword: text}))
     exporter.shutdown()
     wanted = {
-        "headers": {"x-team": "a", "x-stage": "b"},
+        "headers": {"x-team": Secret("a"), "x-stage": Secret("b")},
         "resource_attributes": ("service.name", "host.name"),
     }
     assert getattr(exporter._settings, keyword) == wanted[keyword]

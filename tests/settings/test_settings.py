@@ -79,7 +79,10 @@ def test_variables_are_read_at_construction(monkeypatch, tmp_path):
         "VERSORI_FLOW_MIN_INTERVAL": ("0", 0.0),
         "VERSORI_FLOW_TIMEOUT": ("2.5", 2.5),
         "VERSORI_FLOW_EXPORT_WAIT": ("0", 0.0),
-        "VERSORI_FLOW_HEADERS": ("x-team=a%2Cb, x-more=a=b", {"x-team": "a,b", "x-more": "a=b"}),
+        "VERSORI_FLOW_HEADERS": (
+            "x-team=a%2Cb, x-more=a=b",
+            {"x-team": Secret("a,b"), "x-more": Secret("a=b")},
+        ),
         "VERSORI_FLOW_COMPRESSION": ("GZIP", "gzip"),
         "VERSORI_FLOW_CERTIFICATE": (str(pem), str(pem)),
         "VERSORI_FLOW_CLIENT_CERTIFICATE": (str(pem), str(pem)),
@@ -363,7 +366,7 @@ def test_numbers(keyword, smallest):
 )
 def test_headers(value):
     """Headers are taken as OTEL_EXPORTER_OTLP_HEADERS writes them, as a mapping and as YAML's lists."""
-    assert load(headers=value).headers == {"x-team": "a,b", "X-Other": "c=d"}
+    assert load(headers=value).headers == {"x-team": Secret("a,b"), "X-Other": Secret("c=d")}
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from .intake import Intake
 from .routing.default_flow import DefaultFlow
 from .routing.router import Router
 from .settings.load import internal_metrics_enabled, load_settings, unknown_variables
+from .settings.readers import Secret
 from .settings.table import arguments
 
 if TYPE_CHECKING:
@@ -88,9 +89,10 @@ class VersoriFlowSpanExporter(SpanExporter):
         meter_provider: MeterProvider | None = None,
         **unknown: object,
     ) -> None:
-        given = locals()  # before there is anything else: the keywords
-        del given["self"]
-        self._settings = load_settings({**given.pop("unknown"), **given})
+        # First of all, so that no traceback with locals shows a key; a copy, as a debugger changes the original.
+        given, api_key, headers, unknown = Secret({**locals()}), None, None, dict.fromkeys(unknown)
+        del given.reveal()["self"], given.reveal()["unknown"]
+        self._settings = load_settings(given, **unknown)
         for variable, meant in unknown_variables().items():
             logger.warning(
                 "%s is no setting%s; it is ignored", variable, f" (did you mean {meant}?)" if meant else ""

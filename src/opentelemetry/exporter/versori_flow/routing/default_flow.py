@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..settings.flow_name import template_parts
+from ..settings.readers import template_parts
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource

@@ -1,12 +1,10 @@
 """The table of settings: here, and nowhere else, stands what a setting is called, takes, means and is without it."""
 
-from __future__ import annotations
-
+# Annotations are evaluated: as texts, each field of a NamedTuple takes 10 us more to define.
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
-from . import files, key, readers
-from .flow_name import flow_name as name_of_flow
+from . import key, readers
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -32,7 +30,7 @@ class Setting(NamedTuple):
     default: str | None
     unset: str | None
     variable: str | None
-    keyword: str
+    keyword: str = ""
 
     @property
     def required(self) -> bool:
@@ -54,11 +52,10 @@ def _row(
     meaning: str,
     default: str | None = None,
     unset: str | None = None,
-    *,
     prefix: str | None = "VERSORI_FLOW_",
 ) -> _T:
     """A row in the place of what its reader returns, so that the types of both are checked to be one."""
-    return cast("_T", Setting(read, meaning, default, unset, prefix, ""))
+    return cast("_T", Setting(read, meaning, default, unset, prefix))
 
 
 class Settings(NamedTuple):
@@ -68,10 +65,7 @@ class Settings(NamedTuple):
     """
 
     api_key: key.Secret | None = _row(
-        key.key,
-        "The API key, without a scheme.",
-        unset="required, unless `api_key_file` is set",
-        prefix="VERSORI_",
+        key.key, "The API key, without a scheme.", None, "required, unless `api_key_file` is set", "VERSORI_"
     )
     api_key_file: str | None = _row(
         key.key_file,
@@ -84,8 +78,8 @@ class Settings(NamedTuple):
         unset="by the key's form: `JWT` where it is one, else `Bearer`",
         prefix="VERSORI_",
     )
-    organisation_id: str = _row(readers.ulid, "The organisation's ULID.", unset="required", prefix="VERSORI_")
-    project_id: str = _row(readers.ulid, "The project's ULID.", unset="required", prefix="VERSORI_")
+    organisation_id: str = _row(readers.ulid, "The organisation's ULID.", None, "required", "VERSORI_")
+    project_id: str = _row(readers.ulid, "The project's ULID.", None, "required", "VERSORI_")
     base_url: str = _row(
         readers.base_url, "Where the API is.", "https://platform.versori.com/api/v2", prefix="VERSORI_API_"
     )
@@ -95,17 +89,14 @@ class Settings(NamedTuple):
         "false",
         prefix="VERSORI_",
     )
-    flow_name: str | Callable[[ReadableSpan], str] = _row(
-        name_of_flow,
+    flow_name: "str | Callable[[ReadableSpan], str]" = _row(
+        readers.flow_name,
         "A template over resource attributes (`{{`, `}}`: braces); in code also a callable given the span.",
         "{service.name}",
         prefix="VERSORI_",
     )
     flow_description: str | None = _row(
-        readers.text,
-        "The description that the flow gets.",
-        unset="unset: the stored one is kept",
-        prefix="VERSORI_",
+        readers.text, "The description that the flow gets.", None, "unset: the stored one is kept", "VERSORI_"
     )
     write_mode: Literal["merge", "replace"] = _row(
         readers.choice("merge", "replace"),
@@ -135,8 +126,8 @@ class Settings(NamedTuple):
         "Seconds that `export` waits for its spans to be delivered; `0`: it never waits.",
         "1",
     )
-    headers: Mapping[str, str] = _row(
-        readers.headers,
+    headers: Mapping[str, key.Secret] = _row(
+        key.headers,
         "More request headers, `k=v,k=v` with percent-encoded values; in code also a mapping.",
         "",
         "none",
@@ -147,29 +138,25 @@ class Settings(NamedTuple):
         "none",
     )
     certificate: str | None = _row(
-        files.pem_file, "A PEM file with the authorities to trust.", unset="the system's trust"
+        key.pem_file, "A PEM file with the authorities to trust.", unset="the system's trust"
     )
     client_certificate: str | None = _row(
-        files.pem_file,
+        key.pem_file,
         "A PEM file with the client's certificate, and its key unless `client_key` is set.",
         unset="none",
     )
-    client_key: str | None = _row(files.pem_file, "A PEM file with the client's key.", unset="none")
+    client_key: str | None = _row(key.pem_file, "A PEM file with the client's key.", unset="none")
     resource_attributes: tuple[str, ...] = _row(
         readers.names,
         "Resource attributes that every span carries; `,` alone (in code an empty list): none.",
         "service.name,service.version,service.instance.id,deployment.environment.name",
     )
-    meter_provider: MeterProvider | None = _row(
+    meter_provider: "MeterProvider | None" = _row(
         readers.meter_provider,
         "Where the exporter's own metrics go, in code only.",
         unset="the global one",
         prefix=None,
     )
-
-    def __repr__(self) -> str:
-        shown = (f"{name}={value!r}" for name, value in self._asdict().items() if name != "headers")
-        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 SETTINGS: tuple[Setting, ...] = tuple(
