@@ -21,8 +21,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Unencodable
-from opentelemetry.exporter.versori_flow.encoding import repeated
 from opentelemetry.exporter.versori_flow.encoding import span as encoding
+from opentelemetry.exporter.versori_flow.encoding import values
 from opentelemetry.exporter.versori_flow.encoding.span import FLOW_NAME_ATTRIBUTE, SpanEncoder
 from tests.encoding.anything import resource_of
 from tests.encoding.reference import RESOURCE_ATTRIBUTES, reference
@@ -472,7 +472,7 @@ def test_a_flow_name_of_the_resource_is_no_flow_name_of_the_span():
 
 def test_threads_at_once(monkeypatch):
     """Threads with one encoder, its tables emptied all the time, write what one thread writes."""
-    monkeypatch.setattr(repeated, "_MAX_KEPT", 5)
+    monkeypatch.setattr(values, "_MAX_KEPT", 5)
     monkeypatch.setattr(encoding, "_MAX_SHARED", 2)
     resources = [Resource({"service.name": str(number)}) for number in range(4)]
     spans = [
@@ -509,25 +509,25 @@ def test_tables_stay_bounded():
         )
         [one] = encoder.encode([span])
         assert f'"key {number}":"{number}"'.encode() in one.body
-        assert 0 < len(repeated.KEYS) <= 1024
-        assert 0 < len(repeated.SECONDS) <= 1024
+        assert 0 < len(values.KEYS) <= 1024
+        assert 0 < len(values.SECONDS) <= 1024
         assert len(encoder._shared) <= 256
-    assert max(map(len, repeated.KEYS.values())) <= 128
+    assert max(map(len, values.KEYS.values())) <= 128
     assert max(len(joined) for _, (_, joined) in encoder._shared.values()) <= 4096
 
 
 def test_tables_are_used():
     """A key, a second, a resource that comes again is found."""
     encoder = new_encoder()
-    repeated.KEYS.clear()
-    repeated.SECONDS.clear()
+    values.KEYS.clear()
+    values.SECONDS.clear()
     encoder.encode([make(attributes={"a": 1, "b": 2}), make(attributes={"a": 1})])
-    assert repeated.KEYS == {"a": '"a":', "b": '"b":'}
-    assert repeated.SECONDS == {"1700000000": "2023-11-14T22:13:20"}
+    assert values.KEYS == {"a": '"a":', "b": '"b":'}
+    assert values.SECONDS == {"1700000000": "2023-11-14T22:13:20"}
     assert len(encoder._shared) == 1
     edge = "k" * 125
     encoder.encode([make(attributes={edge: 1, edge + "k": 1})])
-    assert repeated.KEYS.keys() == {"a", "b", edge}
+    assert values.KEYS.keys() == {"a", "b", edge}
 
 
 def test_what_spans_share_is_kept_up_to_a_size():
