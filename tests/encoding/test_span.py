@@ -24,7 +24,6 @@ from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Unenco
 from opentelemetry.exporter.versori_flow.encoding import span as encoding
 from opentelemetry.exporter.versori_flow.encoding import values
 from opentelemetry.exporter.versori_flow.encoding.span import FLOW_NAME_ATTRIBUTE, SpanEncoder
-from tests.encoding.anything import resource_of
 from tests.encoding.reference import RESOURCE_ATTRIBUTES, reference
 from tests.encoding.spans import (
     END,
@@ -42,6 +41,7 @@ from tests.encoding.spans import (
     make,
     meaning,
     new_encoder,
+    resource_of,
     sdk_spans,
 )
 

@@ -15,12 +15,12 @@ from opentelemetry.trace import Link, SpanContext
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Unencodable
 from opentelemetry.exporter.versori_flow.encoding import span as encoding
 from opentelemetry.exporter.versori_flow.encoding.span import SpanEncoder
-from tests.encoding.anything import SPANS
 from tests.encoding.reference import reference
 from tests.encoding.spans import (
     CONTEXT,
     END,
     PARENT,
+    SPANS,
     START,
     Loud,
     Unprintable,

@@ -51,13 +51,6 @@ def problem(**keywords: object) -> str:
     return only
 
 
-def test_no_variable_is_two_settings_s():
-    """Each variable is one setting's, and begins alike."""
-    variables = [row.variable for row in SETTINGS if row.variable]
-    assert len(set(variables)) == len(variables) == len(SETTINGS) - 1
-    assert all(variable.startswith("VERSORI_") for variable in variables)
-
-
 def test_variables_are_read_at_construction(monkeypatch, tmp_path):
     """Every setting with a variable can be set by it, whenever that was before construction."""
     pem = tmp_path / "some.pem"
@@ -161,12 +154,6 @@ def test_unknown_variables(monkeypatch):
         "VERSORI_ORGANIZATION_ID": "VERSORI_ORGANISATION_ID",
     }
     assert "VERSORI_ORGANIZATION_ID is set" in problem(organisation_id=None)
-
-
-@pytest.mark.parametrize("text", [ULID, ULID.lower(), "7" * 26, f" {ULID}\n"])
-def test_a_ulid(text):
-    """A ULID is taken in either case and kept as it was written, without the space around it."""
-    assert load(project_id=text).project_id == text.strip()
 
 
 REFUSED = {
@@ -353,43 +340,45 @@ def test_numbers(keyword, smallest):
     assert type(getattr(load(**{keyword: 2000.0}), keyword)) is type(getattr(load(), keyword))
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        "x-team=a%2Cb,X-Other=c=d",
-        " x-team = a%2Cb ,, X-Other=c=d ,",
-        {"x-team": "a,b", "X-Other": "c=d"},
-        [{"name": "x-team", "value": "a,b"}, {"value": "c=d", "name": "X-Other"}],
-        ["x-team=a%2Cb", "X-Other=c=d"],
-        [("x-team", "a,b"), ("X-Other", "c=d")],
-    ],
-)
-def test_headers(value):
-    """Headers are taken as OTEL_EXPORTER_OTLP_HEADERS writes them, as a mapping and as YAML's lists."""
-    assert load(headers=value).headers == {"x-team": Secret("a,b"), "X-Other": Secret("c=d")}
+TWO_HEADERS = {"x-team": Secret("a,b"), "X-Other": Secret("c=d")}
+NOOP = NoOpMeterProvider()
+TAKEN = [
+    # As it was written, without the space around it.
+    *(("project_id", text, text.strip()) for text in (ULID, ULID.lower(), "7" * 26, f" {ULID}\n")),
+    # As OTEL_EXPORTER_OTLP_HEADERS writes them, as a mapping and as YAML's lists.
+    ("headers", "x-team=a%2Cb,X-Other=c=d", TWO_HEADERS),
+    ("headers", " x-team = a%2Cb ,, X-Other=c=d ,", TWO_HEADERS),
+    ("headers", {"x-team": "a,b", "X-Other": "c=d"}, TWO_HEADERS),
+    ("headers", [{"name": "x-team", "value": "a,b"}, {"value": "c=d", "name": "X-Other"}], TWO_HEADERS),
+    ("headers", ["x-team=a%2Cb", "X-Other=c=d"], TWO_HEADERS),
+    ("headers", [("x-team", "a,b"), ("X-Other", "c=d")], TWO_HEADERS),
+    # Once each and in order; an empty list means none.
+    ("resource_attributes", "a, b ,a", ("a", "b")),
+    ("resource_attributes", ",", ()),
+    ("resource_attributes", ["a", "b", "a"], ("a", "b")),
+    ("resource_attributes", ("a",), ("a",)),
+    ("resource_attributes", [], ()),
+    ("resource_attributes", {"a": None, "b": None}, ("a", "b")),
+    # In any case; schemes that are not documented stay as they were written.
+    *(
+        ("write_mode", "REPLACE", "replace"),
+        ("compression", "Gzip", "gzip"),
+        ("allow_insecure", "False", False),
+    ),
+    *(
+        ("auth_scheme", "bEARER\n", "Bearer"),
+        ("auth_scheme", "JWT", "JWT"),
+        ("auth_scheme", "ApiKey", "ApiKey"),
+    ),
+    # What code alone can give.
+    *(("flow_name", repr, repr), ("meter_provider", NOOP, NOOP)),
+]
 
 
-@pytest.mark.parametrize(
-    ("value", "names"),
-    [
-        ("a, b ,a", ("a", "b")),
-        (",", ()),
-        (["a", "b", "a"], ("a", "b")),
-        (("a",), ("a",)),
-        ([], ()),
-        ({"a": None, "b": None}, ("a", "b")),
-    ],
-)
-def test_resource_attributes(value, names):
-    """Names come from text or a list, once each and in order; an empty list means none."""
-    assert load(resource_attributes=value).resource_attributes == names
-
-
-def test_words_in_any_case():
-    """Case makes no difference, and schemes that are not documented stay as they were written."""
-    loaded = load(write_mode="REPLACE", compression="Gzip", auth_scheme="bEARER\n", allow_insecure="False")
-    assert (loaded.write_mode, loaded.compression, loaded.auth_scheme) == ("replace", "gzip", "Bearer")
-    assert [load(auth_scheme=word).auth_scheme for word in ("JWT", "ApiKey")] == ["JWT", "ApiKey"]
+@pytest.mark.parametrize(("keyword", "value", "read"), TAKEN)
+def test_what_is_taken(keyword, value, read):
+    """Each setting is read from every form that it may have, in code, in a variable and in YAML."""
+    assert getattr(load(**{keyword: value}), keyword) == read
 
 
 def test_certificates(tmp_path):
@@ -402,13 +391,6 @@ def test_certificates(tmp_path):
     assert "PEM" in problem(certificate=other)
     assert "can't be read" in problem(client_certificate=tmp_path / "missing")
     assert "VERSORI_FLOW_CLIENT_CERTIFICATE" in problem(client_key=pem)
-
-
-def test_what_code_alone_can_give():
-    """The flow's name may come from a function, and metrics may go to a provider."""
-    provider = NoOpMeterProvider()
-    loaded = load(flow_name=repr, meter_provider=provider)
-    assert (loaded.flow_name, loaded.meter_provider) == (repr, provider)
 
 
 def test_settings_may_come_as_a_mapping():
