@@ -58,14 +58,9 @@ def test_a_late_name_moves_what_came_before() -> None:
         [(D, "A", *key(0, 1)), (D, "A", *key(0, 2))],
     )
     assert route(router, make_span(0, 3, parent=2)) == (["A"], [])
-
-
-def test_a_late_name_moves_nothing_that_is_there_already() -> None:
-    """A default that is equal to the name is the same flow; what comes later still inherits."""
-    router = Router(100)
+    router = Router(100)  # what is there already, by a default of that name, does not move
     route(router, make_span(0, 2, parent=1), make_span(0, 1, parent=0), default="A")
-    assert route(router, make_span(0, 0, name="A")) == (["A"], [])
-    assert route(router, make_span(0, 3, parent=2)) == (["A"], [])
+    assert route(router, make_span(0, 0, name="A"), make_span(0, 3, parent=2)) == (["A", "A"], [])
 
 
 def test_a_sibling_that_knows_its_name_hides_nobody() -> None:
@@ -172,16 +167,8 @@ def test_the_trace_that_was_quiet_for_longest_is_forgotten_first() -> None:
     assert route(router, make_span(1, 0, name="A"))[1] == []
     assert remembered(router) == 2
     assert route(router, make_span(2, 0, name="A"))[1] == [(D, "A", *key(2, 1))]
-
-
-def test_as_many_traces_are_forgotten_as_must_be() -> None:
-    """Whole, and no more than that."""
-    router = Router(3)
-    route(router, make_span(0, 1), make_span(1, 1))
-    route(router, *(make_span(2, n) for n in range(3)))
+    route(router, *(make_span(3, n) for n in range(3)))  # as many traces as must be, whole
     assert (remembered(router), len(router._traces)) == (3, 1)
-    route(router, make_span(3, 0))
-    assert (remembered(router), len(router._traces)) == (1, 1)
 
 
 def test_traces_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
