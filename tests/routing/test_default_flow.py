@@ -37,7 +37,8 @@ ATTRIBUTES = {
     "list": ("h1", "h2"),
     "yes": True,
     "count": 3,
-    "bytes": b"raw",
+    "no": False,
+    "bytes": b"raw\xff",
     "blank": " ",
 }
 
@@ -50,7 +51,7 @@ ATTRIBUTES = {
         ("{{service.name}}", "{service.name}"),
         ("{{{service.name}}}", "{shop}"),
         ("{missing}-{none}", "unknown-unknown"),
-        ("{yes} {count} {bytes}", "true 3 raw"),
+        ("{yes} {no} {count} {bytes}", "true false 3 raw\ufffd"),
         ("  {blank} ", "unknown"),
         ("{service.name!r:>10}", "unknown"),
     ],
@@ -172,9 +173,11 @@ def test_an_attribute_that_the_resource_lacks_is_said_once() -> None:
     for _ in range(2):
         resource = resource_of({"service.name": "shop", "none": None})
         assert flow(span_of(resource)) == "shop-unknown-unknown"
-    first, second = flow.remarks()
-    assert first.startswith("flow_name has {no.such}, an attribute that ")
-    assert second.startswith("flow_name has {none}, ")
+    assert flow.remarks() == [
+        f"flow_name has {{{name}}}, an attribute that the resource of these spans lacks: "
+        "it reads `unknown` in their flow's name"
+        for name in ("no.such", "none")
+    ]
     assert flow.remarks() == []
     for quiet in (DefaultFlow("{service.name}"), DefaultFlow(lambda span: "")):
         quiet(span_of(SHOP if quiet._ask is None else resource_of({})))
@@ -186,9 +189,15 @@ def test_a_service_without_a_name(flow_name: str) -> None:
     """However the SDK calls it, with the program behind it or without."""
     assert is_unknown_service("unknown_service" + flow_name)
     assert not is_unknown_service("my unknown_service" + flow_name)
-    assert not any(map(is_unknown_service, ("unknown_services", "unknown", "")))
+    assert not any(map(is_unknown_service, ("unknown_services", "unknown_servicex-y", "unknown", "")))
 
 
 def test_the_sdk_s_own_name_for_it() -> None:
-    """What this SDK calls a service without a name is understood."""
-    assert is_unknown_service(default("{service.name}", span_of(Resource.create({}))))
+    """What this SDK calls a service without a name is understood, and said once."""
+    flow = DefaultFlow("{service.name}")
+    name = flow(span_of(Resource.create({})))
+    assert is_unknown_service(name)
+    assert flow.remarks() == [
+        f"OTEL_SERVICE_NAME is not set: spans go to the flow {name!r}, which every program without a name shares; "
+        "set it, or VERSORI_FLOW_NAME"
+    ]

@@ -106,6 +106,9 @@ def test_a_name_that_changes_moves_what_inherited_it() -> None:
         [("A", "B", *key(0, 1)), ("A", "B", *key(0, 2))],
     )
     assert route(router, make_span(0, 0, name="C")) == (["C"], [("A", "C", *key(0, 0))])
+    # And comes again without one: neither it nor what follows has a name then.
+    assert route(router, make_span(0, 0)) == ([D], [("C", D, *key(0, 0))])
+    assert route(router, make_span(0, 5, parent=0)) == ([D], [])
 
 
 def test_a_named_span_that_comes_again_beside_a_nameless_one_keeps_its_name() -> None:
@@ -197,6 +200,7 @@ def test_an_endless_trace_costs_no_more_than_its_bound() -> None:
         route(
             router,
             make_span(0, number, parent=10_000 + number),
+            make_span(0, 20_000 + number, name="A"),
             make_span(0, 5_000, parent=9_999, name=f"{number}"),
         )
     (trace,) = router._traces.values()
