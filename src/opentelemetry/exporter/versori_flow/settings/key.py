@@ -50,10 +50,7 @@ def key_file(value: object) -> str:
 
 
 def read_key_file(path: str) -> tuple[Secret, FileStamp]:
-    """Read a key, and the stamp of the file it came from.
-
-    Args:
-        path: A regular file of UTF-8 text with the key alone; whitespace around the key is nothing.
+    """Read a key, alone in a regular file of UTF-8 text, and the stamp of that file.
 
     Raises:
         BadValueError: There is no usable key in it now.

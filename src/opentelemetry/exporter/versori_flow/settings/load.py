@@ -42,11 +42,7 @@ def load_settings(given: Mapping[str, object] | Secret | None = None, /, **keywo
 
     Args:
         given: Settings by the names in `SETTINGS`, if need be in a `Secret`; as for `dict`, keywords are the
-            same. None and blank text count as not given. What is given wins over its variable, and `api_key`
-            or `api_key_file` over the variables of both.
-
-    Returns:
-        The settings, all of them checked.
+            same. What is given wins over its variable, and `api_key` or `api_key_file` over those of both.
 
     Raises:
         ConfigurationError: Something is missing or wrong; it lists every problem.
@@ -76,12 +72,10 @@ def internal_metrics_enabled() -> bool:
 
 
 def unknown_variables() -> dict[str, str | None]:
-    """Variables in the environment that look like settings and are none.
+    """Variables in the environment that look like settings and are none: with what was probably meant, or None.
 
-    Returns:
-        Their names, sorted, each with the name that was probably meant, or None. All of `VERSORI_FLOW_*`
-        is looked at; another `VERSORI_*` may be some other program's, and counts only where it is almost
-        one of ours.
+    All of `VERSORI_FLOW_*` is looked at; another `VERSORI_*` may be some other program's, and counts only where
+    it is almost one of ours.
     """
     known = [row.variable for row in SETTINGS if row.variable]
     found: dict[str, str | None] = {}

@@ -24,8 +24,6 @@ _ULID = frozenset(ascii_letters + digits).difference("IiLlOoUu")
 # RFC 3986; `urlsplit` would drop a line break without a word.
 _URL = frozenset(ascii_letters + digits + "._~!$&'()*+,;=:@%/?#[]-")
 _HOST = frozenset(ascii_letters + digits + "_-")
-# Longer waits are a mistaken unit, and some platforms' waits overflow on them.
-_LONGEST_SECONDS = 86_400.0
 
 
 class BadValueError(ValueError):
@@ -33,11 +31,7 @@ class BadValueError(ValueError):
 
 
 class Secret:
-    """What no repr, log or pickle shows, and no traceback with local variables.
-
-    Args:
-        value: Most often text; `reveal` returns it. A `Secret` stands for what it holds.
-    """
+    """What no repr, log or pickle shows, and no traceback with locals. A `Secret` of one is that one."""
 
     __slots__ = ("_value",)
 
@@ -119,27 +113,23 @@ def boolean(value: object) -> bool:
     return written == "true"
 
 
-def whole(at_least: int) -> Callable[[object], int]:
-    """A whole number from a bound on."""
+def number(
+    wanted: type[_Number], at_least: float, advice: str, at_most: float = math.inf
+) -> Callable[[object], _Number]:
+    """A number between two bounds, as one or as text; the advice is what to write instead of another."""
 
-    def read(value: object) -> int:
-        number = _number(value, int)
-        if number < at_least:
-            raise BadValueError(f"is too small: write {at_least} or more")
-        return number
-
-    return read
-
-
-def seconds(*, zero: bool) -> Callable[[object], float]:
-    """Seconds, with a fraction if need be; 0 where it has a meaning."""
-
-    def read(value: object) -> float:
-        number = _number(value, float)
-        if number < 0 or (number == 0 and not zero):
-            raise BadValueError(f"is too small: write seconds, {'0 or more' if zero else 'more than 0'}")
-        if number > _LONGEST_SECONDS:
-            raise BadValueError(f"is too large: write seconds, {_LONGEST_SECONDS:.0f} at most")
+    def read(value: object) -> _Number:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise BadValueError(f"must be a number, not {kind(type(value))}")
+        try:
+            number = wanted(value)
+            if not math.isfinite(float(value)) or not (isinstance(value, str) or number == value):
+                raise ValueError
+        except (ValueError, OverflowError):
+            digits_alone = "is no whole number: write digits alone"
+            raise BadValueError(digits_alone if wanted is int else "is no number: write one") from None
+        if not at_least <= number <= at_most:
+            raise BadValueError(f"is too {'small' if number < at_least else 'large'}: write {advice}")
         return number
 
     return read
@@ -176,17 +166,9 @@ def flow_name(value: object) -> str | Callable[[Any], str]:
 
 
 def template_parts(template: str) -> list[tuple[str, bool]]:
-    """What a flow name template is made of.
+    """Literal text with False, the name of an attribute with True: what a flow name template is made of.
 
-    Args:
-        template: Text with placeholders such as `{service.name}`: names of resource attributes. `{{` and `}}`
-            stand for the braces themselves.
-
-    Returns:
-        In order: literal text with False, or the name of an attribute with True.
-
-    Raises:
-        BadValueError: A brace has no partner, or a placeholder names nothing.
+    Placeholders such as `{service.name}` are resource attributes; `{{` and `}}` stand for the braces.
     """
     parts: list[tuple[str, bool]] = []
     for part in re.findall(r"\{\{|\}\}|\{[^{}]*\}|[^{}]+|[{}]", template):
@@ -253,20 +235,6 @@ def is_loopback(url: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _number(value: object, wanted: type[_Number]) -> _Number:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise BadValueError(f"must be a number, not {kind(type(value))}")
-    try:
-        number = wanted(value)
-        if math.isfinite(float(value)) and (isinstance(value, str) or number == value):
-            return number
-    except (ValueError, OverflowError):
-        pass  # said below
-    raise BadValueError(
-        "is no whole number: write digits alone" if wanted is int else "is no number: write one"
-    )
 
 
 def kind(given: type) -> str:

@@ -1,6 +1,7 @@
 """The table of settings: here, and nowhere else, stands what a setting is called, takes, means and is without it."""
 
 # Annotations are evaluated: as texts, each field of a NamedTuple takes 10 us more to define.
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
@@ -58,6 +59,11 @@ def _row(
     return cast("_T", Setting(read, meaning, default, unset, prefix))
 
 
+def _seconds(at_least: float, bound: str) -> Callable[[object], float]:
+    # Longer waits are a mistaken unit, and some platforms' waits overflow on them.
+    return readers.number(float, at_least, f"seconds, {bound} and at most 86400", 86_400)
+
+
 class Settings(NamedTuple):
     """What was configured, checked: made by `load_settings` alone, as a field's default is its row.
 
@@ -104,25 +110,29 @@ class Settings(NamedTuple):
         "merge",
     )
     store: str = _row(readers.choice("memory:"), "Where spans wait for their delivery.", "memory:")
-    max_spans: int = _row(readers.whole(1), "Spans kept per flow; older traces leave first.", "1000")
+    max_spans: int = _row(
+        readers.number(int, 1, "1 or more"), "Spans kept per flow; older traces leave first.", "1000"
+    )
     max_bytes: int = _row(
-        readers.whole(1024),  # less has no room for one ordinary span
+        readers.number(int, 1024, "1024 or more"),  # less has no room for one ordinary span
         "Bytes of body per flow, at least 1024; older traces leave first.",
         "4194304",
     )
     max_flows: int = _row(
-        readers.whole(1), "Flows held in memory at once; those with undelivered spans stay beyond it.", "100"
+        readers.number(int, 1, "1 or more"),
+        "Flows held in memory at once; those with undelivered spans stay beyond it.",
+        "100",
     )
     min_interval: float = _row(
-        readers.seconds(zero=True), "Seconds between two writes of one flow; `0` turns pacing off.", "1.0"
+        _seconds(0, "0 or more"), "Seconds between two writes of one flow; `0` turns pacing off.", "1.0"
     )
     timeout: float = _row(
-        readers.seconds(zero=False),
+        _seconds(math.ulp(0), "more than 0"),
         "Seconds, more than 0, for one attempt at a flow: read, merge and write, first connect to last byte.",
         "10",
     )
     export_wait: float = _row(
-        readers.seconds(zero=True),
+        _seconds(0, "0 or more"),
         "Seconds that `export` waits for its spans to be delivered; `0`: it never waits.",
         "1",
     )
