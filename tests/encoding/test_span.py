@@ -254,55 +254,56 @@ def test_a_span_without_a_valid_context_is_left_out(context, reason):
     assert (before[1], lost, after[1]) == ("0000000000000001", ("lost", reason), "0000000000000003")
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "more"),
-    [
-        (Status(), 0, {}),
-        (Status(StatusCode.OK), 0, {"otel.status_code": "OK"}),
-        (Status(StatusCode.ERROR), 1, {"otel.status_code": "ERROR"}),
-        (Status(StatusCode.ERROR, ""), 1, {"otel.status_code": "ERROR"}),
-        (Status(StatusCode.ERROR, "no"), 1, {"otel.status_code": "ERROR", "otel.status_description": "no"}),
-        (None, 0, {}),
-        (SimpleNamespace(status_code=SpanKind.SERVER), 0, {}),
-        (
-            SimpleNamespace(status_code=StatusCode.OK, description=0),
-            0,
-            {"otel.status_code": "OK", "otel.status_description": "0"},
-        ),
-        (SimpleNamespace(status_code=StatusCode.UNSET, description="x"), 0, {}),
-    ],
-)
-def test_status(status, code, more):
-    """`status.code` is 1 for an error only; code and description are attributes where they are set."""
-    found = body(make(status=status))
-    assert found["status"] == {"code": code}
-    assert {name: value for name, value in found["attributes"].items() if "status" in name} == more
+def context_of(state: Any) -> SpanContext:
+    return SpanContext(1, 2, False, trace_state=state)
 
 
-@pytest.mark.parametrize("kind", [*SpanKind, None, "server", StatusCode.OK])
-def test_kind(kind):
-    """`span.kind` is the kind in lower case; whatever else stands there is `internal`."""
-    expected = kind.name.lower() if isinstance(kind, SpanKind) else "internal"
-    assert attributes(make(kind=kind))["span.kind"] == expected
+def status_like(code: Any, description: Any = None) -> Any:
+    return SimpleNamespace(status_code=code, description=description)
 
 
-@pytest.mark.parametrize(
-    ("scope", "expected"),
-    [
-        (None, {}),
-        (InstrumentationScope("shop"), {"otel.scope.name": "shop"}),
-        (InstrumentationScope("shop", ""), {"otel.scope.name": "shop"}),
-        (InstrumentationScope("", "1"), {"otel.scope.version": "1"}),
-        (InstrumentationScope("shop", "1"), {"otel.scope.name": "shop", "otel.scope.version": "1"}),
-        (InstrumentationScope(0, 1.0), {"otel.scope.name": "0", "otel.scope.version": "1.0"}),
-        (InstrumentationScope(["a"], "\ud800"), {"otel.scope.name": '["a"]', "otel.scope.version": "\ufffd"}),
-        ("none", {}),
-    ],
-)
-def test_scope(scope, expected):
-    """Name and version of the instrumentation scope, where there are any."""
-    found = attributes(make(instrumentation_scope=scope))
-    assert {name: value for name, value in found.items() if name.startswith("otel.scope")} == expected
+BROKEN = {"otel.status_code": "ERROR", "otel.status_description": "no"}
+SCOPE = {"otel.scope.name": "shop", "otel.scope.version": "1"}
+OURS: list[tuple[str, Any, dict[str, str]]] = [
+    *(("status", unset, {}) for unset in (Status(), None, status_like(SpanKind.SERVER), status_like(0, "x"))),
+    ("status", Status(StatusCode.OK), {"otel.status_code": "OK"}),
+    ("status", Status(StatusCode.ERROR), {"otel.status_code": "ERROR"}),
+    ("status", Status(StatusCode.ERROR, ""), {"otel.status_code": "ERROR"}),
+    ("status", Status(StatusCode.ERROR, "no"), BROKEN),
+    ("status", status_like(StatusCode.OK, 0), {"otel.status_code": "OK", "otel.status_description": "0"}),
+    ("status", status_like(StatusCode.UNSET, "x"), {}),
+    *(("kind", kind, {"span.kind": kind.name.lower()}) for kind in SpanKind),
+    *(("kind", other, {"span.kind": "internal"}) for other in (None, "server", StatusCode.OK)),
+    *(("instrumentation_scope", none, {}) for none in (None, "none")),
+    ("instrumentation_scope", InstrumentationScope("shop"), {"otel.scope.name": "shop"}),
+    ("instrumentation_scope", InstrumentationScope("shop", ""), {"otel.scope.name": "shop"}),
+    ("instrumentation_scope", InstrumentationScope("", "1"), {"otel.scope.version": "1"}),
+    ("instrumentation_scope", InstrumentationScope("shop", "1"), SCOPE),
+    ("instrumentation_scope", InstrumentationScope(0, 1.0), dict(zip(SCOPE, ("0", "1.0"), strict=True))),
+    (
+        "instrumentation_scope",
+        InstrumentationScope(["a"], "\ud800"),
+        dict(zip(SCOPE, ('["a"]', "\ufffd"), strict=True)),
+    ),
+    # The header's text of W3C Trace Context.
+    (
+        "context",
+        context_of(TraceState([("vendor", "1"), ("other", "2")])),
+        {"otel.trace_state": "vendor=1,other=2"},
+    ),
+    ("context", context_of(TraceState()), {}),
+    ("context", context_of({"a": 1, "\ud800": None}), {"otel.trace_state": "a=1,\ufffd="}),
+    ("context", context_of("a=1"), {"otel.trace_state": "a=1"}),
+    ("context", context_of(7), {"otel.trace_state": "7"}),
+]
+
+
+@pytest.mark.parametrize(("part", "value", "expected"), OURS)
+def test_what_has_no_field_is_an_attribute(part, value, expected):
+    """Status code and description, kind, scope and trace state, where they are set; whatever else stands there."""
+    found = body(make(resource=None, **{part: value}))
+    assert found["attributes"] == {"span.kind": "internal", **expected}
+    assert found["status"] == {"code": 1 if expected.get("otel.status_code") == "ERROR" else 0}
 
 
 def test_lost_attributes_events_and_links_are_counted():
@@ -334,23 +335,6 @@ def test_lost_attributes_events_and_links_are_counted():
     event._attributes._dict["otel.dropped_attributes_count"] = "mine"
     again = body(make(**parts))["events"][0]["attributes"]
     assert again == {"a": 1, "otel.dropped_attributes_count": "mine"}
-
-
-@pytest.mark.parametrize(
-    ("state", "said"),
-    [
-        (TraceState([("vendor", "1"), ("other", "2")]), "vendor=1,other=2"),
-        (TraceState(), None),
-        ({"a": 1, "\ud800": None}, "a=1,\ufffd="),
-        ("a=1", "a=1"),
-        (7, "7"),
-    ],
-)
-def test_trace_state(state, said):
-    """`otel.trace_state` is the header's text, and absent where it is empty."""
-    assert (
-        attributes(make(context=SpanContext(1, 2, False, trace_state=state))).get("otel.trace_state") == said
-    )
 
 
 def test_links_are_json_text():

@@ -51,50 +51,6 @@ def problem(**keywords: object) -> str:
     return only
 
 
-def test_variables_are_read_at_construction(monkeypatch, tmp_path):
-    """Every setting with a variable can be set by it, whenever that was before construction."""
-    pem = tmp_path / "some.pem"
-    pem.write_text("-----BEGIN CERTIFICATE-----\n")
-    written = {
-        "VERSORI_API_KEY": (f"  {KEY}\n", Secret(KEY)),
-        "VERSORI_AUTH_SCHEME": ("jwt", "JWT"),
-        "VERSORI_ORGANISATION_ID": (ULID.lower(), ULID.lower()),
-        "VERSORI_PROJECT_ID": (ULID, ULID),
-        "VERSORI_API_BASE_URL": ("http://flows.example:8901/", "http://flows.example:8901"),
-        "VERSORI_ALLOW_INSECURE": ("TRUE", True),
-        "VERSORI_FLOW_NAME": ("a-{service.name}", "a-{service.name}"),
-        "VERSORI_FLOW_DESCRIPTION": ("what it does", "what it does"),
-        "VERSORI_FLOW_WRITE_MODE": ("Replace", "replace"),
-        "VERSORI_FLOW_STORE": ("memory:", "memory:"),
-        "VERSORI_FLOW_MAX_SPANS": ("7", 7),
-        "VERSORI_FLOW_MAX_BYTES": ("2048", 2048),
-        "VERSORI_FLOW_MAX_FLOWS": ("3", 3),
-        "VERSORI_FLOW_MIN_INTERVAL": ("0", 0.0),
-        "VERSORI_FLOW_TIMEOUT": ("2.5", 2.5),
-        "VERSORI_FLOW_EXPORT_WAIT": ("0", 0.0),
-        "VERSORI_FLOW_HEADERS": (
-            "x-team=a%2Cb, x-more=a=b",
-            {"x-team": Secret("a,b"), "x-more": Secret("a=b")},
-        ),
-        "VERSORI_FLOW_COMPRESSION": ("GZIP", "gzip"),
-        "VERSORI_FLOW_CERTIFICATE": (str(pem), str(pem)),
-        "VERSORI_FLOW_CLIENT_CERTIFICATE": (str(pem), str(pem)),
-        "VERSORI_FLOW_CLIENT_KEY": (str(pem), str(pem)),
-        "VERSORI_FLOW_RESOURCE_ATTRIBUTES": (
-            "host.name, service.name,host.name",
-            ("host.name", "service.name"),
-        ),
-    }
-    for name, (text, _) in written.items():
-        monkeypatch.setenv(name, text)
-    loaded = load_settings()._asdict()
-    for row in SETTINGS:
-        if row.variable not in ("VERSORI_API_KEY_FILE", None):
-            assert loaded[row.keyword] == written[row.variable][1]
-    assert (loaded["api_key_file"], loaded["meter_provider"]) == (None, None)
-    assert unknown_variables() == {}
-
-
 def test_a_keyword_wins_over_its_variable(monkeypatch):
     """A keyword wins, 0 and false too; None and blank text leave the word to the variable."""
     monkeypatch.setenv("VERSORI_FLOW_MIN_INTERVAL", "5")
@@ -315,12 +271,8 @@ def test_a_base_url(url):
 @pytest.mark.parametrize(
     "url",
     [
-        "http://platform.versori.com",
-        "http://localhost.evil.example",
-        "http://128.0.0.1",
-        "http://0.0.0.0",
-        "HTTP://[::2]",
-        "http://127.0.0.1.example",
+        *("http://platform.versori.com", "http://localhost.evil.example", "http://127.0.0.1.example"),
+        *("http://128.0.0.1", "http://0.0.0.0", "HTTP://[::2]"),
     ],
 )
 def test_the_key_does_not_travel_in_the_clear(url):
@@ -370,26 +322,47 @@ TAKEN = [
         ("auth_scheme", "JWT", "JWT"),
         ("auth_scheme", "ApiKey", "ApiKey"),
     ),
+    *(("base_url", "http://localhost:8901/", "http://localhost:8901"), ("store", "memory:", "memory:")),
+    *(("flow_name", "a-{service.name}", "a-{service.name}"), ("flow_description", "a b", "a b")),
+    *(("max_spans", "7", 7), ("max_bytes", "2048", 2048), ("max_flows", "3", 3), ("timeout", "2.5", 2.5)),
+    *(("min_interval", "0", 0.0), ("export_wait", "0", 0.0), ("api_key", f"  {KEY}\n", Secret(KEY))),
+    ("organisation_id", ULID.lower(), ULID.lower()),
     # What code alone can give.
     *(("flow_name", repr, repr), ("meter_provider", NOOP, NOOP)),
 ]
 
 
 @pytest.mark.parametrize(("keyword", "value", "read"), TAKEN)
-def test_what_is_taken(keyword, value, read):
-    """Each setting is read from every form that it may have, in code, in a variable and in YAML."""
+def test_what_is_taken(keyword, value, read, monkeypatch):
+    """Each setting is read from every form that it may have, in code, in YAML and, if it is text, in a variable."""
     assert getattr(load(**{keyword: value}), keyword) == read
+    if isinstance(value, str):
+        (variable,) = [row.variable for row in SETTINGS if row.keyword == keyword]
+        monkeypatch.setenv(variable, value)
+        assert getattr(load(**{keyword: None}), keyword) == read
+        assert unknown_variables() == {}
 
 
-def test_certificates(tmp_path):
+def test_every_setting_is_taken():
+    """None is forgotten in the table: files have tests of their own."""
+    files = {"api_key_file", "certificate", "client_certificate", "client_key"}
+    assert {keyword for keyword, _, _ in TAKEN} == {row.keyword for row in SETTINGS} - files
+    assert len({row.variable for row in SETTINGS}) == len(SETTINGS)
+
+
+def test_certificates(tmp_path, monkeypatch):
     """Files must be there and hold PEM, and a key without its certificate is half a setting."""
     pem, other = tmp_path / "client.pem", tmp_path / "other"
     pem.write_text("a comment\n-----BEGIN CERTIFICATE-----\n")
     other.write_bytes(b"\x30\x82")
     loaded = load(certificate=pem, client_certificate=str(pem), client_key=pem)
-    assert (loaded.certificate, loaded.client_certificate, loaded.client_key) == (str(pem),) * 3
+    for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"):
+        monkeypatch.setenv(f"VERSORI_FLOW_{name}", str(pem))
+    for one in (loaded, load()):
+        assert (one.certificate, one.client_certificate, one.client_key) == (str(pem),) * 3
     assert "PEM" in problem(certificate=other)
     assert "can't be read" in problem(client_certificate=tmp_path / "missing")
+    monkeypatch.delenv("VERSORI_FLOW_CLIENT_CERTIFICATE")
     assert "VERSORI_FLOW_CLIENT_CERTIFICATE" in problem(client_key=pem)
 
 
@@ -444,13 +417,7 @@ def test_any_input_gives_settings_or_the_one_error(keywords, complete):
 def test_secrets_are_in_no_text():
     """Neither key nor header values are in a repr, a str or an f-string, and no pickle is made of a key."""
     loaded = load(headers={"x-token": "header-secret"})
-    for shown in (
-        repr(loaded),
-        str(loaded),
-        f"{loaded.api_key}",
-        f"{loaded.api_key!r}",
-        str(loaded.api_key),
-    ):
+    for shown in (repr(loaded), str(loaded), f"{loaded.api_key}", f"{loaded.api_key!r}"):
         assert KEY not in shown
         assert "header-secret" not in shown
     assert loaded.api_key is not None
@@ -458,10 +425,9 @@ def test_secrets_are_in_no_text():
     assert loaded.api_key == Secret(KEY)
     assert loaded.api_key != Secret("another")
     assert loaded.api_key != KEY
-    with pytest.raises(TypeError):
-        pickle.dumps(loaded.api_key)
-    with pytest.raises(TypeError):
-        copy.copy(loaded.api_key)
+    for write in (pickle.dumps, copy.copy):
+        with pytest.raises(TypeError):
+            write(loaded.api_key)
     with pytest.raises(TypeError):
         loaded.headers["x-token"] = "changed"  # type: ignore[index]
 
