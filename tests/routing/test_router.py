@@ -87,16 +87,6 @@ def test_what_comes_together_does_not_move() -> None:
     assert moves == [(D, "A", *key(0, 3))]
 
 
-def test_a_span_that_comes_again_with_a_name_moves() -> None:
-    """Handed over early, named later; and with it what is below."""
-    router = Router(100)
-    route(router, make_span(0, 0), make_span(0, 1, parent=0))
-    assert route(router, make_span(0, 0, name="A")) == (
-        ["A"],
-        [(D, "A", *key(0, 0)), (D, "A", *key(0, 1))],
-    )
-
-
 def test_a_name_that_changes_moves_what_inherited_it() -> None:
     """Early spans may learn a nearer name after they inherited one."""
     router = Router(100)

@@ -29,13 +29,6 @@ KEY = 'the-Key/with"marks+0123456789'
 REQUIRED = {"api_key": KEY, "organisation_id": ULID, "project_id": ULID}
 
 
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch):
-    for name in list(os.environ):
-        if name.startswith(("VERSORI_", "OTEL_")):
-            monkeypatch.delenv(name)
-
-
 def load(**keywords: object) -> Settings:
     return load_settings(**{**REQUIRED, **keywords})
 
