@@ -22,6 +22,7 @@ from tests.encoding.spans import (
     PARENT,
     SPANS,
     START,
+    EndlessMap,
     Loud,
     Unprintable,
     Word,
@@ -127,6 +128,8 @@ def test_attributes_without_end_are_cut():
             return ((str(number), 1) for number in count() if number != self["end"] or 1 / 0)
 
     assert len(attributes(make(attributes=Growing(end=None), resource=None))) == 10_001
+    endless = SpanContext(1, 2, False, trace_state=EndlessMap())
+    assert attributes(make(context=endless))["otel.trace_state"].count("=") == 10_000
     assert attributes(make(attributes=Growing(end=2), resource=None)) == {
         "0": 1,
         "1": 1,
