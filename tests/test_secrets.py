@@ -8,15 +8,22 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
 import traceback
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import httpx
 import pytest
 
+from opentelemetry.exporter import versori_flow
 from opentelemetry.exporter.versori_flow import ConfigurationError, VersoriFlowSpanExporter
 from opentelemetry.exporter.versori_flow.http.api import FlowsApi
 from opentelemetry.exporter.versori_flow.http.credentials import Credentials
+from opentelemetry.exporter.versori_flow.settings.key import Secret
 from opentelemetry.exporter.versori_flow.settings.load import load_settings
 from tests.conftest import KEY
 from tests.http.raw_server import RawServer, answer, play
@@ -81,6 +88,69 @@ def test_a_wrong_setting_does_not_show_the_key():
         "VERSORI_API_BASE_URL",
     ):
         assert variable in str(caught.value)
+
+
+PACKAGE = str(Path(versori_flow.__file__).parent)
+GIVEN = {
+    "keywords": {"api_key": KEY, "headers": {"X-Own": HEADER}},
+    "keywords in a list": {"api_key": KEY, "headers": [f"X-Own={HEADER}", {"name": "X-2", "value": HEADER}]},
+    "variables": {"VERSORI_API_KEY": KEY, "VERSORI_FLOW_HEADERS": f"X-Own={HEADER},X-Two={HEADER}"},
+    "a file by keyword": {"api_key_file": KEY},
+    "a file by variable": {"VERSORI_API_KEY_FILE": KEY},
+    "what is refused": {"api_key": f"Bearer {KEY}", "headers": [HEADER, f"X={HEADER}\0", {"Host": HEADER}]},
+    "no text": {"api_key": [KEY], "headers": [[HEADER]], "timeout": 0},
+    "a file that is refused": {"api_key_file": f"{KEY}\0", "base_url": "nowhere"},
+    "misspelt": {"apikey": KEY, "header": HEADER},
+}
+
+
+@pytest.mark.parametrize("way", GIVEN)
+def test_no_step_of_construction_holds_a_secret(monkeypatch, tmp_path, way):
+    """Whatever is raised wherever, Ctrl-C too: once the keywords are masked, no local variable shows them."""
+    keywords = dict(GIVEN[way])
+    file = tmp_path / "key"
+    for name in [name for name in keywords if name.endswith(("_file", "_FILE"))]:
+        file.write_text(str(keywords[name]))
+        keywords[name] = str(file)
+    for name in [name for name in keywords if name.isupper()]:
+        monkeypatch.setenv(name, str(keywords.pop(name)))
+    constructor = VersoriFlowSpanExporter.__init__.__code__
+    masked = min(line for _, _, line in constructor.co_lines() if line and line > constructor.co_firstlineno)
+    steps: list[tuple[str, str]] = []
+
+    def look(frame: FrameType, _event: str, _arg: object) -> Any:
+        code = frame.f_code
+        if not code.co_filename.startswith(PACKAGE):
+            return None
+        # What masks has to be given it: the constructor's first line, and the mask.
+        if code is not Secret.__init__.__code__ and (code is not constructor or frame.f_lineno > masked):
+            for value in frame.f_locals.values():
+                with suppress(AttributeError):  # an object in the middle of its own making
+                    steps.append((f"{code.co_filename}:{frame.f_lineno}", repr(value)))
+        return look
+
+    before, raised = sys.gettrace(), None
+    sys.settrace(look)
+    try:
+        exporter = VersoriFlowSpanExporter(
+            **{"organisation_id": ULID, "project_id": ULID, "base_url": "http://127.0.0.1:1", **keywords}
+        )
+        exporter._credentials.authorization()
+        file.write_text(f"another-{KEY}")
+        exporter._credentials.authorization()
+        exporter._credentials.reread()
+        exporter.shutdown(0)
+    except ConfigurationError as error:
+        raised = traceback.TracebackException.from_exception(error, capture_locals=True)
+    finally:
+        sys.settrace(before)
+    assert (raised is None) is (way in list(GIVEN)[:5])
+    if raised is not None:
+        steps += [
+            (f"{summary.filename}:{summary.lineno}", repr(summary.locals)) for summary in raised.stack[1:]
+        ]
+    assert len(steps) > 100
+    assert [where for where, shown in steps if KEY in shown or HEADER in shown] == []
 
 
 @pytest.mark.parametrize("moment", ["request", "key", "answer"])

@@ -108,8 +108,10 @@ def attributes_of(owner: object) -> dict[str, Any]:
 
 def counted_attributes_of(owner: object) -> dict[str, Any]:
     """Of an event or link."""
-    lost = count(prop(owner, "dropped_attributes"))
-    return {**({"otel.dropped_attributes_count": lost} if lost else {}), **attributes_of(owner)}
+    found = attributes_of(owner)
+    if lost := count(prop(owner, "dropped_attributes")):
+        found.setdefault("otel.dropped_attributes_count", lost)
+    return found
 
 
 def event(item: object, start: int) -> dict[str, Any]:
@@ -124,15 +126,11 @@ def event(item: object, start: int) -> dict[str, Any]:
 def link(item: object) -> dict[str, Any]:
     target = prop(item, "context")
     state = trace_state(target)
-    attributes = attributes_of(item)
-    lost = count(prop(item, "dropped_attributes"))
-    if lost:
-        attributes.setdefault("otel.dropped_attributes_count", lost)
     return {
         "trace_id": f"{whole(prop(target, 'trace_id'), 2**128):032x}",
         "span_id": f"{whole(prop(target, 'span_id'), 2**64):016x}",
         **({"trace_state": state} if state else {}),
-        "attributes": attributes,
+        "attributes": counted_attributes_of(item),
     }
 
 
@@ -257,29 +255,16 @@ def nested(anything: Any, depth: int, left: list[int]) -> Any:
         return scalar(anything)
     if depth > 32:
         return "..."
+    plain: list[Any] = []
     try:
-        return nested_map(anything, depth, left) if kind is Mapping else nested_list(anything, depth, left)
+        for item in anything.items() if kind is Mapping else anything:
+            if left[0] == 0:
+                plain.append(("...", "...") if kind is Mapping else "...")
+                break
+            left[0] -= 1
+            key, inner = item if kind is Mapping else (None, item)
+            read = nested(inner, depth + 1, left)
+            plain.append((text(key), read) if kind is Mapping else read)
     except Exception:
         return f"<{type(anything).__name__}>"
-
-
-def nested_map(mapping: Any, depth: int, left: list[int]) -> dict[str, Any]:
-    plain = {}
-    for key, item in mapping.items():
-        if left[0] == 0:
-            plain["..."] = "..."
-            break
-        left[0] -= 1
-        plain[text(key)] = nested(item, depth + 1, left)
-    return plain
-
-
-def nested_list(sequence: Any, depth: int, left: list[int]) -> list[Any]:
-    plain: list[Any] = []
-    for item in sequence:
-        if left[0] == 0:
-            plain.append("...")
-            break
-        left[0] -= 1
-        plain.append(nested(item, depth + 1, left))
-    return plain
+    return dict(plain) if kind is Mapping else plain

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from tests.encoding.anything import VALUES
 from tests.encoding.reference import reference
 from tests.encoding.spans import (
     IDENTITY,
     LOOP,
     MAP_LOOP,
     RELEASED,
+    VALUES,
     Broken,
     Colour,
     Endless,

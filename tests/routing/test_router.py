@@ -58,14 +58,9 @@ def test_a_late_name_moves_what_came_before() -> None:
         [(D, "A", *key(0, 1)), (D, "A", *key(0, 2))],
     )
     assert route(router, make_span(0, 3, parent=2)) == (["A"], [])
-
-
-def test_a_late_name_moves_nothing_that_is_there_already() -> None:
-    """A default that is equal to the name is the same flow; what comes later still inherits."""
-    router = Router(100)
+    router = Router(100)  # what is there already, by a default of that name, does not move
     route(router, make_span(0, 2, parent=1), make_span(0, 1, parent=0), default="A")
-    assert route(router, make_span(0, 0, name="A")) == (["A"], [])
-    assert route(router, make_span(0, 3, parent=2)) == (["A"], [])
+    assert route(router, make_span(0, 0, name="A"), make_span(0, 3, parent=2)) == (["A", "A"], [])
 
 
 def test_a_sibling_that_knows_its_name_hides_nobody() -> None:
@@ -92,16 +87,6 @@ def test_what_comes_together_does_not_move() -> None:
     assert moves == [(D, "A", *key(0, 3))]
 
 
-def test_a_span_that_comes_again_with_a_name_moves() -> None:
-    """Handed over early, named later; and with it what is below."""
-    router = Router(100)
-    route(router, make_span(0, 0), make_span(0, 1, parent=0))
-    assert route(router, make_span(0, 0, name="A")) == (
-        ["A"],
-        [(D, "A", *key(0, 0)), (D, "A", *key(0, 1))],
-    )
-
-
 def test_a_name_that_changes_moves_what_inherited_it() -> None:
     """Early spans may learn a nearer name after they inherited one."""
     router = Router(100)
@@ -111,6 +96,9 @@ def test_a_name_that_changes_moves_what_inherited_it() -> None:
         [("A", "B", *key(0, 1)), ("A", "B", *key(0, 2))],
     )
     assert route(router, make_span(0, 0, name="C")) == (["C"], [("A", "C", *key(0, 0))])
+    # And comes again without one: neither it nor what follows has a name then.
+    assert route(router, make_span(0, 0)) == ([D], [("C", D, *key(0, 0))])
+    assert route(router, make_span(0, 5, parent=0)) == ([D], [])
 
 
 def test_a_named_span_that_comes_again_beside_a_nameless_one_keeps_its_name() -> None:
@@ -172,16 +160,8 @@ def test_the_trace_that_was_quiet_for_longest_is_forgotten_first() -> None:
     assert route(router, make_span(1, 0, name="A"))[1] == []
     assert remembered(router) == 2
     assert route(router, make_span(2, 0, name="A"))[1] == [(D, "A", *key(2, 1))]
-
-
-def test_as_many_traces_are_forgotten_as_must_be() -> None:
-    """Whole, and no more than that."""
-    router = Router(3)
-    route(router, make_span(0, 1), make_span(1, 1))
-    route(router, *(make_span(2, n) for n in range(3)))
+    route(router, *(make_span(3, n) for n in range(3)))  # as many traces as must be, whole
     assert (remembered(router), len(router._traces)) == (3, 1)
-    route(router, make_span(3, 0))
-    assert (remembered(router), len(router._traces)) == (1, 1)
 
 
 def test_traces_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,6 +190,7 @@ def test_an_endless_trace_costs_no_more_than_its_bound() -> None:
         route(
             router,
             make_span(0, number, parent=10_000 + number),
+            make_span(0, 20_000 + number, name="A"),
             make_span(0, 5_000, parent=9_999, name=f"{number}"),
         )
     (trace,) = router._traces.values()

@@ -22,18 +22,12 @@ from opentelemetry.exporter.versori_flow.settings.load import (
     load_settings,
     unknown_variables,
 )
+from opentelemetry.exporter.versori_flow.settings.store import MEMORY
 from opentelemetry.exporter.versori_flow.settings.table import SETTINGS
 
 ULID = "01J9ZQ3V5T7XKM2C8WBYH4RDNE"
 KEY = 'the-Key/with"marks+0123456789'
 REQUIRED = {"api_key": KEY, "organisation_id": ULID, "project_id": ULID}
-
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch):
-    for name in list(os.environ):
-        if name.startswith(("VERSORI_", "OTEL_")):
-            monkeypatch.delenv(name)
 
 
 def load(**keywords: object) -> Settings:
@@ -49,54 +43,6 @@ def problems(**keywords: object) -> tuple[str, ...]:
 def problem(**keywords: object) -> str:
     (only,) = problems(**keywords)
     return only
-
-
-def test_no_variable_is_two_settings_s():
-    """Each variable is one setting's, and begins alike."""
-    variables = [row.variable for row in SETTINGS if row.variable]
-    assert len(set(variables)) == len(variables) == len(SETTINGS) - 1
-    assert all(variable.startswith("VERSORI_") for variable in variables)
-
-
-def test_variables_are_read_at_construction(monkeypatch, tmp_path):
-    """Every setting with a variable can be set by it, whenever that was before construction."""
-    pem = tmp_path / "some.pem"
-    pem.write_text("-----BEGIN CERTIFICATE-----\n")
-    written = {
-        "VERSORI_API_KEY": (f"  {KEY}\n", Secret(KEY)),
-        "VERSORI_AUTH_SCHEME": ("jwt", "JWT"),
-        "VERSORI_ORGANISATION_ID": (ULID.lower(), ULID.lower()),
-        "VERSORI_PROJECT_ID": (ULID, ULID),
-        "VERSORI_API_BASE_URL": ("http://flows.example:8901/", "http://flows.example:8901"),
-        "VERSORI_ALLOW_INSECURE": ("TRUE", True),
-        "VERSORI_FLOW_NAME": ("a-{service.name}", "a-{service.name}"),
-        "VERSORI_FLOW_DESCRIPTION": ("what it does", "what it does"),
-        "VERSORI_FLOW_WRITE_MODE": ("Replace", "replace"),
-        "VERSORI_FLOW_STORE": ("memory:", MEMORY),
-        "VERSORI_FLOW_MAX_SPANS": ("7", 7),
-        "VERSORI_FLOW_MAX_BYTES": ("2048", 2048),
-        "VERSORI_FLOW_MAX_FLOWS": ("3", 3),
-        "VERSORI_FLOW_MIN_INTERVAL": ("0", 0.0),
-        "VERSORI_FLOW_TIMEOUT": ("2.5", 2.5),
-        "VERSORI_FLOW_EXPORT_WAIT": ("0", 0.0),
-        "VERSORI_FLOW_HEADERS": ("x-team=a%2Cb, x-more=a=b", {"x-team": "a,b", "x-more": "a=b"}),
-        "VERSORI_FLOW_COMPRESSION": ("GZIP", "gzip"),
-        "VERSORI_FLOW_CERTIFICATE": (str(pem), str(pem)),
-        "VERSORI_FLOW_CLIENT_CERTIFICATE": (str(pem), str(pem)),
-        "VERSORI_FLOW_CLIENT_KEY": (str(pem), str(pem)),
-        "VERSORI_FLOW_RESOURCE_ATTRIBUTES": (
-            "host.name, service.name,host.name",
-            ("host.name", "service.name"),
-        ),
-    }
-    for name, (text, _) in written.items():
-        monkeypatch.setenv(name, text)
-    loaded = load_settings()._asdict()
-    for row in SETTINGS:
-        if row.variable not in ("VERSORI_API_KEY_FILE", None):
-            assert loaded[row.keyword] == written[row.variable][1]
-    assert (loaded["api_key_file"], loaded["meter_provider"]) == (None, None)
-    assert unknown_variables() == {}
 
 
 def test_a_keyword_wins_over_its_variable(monkeypatch):
@@ -158,12 +104,6 @@ def test_unknown_variables(monkeypatch):
         "VERSORI_ORGANIZATION_ID": "VERSORI_ORGANISATION_ID",
     }
     assert "VERSORI_ORGANIZATION_ID is set" in problem(organisation_id=None)
-
-
-@pytest.mark.parametrize("text", [ULID, ULID.lower(), "7" * 26, f" {ULID}\n"])
-def test_a_ulid(text):
-    """A ULID is taken in either case and kept as it was written, without the space around it."""
-    assert load(project_id=text).project_id == text.strip()
 
 
 REFUSED = {
@@ -325,12 +265,8 @@ def test_a_base_url(url):
 @pytest.mark.parametrize(
     "url",
     [
-        "http://platform.versori.com",
-        "http://localhost.evil.example",
-        "http://128.0.0.1",
-        "http://0.0.0.0",
-        "HTTP://[::2]",
-        "http://127.0.0.1.example",
+        *("http://platform.versori.com", "http://localhost.evil.example", "http://127.0.0.1.example"),
+        *("http://128.0.0.1", "http://0.0.0.0", "HTTP://[::2]"),
     ],
 )
 def test_the_key_does_not_travel_in_the_clear(url):
@@ -350,62 +286,82 @@ def test_numbers(keyword, smallest):
     assert type(getattr(load(**{keyword: 2000.0}), keyword)) is type(getattr(load(), keyword))
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        "x-team=a%2Cb,X-Other=c=d",
-        " x-team = a%2Cb ,, X-Other=c=d ,",
-        {"x-team": "a,b", "X-Other": "c=d"},
-        [{"name": "x-team", "value": "a,b"}, {"value": "c=d", "name": "X-Other"}],
-        ["x-team=a%2Cb", "X-Other=c=d"],
-        [("x-team", "a,b"), ("X-Other", "c=d")],
-    ],
-)
-def test_headers(value):
-    """Headers are taken as OTEL_EXPORTER_OTLP_HEADERS writes them, as a mapping and as YAML's lists."""
-    assert load(headers=value).headers == {"x-team": "a,b", "X-Other": "c=d"}
+TWO_HEADERS = {"x-team": Secret("a,b"), "X-Other": Secret("c=d")}
+NOOP = NoOpMeterProvider()
+TAKEN = [
+    # As it was written, without the space around it.
+    *(("project_id", text, text.strip()) for text in (ULID, ULID.lower(), "7" * 26, f" {ULID}\n")),
+    # As OTEL_EXPORTER_OTLP_HEADERS writes them, as a mapping and as YAML's lists.
+    ("headers", "x-team=a%2Cb,X-Other=c=d", TWO_HEADERS),
+    ("headers", " x-team = a%2Cb ,, X-Other=c=d ,", TWO_HEADERS),
+    ("headers", {"x-team": "a,b", "X-Other": "c=d"}, TWO_HEADERS),
+    ("headers", [{"name": "x-team", "value": "a,b"}, {"value": "c=d", "name": "X-Other"}], TWO_HEADERS),
+    ("headers", ["x-team=a%2Cb", "X-Other=c=d"], TWO_HEADERS),
+    ("headers", [("x-team", "a,b"), ("X-Other", "c=d")], TWO_HEADERS),
+    # Once each and in order; an empty list means none.
+    ("resource_attributes", "a, b ,a", ("a", "b")),
+    ("resource_attributes", ",", ()),
+    ("resource_attributes", ["a", "b", "a"], ("a", "b")),
+    ("resource_attributes", ("a",), ("a",)),
+    ("resource_attributes", [], ()),
+    ("resource_attributes", {"a": None, "b": None}, ("a", "b")),
+    # In any case; schemes that are not documented stay as they were written.
+    *(
+        ("write_mode", "REPLACE", "replace"),
+        ("compression", "Gzip", "gzip"),
+        ("allow_insecure", "False", False),
+    ),
+    *(
+        ("auth_scheme", "bEARER\n", "Bearer"),
+        ("auth_scheme", "JWT", "JWT"),
+        ("auth_scheme", "ApiKey", "ApiKey"),
+    ),
+    *(
+        ("base_url", "http://localhost:8901/", "http://localhost:8901"),
+        ("store", "memory:", MEMORY),
+        ("max_store_bytes", "1048576", 1 << 20),
+    ),
+    *(("flow_name", "a-{service.name}", "a-{service.name}"), ("flow_description", "a b", "a b")),
+    *(("max_spans", "7", 7), ("max_bytes", "2048", 2048), ("max_flows", "3", 3), ("timeout", "2.5", 2.5)),
+    *(("min_interval", "0", 0.0), ("export_wait", "0", 0.0), ("api_key", f"  {KEY}\n", Secret(KEY))),
+    ("organisation_id", ULID.lower(), ULID.lower()),
+    # What code alone can give.
+    *(("flow_name", repr, repr), ("meter_provider", NOOP, NOOP)),
+]
 
 
-@pytest.mark.parametrize(
-    ("value", "names"),
-    [
-        ("a, b ,a", ("a", "b")),
-        (",", ()),
-        (["a", "b", "a"], ("a", "b")),
-        (("a",), ("a",)),
-        ([], ()),
-        ({"a": None, "b": None}, ("a", "b")),
-    ],
-)
-def test_resource_attributes(value, names):
-    """Names come from text or a list, once each and in order; an empty list means none."""
-    assert load(resource_attributes=value).resource_attributes == names
+@pytest.mark.parametrize(("keyword", "value", "read"), TAKEN)
+def test_what_is_taken(keyword, value, read, monkeypatch):
+    """Each setting is read from every form that it may have, in code, in YAML and, if it is text, in a variable."""
+    assert getattr(load(**{keyword: value}), keyword) == read
+    if isinstance(value, str):
+        (variable,) = [row.variable for row in SETTINGS if row.keyword == keyword]
+        monkeypatch.setenv(variable, value)
+        assert getattr(load(**{keyword: None}), keyword) == read
+        assert unknown_variables() == {}
 
 
-def test_words_in_any_case():
-    """Case makes no difference, and schemes that are not documented stay as they were written."""
-    loaded = load(write_mode="REPLACE", compression="Gzip", auth_scheme="bEARER\n", allow_insecure="False")
-    assert (loaded.write_mode, loaded.compression, loaded.auth_scheme) == ("replace", "gzip", "Bearer")
-    assert [load(auth_scheme=word).auth_scheme for word in ("JWT", "ApiKey")] == ["JWT", "ApiKey"]
+def test_every_setting_is_taken():
+    """None is forgotten in the table: files have tests of their own."""
+    files = {"api_key_file", "certificate", "client_certificate", "client_key"}
+    assert {keyword for keyword, _, _ in TAKEN} == {row.keyword for row in SETTINGS} - files
+    assert len({row.variable for row in SETTINGS}) == len(SETTINGS)
 
 
-def test_certificates(tmp_path):
+def test_certificates(tmp_path, monkeypatch):
     """Files must be there and hold PEM, and a key without its certificate is half a setting."""
     pem, other = tmp_path / "client.pem", tmp_path / "other"
     pem.write_text("a comment\n-----BEGIN CERTIFICATE-----\n")
     other.write_bytes(b"\x30\x82")
     loaded = load(certificate=pem, client_certificate=str(pem), client_key=pem)
-    assert (loaded.certificate, loaded.client_certificate, loaded.client_key) == (str(pem),) * 3
+    for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"):
+        monkeypatch.setenv(f"VERSORI_FLOW_{name}", str(pem))
+    for one in (loaded, load()):
+        assert (one.certificate, one.client_certificate, one.client_key) == (str(pem),) * 3
     assert "PEM" in problem(certificate=other)
     assert "can't be read" in problem(client_certificate=tmp_path / "missing")
+    monkeypatch.delenv("VERSORI_FLOW_CLIENT_CERTIFICATE")
     assert "VERSORI_FLOW_CLIENT_CERTIFICATE" in problem(client_key=pem)
-
-
-def test_what_code_alone_can_give():
-    """The flow's name may come from a function, and metrics may go to a provider."""
-    provider = NoOpMeterProvider()
-    loaded = load(flow_name=repr, meter_provider=provider)
-    assert (loaded.flow_name, loaded.meter_provider) == (repr, provider)
 
 
 def test_settings_may_come_as_a_mapping():
@@ -459,13 +415,7 @@ def test_any_input_gives_settings_or_the_one_error(keywords, complete):
 def test_secrets_are_in_no_text():
     """Neither key nor header values are in a repr, a str or an f-string, and no pickle is made of a key."""
     loaded = load(headers={"x-token": "header-secret"})
-    for shown in (
-        repr(loaded),
-        str(loaded),
-        f"{loaded.api_key}",
-        f"{loaded.api_key!r}",
-        str(loaded.api_key),
-    ):
+    for shown in (repr(loaded), str(loaded), f"{loaded.api_key}", f"{loaded.api_key!r}"):
         assert KEY not in shown
         assert "header-secret" not in shown
     assert loaded.api_key is not None
@@ -473,10 +423,9 @@ def test_secrets_are_in_no_text():
     assert loaded.api_key == Secret(KEY)
     assert loaded.api_key != Secret("another")
     assert loaded.api_key != KEY
-    with pytest.raises(TypeError):
-        pickle.dumps(loaded.api_key)
-    with pytest.raises(TypeError):
-        copy.copy(loaded.api_key)
+    for write in (pickle.dumps, copy.copy):
+        with pytest.raises(TypeError):
+            write(loaded.api_key)
     with pytest.raises(TypeError):
         loaded.headers["x-token"] = "changed"  # type: ignore[index]
 

@@ -34,6 +34,7 @@ from .intake import Intake
 from .routing.default_flow import DefaultFlow
 from .routing.router import Router
 from .settings.load import internal_metrics_enabled, load_settings, unknown_variables
+from .settings.readers import Secret
 from .settings.table import arguments
 
 if TYPE_CHECKING:
@@ -92,13 +93,13 @@ class VersoriFlowSpanExporter(SpanExporter):
         meter_provider: MeterProvider | None = None,
         **unknown: object,
     ) -> None:
-        given = locals()  # before there is anything else: the keywords
-        del given["self"]
-        self._settings = load_settings({**given.pop("unknown"), **given})
+        # First of all, so that no traceback with locals shows a key; a copy, as a debugger changes the original.
+        given, api_key, headers, unknown = Secret({**locals()}), None, None, dict.fromkeys(unknown)
+        del given.reveal()["self"], given.reveal()["unknown"]
+        self._settings = load_settings(given, **unknown)
         for variable, meant in unknown_variables().items():
-            logger.warning(
-                "%s is no setting%s; it is ignored", variable, f" (did you mean {meant}?)" if meant else ""
-            )
+            advice = f" (did you mean {meant}?)" if meant else ""
+            logger.warning("%s is no setting%s; it is ignored", variable, advice)
         self._credentials = Credentials(self._settings)
         self._metrics: OwnMetrics | None = None
         if internal_metrics_enabled():
@@ -124,9 +125,8 @@ class VersoriFlowSpanExporter(SpanExporter):
     def _start_anew(self) -> None:
         """Wires all that belongs to one process: at construction, and in each forked child.
 
-        A child has a copy of the parent's windows and intake, which the parent delivers; none of its threads;
-        and its sockets, where its bytes would mix with the parent's. So everything is new there. The inherited
-        client stays referenced: closing it would end TLS sessions that are still the parent's.
+        A child has a copy of what its parent delivers, and the parent's sockets, but no thread: all is new there.
+        The inherited client stays referenced: closing it would end TLS sessions that are still the parent's.
         """
         settings = self._settings
         before: Courier | None = getattr(self, "_courier", None)
@@ -142,6 +142,7 @@ class VersoriFlowSpanExporter(SpanExporter):
             if self._metrics is not None:
                 self._metrics.start_anew()
         merge = settings.write_mode == "merge"
+        api = self._api = FlowsApi(settings, self._credentials)
         policy = FlowPolicy(
             max_spans=settings.max_spans,
             max_bytes=settings.max_bytes,
@@ -154,7 +155,6 @@ class VersoriFlowSpanExporter(SpanExporter):
             store=str(settings.store),
             durable=settings.store.folder is not None,
         )
-        api = self._api = FlowsApi(settings, self._credentials)
         intake = Intake(
             SpanEncoder(settings.resource_attributes),
             DefaultFlow(settings.flow_name),
@@ -189,9 +189,6 @@ class VersoriFlowSpanExporter(SpanExporter):
 
         Spans that are not delivered by then stay pending and are delivered without further calls.
 
-        Args:
-            spans: Ended spans.
-
         Returns:
             SUCCESS: the spans are with the platform, or wait for their flow's pacing interval only.
             FAILURE: they are not delivered yet, or some are lost. Nothing is raised.
@@ -211,21 +208,19 @@ class VersoriFlowSpanExporter(SpanExporter):
             timeout_millis: Milliseconds to wait at most.
 
         Returns:
-            True when nothing of it is pending any more; False when the time is up, or when no attempt within
-            it can change anything. On a thread of the exporter itself (in a finalizer that happens to run
-            there): False at once, while the delivery goes on.
+            True when nothing of it is pending any more; False when the time is up, when no attempt within it can
+            change anything, and at once on the exporter's own thread (in a finalizer that happens to run there).
         """
         return self._here().flush(timeout_millis / 1000)
 
     def shutdown(self, timeout_millis: float = 30_000) -> None:
         """Delivers what is pending, reads back what was written, and ends. A second call waits for the first.
 
-        It returns within the smaller of its time and the setting `timeout`, whatever the platform does. What
-        could not be delivered is logged, by flow and count.
+        What could not be delivered is logged, by flow and count.
 
         Args:
-            timeout_millis: Milliseconds to take at most. An ordinary parameter: the SDK looks for it by name,
-                and passes what is left of its own time.
+            timeout_millis: Milliseconds to take at most, and at most the setting `timeout`, whatever the platform
+                does. An ordinary parameter: the SDK looks for it by name, and passes what is left of its time.
         """
         courier = self._here()
         try:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from json.encoder import encode_basestring as quote
 from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
@@ -30,9 +31,8 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE, TraceState
 
 from ..encoded_span import EncodedSpan, Unencodable
-from .repeated import KEYS, key_text, time_text
 from .tolerant import Kept, get, tidied
-from .values import WRITERS, clean, clean_text, integer, literal, quote, text
+from .values import KEYS, WRITERS, clean, clean_text, integer, key_text, literal, text, time_text
 
 FLOW_NAME_ATTRIBUTE = "versori.flow.name"
 _LOST_ATTRIBUTES = "otel.dropped_attributes_count"

@@ -8,13 +8,12 @@ from contextlib import suppress
 from itertools import islice
 from operator import index
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry.sdk.trace import Event
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags
 
-from .repeated import LAST_SECOND
-from .values import MAX_ENTRIES, clean, clean_text, literal
+from .values import LAST_SECOND, MAX_ENTRIES, clean, clean_text, literal
 
 
 def tidied(span: object) -> SimpleNamespace:
@@ -50,11 +49,8 @@ def tidied(span: object) -> SimpleNamespace:
     )
 
 
-class Kept(NamedTuple):
-    """Attributes, events or links, and how many of them were lost before."""
-
-    entries: Any
-    lost: int
+class Kept(SimpleNamespace):
+    """Attributes, events or links as `entries`, and how many of them were `lost` before."""
 
 
 def get(thing: object, name: str) -> Any:
@@ -107,14 +103,14 @@ def _attributes(owner: object) -> Kept:
     with suppress(Exception):  # no map, or one that breaks off
         for key, value in islice(get(owner, "attributes").items(), MAX_ENTRIES):
             attributes[clean_text(key)] = json.loads(clean(literal(value)))
-    return Kept(attributes, _whole(get(owner, "dropped_attributes"), 2**63))
+    return Kept(entries=attributes, lost=_whole(get(owner, "dropped_attributes"), 2**63))
 
 
 def _entries(span: object, name: str, tidy: Callable[[Any], object]) -> Kept:
     entries: list[object] = []
     with suppress(Exception):  # nothing to go through, or it breaks off
         entries.extend(tidy(entry) for entry in islice(get(span, name), MAX_ENTRIES))
-    return Kept(entries, _whole(get(span, f"dropped_{name}"), 2**63))
+    return Kept(entries=entries, lost=_whole(get(span, f"dropped_{name}"), 2**63))
 
 
 def _event(event: object, start: int) -> Event:

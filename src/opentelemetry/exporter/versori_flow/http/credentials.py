@@ -42,7 +42,7 @@ class Credentials:
         self._path = settings.api_key_file
         self._host = urlsplit(settings.base_url).hostname or ""
         self._headers = tuple(
-            map(Secret, filter(lambda value: len(value) >= _SHORTEST_HEADER, settings.headers.values()))
+            value for value in settings.headers.values() if len(value.reveal()) >= _SHORTEST_HEADER
         )
         self._current: tuple[Secret, FileStamp | None]
         # A dictionary for its order; its keys are the API keys seen, the one in use among them.

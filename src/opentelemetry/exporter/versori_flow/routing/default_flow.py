@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..settings.flow_name import template_parts
+from ..settings.readers import template_parts
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -17,10 +17,7 @@ _NO_SERVICE_NAME = "unknown_service"
 
 
 def is_unknown_service(flow_name: str) -> bool:
-    """Whether a flow is called what OpenTelemetry calls a service that was given no name.
-
-    `unknown_service`, and with the program behind it, as in `unknown_service:python`.
-    """
+    """Whether it is what OpenTelemetry calls a service without a name, as in `unknown_service:python`."""
     return flow_name.startswith(_NO_SERVICE_NAME) and not flow_name[len(_NO_SERVICE_NAME) :][:1].isalnum()
 
 
@@ -29,9 +26,6 @@ class DefaultFlow:
 
     An attribute that is missing or None, and a name that comes out empty, read `unknown`; the items of a
     sequence are joined with commas; booleans read `true` and `false`. Several threads may use one at once.
-
-    Args:
-        flow_name: A template such as `{service.name}`, or a callable that is given the span.
     """
 
     def __init__(self, flow_name: str | Callable[[ReadableSpan], str]) -> None:
@@ -91,7 +85,7 @@ class DefaultFlow:
         return name
 
     def _render(self, attributes: Mapping[str, object]) -> str:
-        rendered = (_readable(attributes.get(part)) if named else part for part, named in self._parts)
+        rendered = [_readable(attributes.get(part)) if named else part for part, named in self._parts]
         return "".join(rendered).strip() or "unknown"
 
 

@@ -25,11 +25,7 @@ class _Trace:
 
 
 class Router:
-    """Remembers the traces under way.
-
-    Args:
-        max_spans: Most spans remembered over all traces.
-    """
+    """Remembers the traces under way, up to `max_spans` over all of them."""
 
     def __init__(self, max_spans: int) -> None:
         self._max_spans = max_spans
@@ -37,14 +33,10 @@ class Router:
         self._traces: OrderedDict[str, _Trace] = OrderedDict()
 
     def route(self, spans: Iterable[tuple[EncodedSpan, str]]) -> tuple[list[Routed], list[Move]]:
-        """Routes spans.
-
-        Args:
-            spans: Each with its default flow, which it goes to when neither it nor an ancestor has a name.
+        """Routes spans, each given with its default flow: where neither it nor an ancestor has a name.
 
         Returns:
-            The spans with their flows, and the earlier spans that must move. The moves come after the spans:
-            they may name one of them.
+            The spans with their flows, and what must move after that: earlier spans, or one of these.
         """
         moves: list[Move] = []
         new: set[tuple[str, str]] = set()

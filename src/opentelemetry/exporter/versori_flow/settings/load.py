@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Any
 
-from .readers import BadValueError, is_loopback
+from .readers import BadValueError, Secret, is_loopback
 from .table import SETTINGS, Settings
 
 __all__ = ["ConfigurationError", "Settings", "internal_metrics_enabled", "load_settings", "unknown_variables"]
 
 _ROWS = {row.keyword: row for row in SETTINGS}
 _KEYS = ("api_key", "api_key_file")
+_SECRET = ("api_key", "headers")  # their readers take the value as a `Secret`
 
 
 class ConfigurationError(ValueError):
@@ -37,34 +37,30 @@ class ConfigurationError(ValueError):
         return "\n- ".join(("the Versori flow exporter is not configured:", *self.problems))
 
 
-def load_settings(given: Mapping[str, object] = MappingProxyType({}), /, **keywords: object) -> Settings:
+def load_settings(given: Mapping[str, object] | Secret | None = None, /, **keywords: object) -> Settings:
     """Read, check and join all settings.
 
     Args:
-        given: Settings by the names in `SETTINGS`; as for `dict`, keywords are the same. None and blank text
-            count as not given. What is given wins over its variable, and `api_key` or `api_key_file` over
-            the variables of both.
-
-    Returns:
-        The settings, all of them checked.
+        given: Settings by the names in `SETTINGS`, if need be in a `Secret`; as for `dict`, keywords are the
+            same. What is given wins over its variable, and `api_key` or `api_key_file` over those of both.
 
     Raises:
         ConfigurationError: Something is missing or wrong; it lists every problem.
     """
-    keywords = {**given, **keywords}
-    raw = _nearest(keywords)
+    given, keywords = Secret({**Secret(given or {}).reveal(), **keywords}), {}
+    raw = _nearest(given)
     problems: list[str] = []
     read: dict[str, Any] = dict.fromkeys(_ROWS)
     for row in SETTINGS:
-        value = raw.get(row.keyword, row.default)
-        if value is not None:
+        value = raw.get(row.keyword, Secret(row.default))
+        if value.reveal() is not None:
             try:
-                read[row.keyword] = row.read(value)
+                read[row.keyword] = row.read(value if row.keyword in _SECRET else value.reveal())
             except BadValueError as problem:
                 problems += map(row.problem, problem.args)
         elif row.required:
             problems.append(row.problem(f"is required and not set{_lookalike(row.variable)}. {row.meaning}"))
-    problems += [*_contradictions(raw, read), *_strangers(keywords)]
+    problems += [*_contradictions(raw, read), *_strangers(given)]
     if problems:
         raise ConfigurationError(*problems)
     return Settings(**read)
@@ -76,12 +72,10 @@ def internal_metrics_enabled() -> bool:
 
 
 def unknown_variables() -> dict[str, str | None]:
-    """Variables in the environment that look like settings and are none.
+    """Variables in the environment that look like settings and are none: with what was probably meant, or None.
 
-    Returns:
-        Their names, sorted, each with the name that was probably meant, or None. All of `VERSORI_FLOW_*`
-        is looked at; another `VERSORI_*` may be some other program's, and counts only where it is almost
-        one of ours.
+    All of `VERSORI_FLOW_*` is looked at; another `VERSORI_*` may be some other program's, and counts only where
+    it is almost one of ours.
     """
     known = [row.variable for row in SETTINGS if row.variable]
     found: dict[str, str | None] = {}
@@ -94,21 +88,20 @@ def unknown_variables() -> dict[str, str | None]:
     return found
 
 
-def _nearest(keywords: Mapping[str, object]) -> dict[str, object]:
+def _nearest(given: Secret) -> dict[str, Secret]:
     """The raw values that were given, each from its nearest source; the key has one source alone."""
-    by_keyword = {name: keywords[name] for name in _ROWS if not _is_blank(keywords.get(name))}
-    found = {
-        row.keyword: os.environ[row.variable]
-        for row in SETTINGS
-        if row.variable and not _is_blank(os.environ.get(row.variable))
-    }
-    if any(name in by_keyword for name in _KEYS):
+    keywords = {name: Secret(given.reveal().get(name)) for name in _ROWS}
+    variables = {row.keyword: Secret(os.environ.get(row.variable)) for row in SETTINGS if row.variable}
+    if not all(_is_blank(keywords[name]) for name in _KEYS):
         for name in _KEYS:
-            found.pop(name, None)
-    return found | by_keyword
+            del variables[name]
+    nearest = {
+        name: variables.get(name, value) if _is_blank(value) else value for name, value in keywords.items()
+    }
+    return {name: value for name, value in nearest.items() if not _is_blank(value)}
 
 
-def _contradictions(raw: Mapping[str, object], read: Mapping[str, Any]) -> Iterator[str]:
+def _contradictions(raw: Mapping[str, Secret], read: Mapping[str, Any]) -> Iterator[str]:
     """Problems of settings that are right each on its own."""
     keys = sum(name in raw for name in _KEYS)
     if keys == 0:
@@ -133,9 +126,9 @@ def _contradictions(raw: Mapping[str, object], read: Mapping[str, Any]) -> Itera
         )
 
 
-def _strangers(keywords: Iterable[str]) -> Iterator[str]:
+def _strangers(given: Secret) -> Iterator[str]:
     """Problems of keywords that are no settings."""
-    for name in keywords:
+    for name in given.reveal():
         if name not in _ROWS:
             closest = _closest(name, _ROWS, 0.6)
             advice = f"write {closest}" if closest else f"leave it out, or write one of {', '.join(_ROWS)}"
@@ -154,5 +147,5 @@ def _closest(name: str, known: Iterable[str], likeness: float) -> str | None:
     return next(iter(get_close_matches(name, list(known), n=1, cutoff=likeness)), None)
 
 
-def _is_blank(raw: object) -> bool:
-    return raw is None or (isinstance(raw, str) and not raw.strip())
+def _is_blank(value: Secret) -> bool:
+    return value.reveal() is None or (isinstance(value.reveal(), str) and not value.reveal().strip())

@@ -1,13 +1,12 @@
 """The table of settings: here, and nowhere else, stands what a setting is called, takes, means and is without it."""
 
-from __future__ import annotations
-
+# Annotations are evaluated: as texts, each field of a NamedTuple takes 10 us more to define.
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
-from . import files, key, readers
+from . import key, readers
 from . import store as store_url
-from .flow_name import flow_name as name_of_flow
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -33,7 +32,7 @@ class Setting(NamedTuple):
     default: str | None
     unset: str | None
     variable: str | None
-    keyword: str
+    keyword: str = ""
 
     @property
     def required(self) -> bool:
@@ -55,11 +54,15 @@ def _row(
     meaning: str,
     default: str | None = None,
     unset: str | None = None,
-    *,
     prefix: str | None = "VERSORI_FLOW_",
 ) -> _T:
     """A row in the place of what its reader returns, so that the types of both are checked to be one."""
-    return cast("_T", Setting(read, meaning, default, unset, prefix, ""))
+    return cast("_T", Setting(read, meaning, default, unset, prefix))
+
+
+def _seconds(at_least: float, bound: str) -> Callable[[object], float]:
+    # Longer waits are a mistaken unit, and some platforms' waits overflow on them.
+    return readers.number(float, at_least, f"seconds, {bound} and at most 86400", 86_400)
 
 
 class Settings(NamedTuple):
@@ -69,10 +72,7 @@ class Settings(NamedTuple):
     """
 
     api_key: key.Secret | None = _row(
-        key.key,
-        "The API key, without a scheme.",
-        unset="required, unless `api_key_file` is set",
-        prefix="VERSORI_",
+        key.key, "The API key, without a scheme.", None, "required, unless `api_key_file` is set", "VERSORI_"
     )
     api_key_file: str | None = _row(
         key.key_file,
@@ -85,8 +85,8 @@ class Settings(NamedTuple):
         unset="by the key's form: `JWT` where it is one, else `Bearer`",
         prefix="VERSORI_",
     )
-    organisation_id: str = _row(readers.ulid, "The organisation's ULID.", unset="required", prefix="VERSORI_")
-    project_id: str = _row(readers.ulid, "The project's ULID.", unset="required", prefix="VERSORI_")
+    organisation_id: str = _row(readers.ulid, "The organisation's ULID.", None, "required", "VERSORI_")
+    project_id: str = _row(readers.ulid, "The project's ULID.", None, "required", "VERSORI_")
     base_url: str = _row(
         readers.base_url, "Where the API is.", "https://platform.versori.com/api/v2", prefix="VERSORI_API_"
     )
@@ -96,17 +96,14 @@ class Settings(NamedTuple):
         "false",
         prefix="VERSORI_",
     )
-    flow_name: str | Callable[[ReadableSpan], str] = _row(
-        name_of_flow,
+    flow_name: "str | Callable[[ReadableSpan], str]" = _row(
+        readers.flow_name,
         "A template over resource attributes (`{{`, `}}`: braces); in code also a callable given the span.",
         "{service.name}",
         prefix="VERSORI_",
     )
     flow_description: str | None = _row(
-        readers.text,
-        "The description that the flow gets.",
-        unset="unset: the stored one is kept",
-        prefix="VERSORI_",
+        readers.text, "The description that the flow gets.", None, "unset: the stored one is kept", "VERSORI_"
     )
     write_mode: Literal["merge", "replace"] = _row(
         readers.choice("merge", "replace"),
@@ -120,34 +117,38 @@ class Settings(NamedTuple):
         "memory:",
     )
     max_store_bytes: int = _row(
-        readers.whole(1 << 20),
+        readers.number(int, 1 << 20, "1048576 or more"),
         "Bytes of a store's folder, at least 1048576, all its files together.",
         "268435456",
     )
-    max_spans: int = _row(readers.whole(1), "Spans kept per flow; older traces leave first.", "1000")
+    max_spans: int = _row(
+        readers.number(int, 1, "1 or more"), "Spans kept per flow; older traces leave first.", "1000"
+    )
     max_bytes: int = _row(
-        readers.whole(1024),  # less has no room for one ordinary span
+        readers.number(int, 1024, "1024 or more"),  # less has no room for one ordinary span
         "Bytes of body per flow, at least 1024; older traces leave first.",
         "4194304",
     )
     max_flows: int = _row(
-        readers.whole(1), "Flows held in memory at once; those with undelivered spans stay beyond it.", "100"
+        readers.number(int, 1, "1 or more"),
+        "Flows held in memory at once; those with undelivered spans stay beyond it.",
+        "100",
     )
     min_interval: float = _row(
-        readers.seconds(zero=True), "Seconds between two writes of one flow; `0` turns pacing off.", "1.0"
+        _seconds(0, "0 or more"), "Seconds between two writes of one flow; `0` turns pacing off.", "1.0"
     )
     timeout: float = _row(
-        readers.seconds(zero=False),
+        _seconds(math.ulp(0), "more than 0"),
         "Seconds, more than 0, for one attempt at a flow: read, merge and write, first connect to last byte.",
         "10",
     )
     export_wait: float = _row(
-        readers.seconds(zero=True),
+        _seconds(0, "0 or more"),
         "Seconds that `export` waits for its spans to be delivered; `0`: it never waits.",
         "1",
     )
-    headers: Mapping[str, str] = _row(
-        readers.headers,
+    headers: Mapping[str, key.Secret] = _row(
+        key.headers,
         "More request headers, `k=v,k=v` with percent-encoded values; in code also a mapping.",
         "",
         "none",
@@ -158,29 +159,25 @@ class Settings(NamedTuple):
         "none",
     )
     certificate: str | None = _row(
-        files.pem_file, "A PEM file with the authorities to trust.", unset="the system's trust"
+        key.pem_file, "A PEM file with the authorities to trust.", unset="the system's trust"
     )
     client_certificate: str | None = _row(
-        files.pem_file,
+        key.pem_file,
         "A PEM file with the client's certificate, and its key unless `client_key` is set.",
         unset="none",
     )
-    client_key: str | None = _row(files.pem_file, "A PEM file with the client's key.", unset="none")
+    client_key: str | None = _row(key.pem_file, "A PEM file with the client's key.", unset="none")
     resource_attributes: tuple[str, ...] = _row(
         readers.names,
         "Resource attributes that every span carries; `,` alone (in code an empty list): none.",
         "service.name,service.version,service.instance.id,deployment.environment.name",
     )
-    meter_provider: MeterProvider | None = _row(
+    meter_provider: "MeterProvider | None" = _row(
         readers.meter_provider,
         "Where the exporter's own metrics go, in code only.",
         unset="the global one",
         prefix=None,
     )
-
-    def __repr__(self) -> str:
-        shown = (f"{name}={value!r}" for name, value in self._asdict().items() if name != "headers")
-        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 SETTINGS: tuple[Setting, ...] = tuple(
