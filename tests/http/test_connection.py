@@ -28,7 +28,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from opentelemetry import context
-from opentelemetry.exporter.versori_flow.http import line, watchdog
+from opentelemetry.exporter.versori_flow.http import line
 from opentelemetry.exporter.versori_flow.http.answers import (
     Found,
     Misconfigured,
@@ -405,9 +405,9 @@ def test_events_of_httpx(authority: Authority) -> None:
 def test_timeouts_hold_without_the_watchdog(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     """Where no event is told, or no thread can be had, each operation still ends, and bodies at the deadline."""
     if missing == "events":
-        monkeypatch.setattr(line.Request, "_trace", lambda *_: None)
+        monkeypatch.setattr(line.Exchange, "_trace", lambda *_: None)
     else:
-        monkeypatch.setattr(watchdog, "start_thread", lambda *_: False)
+        monkeypatch.setattr(line, "start_thread", lambda *_: False)
     start = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
     with RawServer(play(answer(), hold, answer(), drip(start, b"x"), cut(b""), cut(b""))) as server:
         api = client(server)
