@@ -269,18 +269,10 @@ def test_an_answer_costs_no_more_than_the_bound(
 def test_bodies_are_not_kept() -> None:
     """After the answer nothing here refers to the body that was sent, or to the one that was received."""
     sent, flow = b"x" * 200_000, b"y" * 200_000
+    cuts = cut(answer(400)), reset(b"HTTP/1.1 2"), cut(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
     gc.disable()
     try:
-        with RawServer(
-            play(
-                answer(200, flow),
-                answer(200, flow),
-                cut(answer(400)),
-                reset(b"HTTP/1.1 2"),
-                cut(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"),
-                hold,
-            )
-        ) as server:
+        with RawServer(play(answer(200, flow), answer(200, flow), *cuts, hold)) as server:
             api = client(server)
             before = sys.getrefcount(sent)
             assert isinstance(api.put("f", sent, soon()), Stored)
@@ -742,17 +734,8 @@ def test_many_flows_at_once() -> None:
         assert [type(a) for a in answers] == [Found] * 64
 
 
-def test_close_before_open() -> None:
-    """A client that was never used closes, and stays closed."""
-    with RawServer(play(answer())) as server:
-        api = client(server)
-        api.close()
-        assert api.get("f", soon()).kind == "closed"
-    assert server.connections == 0
-
-
-def test_idle_connections_are_closed() -> None:
-    """close() leaves no socket behind."""
+def test_close() -> None:
+    """close() leaves no socket behind; a client that was never used closes too, and stays closed."""
     gone = threading.Event()
 
     def handler(server: RawServer, sock: socket.socket) -> None:
@@ -762,6 +745,10 @@ def test_idle_connections_are_closed() -> None:
             gone.set()
 
     with RawServer(handler) as server:
+        unused = client(server)
+        unused.close()
+        assert unused.get("f", soon()).kind == "closed"
+        assert server.connections == 0
         api = client(server)
         api.get("f", soon())
         api.close()
