@@ -285,15 +285,17 @@ def test_https_through_a_proxy(
 ) -> None:
     """An https platform is reached through a tunnel, which sees neither key nor flow, and by the deadline."""
     tls = authority.server("proxy") if proxy_scheme == "https" else None
-    step = play(answer(200, b"x" * 100_000), answer(201), hold)
+    step = play(answer(200, b"x" * 100_000), answer(201), hold, hold)
     with RawServer(step, authority.server()) as server, RawServer(tunnel, tls) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         monkeypatch.setenv("SSL_CERT_FILE", authority.file)  # whom the proxy is trusted by
         api = client(server, certificate=authority.file)
         assert isinstance(api.get("f", soon()), Found)
         assert isinstance(api.put("f", bytes(3_000_000), soon()), Stored)
-        with ends_at_the_deadline():
-            assert api.get("f", soon(SHORT), own_connection=proxy_scheme == "https").kind == "timeout"
+        # in the tunnel that is there, and in a new one
+        for own in (False, True):
+            with ends_at_the_deadline(1.0):
+                assert api.get("f", soon(1.0), own_connection=own).kind == "timeout"
         api.close()
     assert [len(r.body) for r in server.requests[:2]] == [0, 3_000_000]
     assert {(r.method, r.target) for r in proxy.requests} == {("CONNECT", f"127.0.0.1:{server.port}")}
