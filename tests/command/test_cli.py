@@ -329,6 +329,7 @@ def test_serve_runs_until_told_to_end(serve: Callable[..., Any], number: int) ->
         (["--port", "TAKEN"], "is taken"),
         (["--data", __file__], f"in {__file__}"),
         (["--key", ""], "the key is empty"),
+        (["--key", " "], "the key is empty"),
         (["--fault", "flood of frogs"], "the kinds are status, slow, drip"),
     ],
 )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
-import json
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -18,7 +15,6 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from tests.conftest import KEY
-from tests.http.raw_server import Handler, RawServer, Request, answer
 from tests.server.platform_client import make_flow, make_span
 
 LOGGER = "opentelemetry.exporter.versori_flow"
@@ -153,63 +149,6 @@ def test_a_write_that_is_answered_without_end_stands(platform, make_exporter, tr
     for number in range(2):
         assert exporter.export(ended(tracer, [f"fine-{number}"])) is SUCCESS
     assert names(platform) == fine(2)
-
-
-class Speaker:
-    """A platform over raw sockets that keeps one flow, and answers a request with `odd` while that is set.
-
-    Attributes:
-        flow: The stored flow.
-        odd: The raw answer; None: the truth. It is given to requests of `method` only.
-    """
-
-    def __init__(self, method: str, odd: bytes | None, flow: dict[str, Any] | None = None) -> None:
-        self.flow = None if flow is None else json.dumps(flow).encode()
-        self.odd: bytes | None = odd
-        self.method = method
-
-    def speak(self) -> Handler:
-        def handler(server: RawServer, sock: socket.socket) -> None:
-            while (request := server.read(sock)) is not None:
-                odd = self.odd if request.method == self.method else None
-                sock.sendall(self.truth(request) if odd is None else odd)
-                if odd is not None:
-                    return
-
-        return handler
-
-    def truth(self, request: Request) -> bytes:
-        if request.method == "PUT":
-            self.flow = request.body
-        return answer(404) if self.flow is None else answer(200, self.flow)
-
-    def names(self) -> list[str]:
-        return sorted(span["name"] for span in json.loads(self.flow or b'{"spans":[]}')["spans"])
-
-
-STORED = json.dumps(make_flow(FOREIGN)).encode()
-LIES = {
-    "too long": f"HTTP/1.1 200 OK\r\nContent-Length: {len(STORED) + 9}\r\n\r\n".encode() + STORED,
-    "half a gzip": answer(200, gzip.compress(STORED)[:-20], content_encoding="gzip"),
-    "no HTTP": b"SSH-2.0-OpenSSH_9.9\r\n" * 3,
-}
-
-
-@pytest.mark.parametrize(
-    ("method", "lie"), [("GET", "too long"), ("GET", "half a gzip"), ("PUT", "too long"), ("PUT", "no HTTP")]
-)
-def test_an_answer_that_lies_is_no_success(make_exporter, tracer, method, lie):
-    """A flow that was not read whole is not overwritten, a PUT with half an answer is made again: each span once."""
-    speaker = Speaker(method, LIES[lie], make_flow(FOREIGN))
-    with RawServer(speaker.speak()) as server:
-        exporter = make_exporter(base_url=server.url, timeout=2)
-        assert exporter.export(ended(tracer, fine(3))) is FAILURE
-        assert method == "PUT" or {request.method for request in server.requests} == {"GET"}
-        assert counted(exporter) == (0, 3, {})
-        speaker.odd = None
-        assert exporter.force_flush(5000)
-        assert speaker.names() == sorted([*fine(3), "theirs"])
-        exporter.shutdown()
 
 
 # -- a stored flow that is no flow -------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from opentelemetry import context
-from opentelemetry.exporter.versori_flow.http import line, watchdog
+from opentelemetry.exporter.versori_flow.http import line
 from opentelemetry.exporter.versori_flow.http.answers import (
     Found,
     Misconfigured,
@@ -37,7 +37,7 @@ from opentelemetry.exporter.versori_flow.http.answers import (
     Unavailable,
 )
 from tests.http.raw_server import RawServer, Step, answer, cut, drip, hold, play
-from tests.http.test_api import KEY, LATE, LONG, SHORT, Key, client, soon
+from tests.http.test_api import KEY, LATE, LONG, SHORT, Key, client, ends_at_the_deadline, soon
 
 # Trust
 
@@ -112,10 +112,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("ca"))
 
 
-def test_own_authority(authority: Authority) -> None:
-    """With its authority given, a platform of one's own is reached over TLS, twice on one connection."""
+@pytest.mark.parametrize("named_by", ["setting", "environment"])
+def test_own_authority(authority: Authority, monkeypatch: pytest.MonkeyPatch, named_by: str) -> None:
+    """With its authority given, by SSL_CERT_FILE too, a platform is reached over TLS, twice on one connection."""
+    if named_by == "environment":
+        monkeypatch.setenv("SSL_CERT_FILE", authority.file)
     with RawServer(play(answer(), answer(201)), authority.server()) as server:
-        api = client(server, certificate=authority.file)
+        api = client(server, certificate=authority.file if named_by == "setting" else None)
         assert isinstance(api.get("f", soon()), Found)
         assert isinstance(api.put("f", b"x" * 3_000_000, soon()), Stored)
     assert server.connections == 1
@@ -148,15 +151,6 @@ def test_https_to_an_http_port() -> None:
         result = client(f"https://127.0.0.1:{server.port}").get("f", soon())
     assert result.kind == "tls"
     assert "does not speak TLS: check the scheme and port of VERSORI_API_BASE_URL" in result.message
-
-
-def test_system_trust_is_what_the_environment_says(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SSL_CERT_FILE is heard, as everywhere else."""
-    monkeypatch.setenv("SSL_CERT_FILE", authority.file)
-    with RawServer(play(answer()), authority.server()) as server:
-        assert isinstance(client(server).get("f", soon()), Found)
 
 
 @pytest.mark.parametrize("one_file", [True, False])
@@ -210,9 +204,8 @@ def test_handshake_ends_at_the_deadline(authority: Authority) -> None:
     with RawServer(hold) as server:
         api = client(f"https://127.0.0.1:{server.port}", certificate=authority.file)
         api.open()
-        begun = time.monotonic()
-        assert api.get("f", soon(SHORT)).kind == "timeout"
-        assert SHORT <= time.monotonic() - begun < SHORT + LATE
+        with ends_at_the_deadline():
+            assert api.get("f", soon(SHORT)).kind == "timeout"
 
 
 def test_early_refusal_and_slow_taker_over_tls(authority: Authority) -> None:
@@ -232,9 +225,10 @@ def test_early_refusal_and_slow_taker_over_tls(authority: Authority) -> None:
             assert result == expected if expected else result.kind == "timeout"
 
 
-def test_close_ends_a_tls_exchange(authority: Authority) -> None:
-    """close() wakes a request over TLS, too."""
-    with RawServer(play(hold), authority.server()) as server:
+@pytest.mark.parametrize("tls", [False, True])
+def test_close_ends_what_is_under_way(authority: Authority, tls: bool) -> None:
+    """close() returns at once, and so do requests that wait for an answer; later ones are refused."""
+    with RawServer(play(hold), authority.server() if tls else None) as server:
         api = client(server, certificate=authority.file)
         answers: list[object] = []
         thread = threading.Thread(target=lambda: answers.append(api.get("f", soon(60))))
@@ -244,7 +238,9 @@ def test_close_ends_a_tls_exchange(authority: Authority) -> None:
         api.close()
         thread.join(LONG)
         assert time.monotonic() - begun < LATE
-        assert [a.kind for a in answers] == ["closed"]
+        assert answers == [Unavailable("closed", "the client is closed", None, False)]
+        assert api.get("f", soon()).kind == "closed"
+        api.close()
 
 
 # Proxies
@@ -287,36 +283,23 @@ def test_http_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_https_through_a_proxy(
     authority: Authority, monkeypatch: pytest.MonkeyPatch, proxy_scheme: str
 ) -> None:
-    """An https platform is reached through a tunnel, which sees neither key nor flow."""
+    """An https platform is reached through a tunnel, which sees neither key nor flow, and by the deadline."""
     tls = authority.server("proxy") if proxy_scheme == "https" else None
-    step = play(answer(200, b"x" * 100_000), answer(201))
+    step = play(answer(200, b"x" * 100_000), answer(201), hold, hold)
     with RawServer(step, authority.server()) as server, RawServer(tunnel, tls) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         monkeypatch.setenv("SSL_CERT_FILE", authority.file)  # whom the proxy is trusted by
         api = client(server, certificate=authority.file)
         assert isinstance(api.get("f", soon()), Found)
         assert isinstance(api.put("f", bytes(3_000_000), soon()), Stored)
+        # in the tunnel that is there, and in a new one
+        for own in (False, True):
+            with ends_at_the_deadline(1.0):
+                assert api.get("f", soon(1.0), own_connection=own).kind == "timeout"
         api.close()
-    assert [len(r.body) for r in server.requests] == [0, 3_000_000]
-    assert [(r.method, r.target) for r in proxy.requests] == [("CONNECT", f"127.0.0.1:{server.port}")]
+    assert [len(r.body) for r in server.requests[:2]] == [0, 3_000_000]
+    assert {(r.method, r.target) for r in proxy.requests} == {("CONNECT", f"127.0.0.1:{server.port}")}
     assert KEY not in str(proxy.requests)
-
-
-@pytest.mark.parametrize("proxy_scheme", ["http", "https"])
-def test_deadline_holds_in_a_tunnel(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch, proxy_scheme: str
-) -> None:
-    """A platform that doesn't answer is given up at the deadline through any proxy."""
-    tls = authority.server("proxy") if proxy_scheme == "https" else None
-    with RawServer(play(hold), authority.server()) as server, RawServer(tunnel, tls) as proxy:
-        monkeypatch.setenv("ALL_PROXY", proxy.url)
-        monkeypatch.setenv("SSL_CERT_FILE", authority.file)
-        api = client(server, certificate=authority.file)
-        api.open()
-        begun = time.monotonic()
-        assert api.get("f", soon(1.0)).kind == "timeout"
-        assert time.monotonic() - begun < 1.0 + LATE
-        api.close()
 
 
 @pytest.mark.parametrize(
@@ -356,22 +339,20 @@ def test_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "proxy" not in client(server).get("f", soon()).message
 
 
-@pytest.mark.parametrize("proxy", ["ftp://proxy:21", "http://proxy:port", "http://[::1"])
-def test_unusable_proxy(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
-    """A proxy that is no URL is a wrong setting."""
+@pytest.mark.parametrize(
+    ("proxy", "words"),
+    [
+        *((proxy, "HTTP_PROXY") for proxy in ("ftp://proxy:21", "http://proxy:port", "http://[::1")),
+        ("socks5://127.0.0.1:1", "httpx[socks]"),
+    ],
+)
+def test_unusable_proxy(monkeypatch: pytest.MonkeyPatch, proxy: str, words: str) -> None:
+    """A proxy that is no URL is a wrong setting; a SOCKS proxy needs a library, and the message says which."""
+    monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv("ALL_PROXY", proxy)
     result = client("http://platform.test").get("f", soon())
     assert isinstance(result, Misconfigured)
-    assert "HTTP_PROXY" in result.message
-
-
-def test_socks_proxy_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A SOCKS proxy needs a library, and the message says which."""
-    monkeypatch.setitem(sys.modules, "socksio", None)
-    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
-    result = client("http://platform.test").get("f", soon())
-    assert isinstance(result, Misconfigured)
-    assert "httpx[socks]" in result.message
+    assert words in result.message
 
 
 # The clock
@@ -405,9 +386,9 @@ def test_events_of_httpx(authority: Authority) -> None:
 def test_timeouts_hold_without_the_watchdog(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     """Where no event is told, or no thread can be had, each operation still ends, and bodies at the deadline."""
     if missing == "events":
-        monkeypatch.setattr(line.Request, "_trace", lambda *_: None)
+        monkeypatch.setattr(line.Exchange, "_trace", lambda *_: None)
     else:
-        monkeypatch.setattr(watchdog, "start_thread", lambda *_: False)
+        monkeypatch.setattr(line, "start_thread", lambda *_: False)
     start = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
     with RawServer(play(answer(), hold, answer(), drip(start, b"x"), cut(b""), cut(b""))) as server:
         api = client(server)
@@ -451,33 +432,34 @@ def program(url: str, kind: str, body: str, certificate: str = "") -> subprocess
 def test_a_process_that_was_stopped_sends_nothing_late(authority: Authority, when: str) -> None:
     """Whoever was stopped until after the deadline begins no request, and sends no more of a body, when it goes on."""
     pids: list[int] = []
+    deadlines: list[float] = []  # the clock is the same for all processes
     got: list[bytes] = []
 
-    def stop() -> None:
-        os.kill(pids[0], signal.SIGSTOP)
-        time.sleep(1.8)
+    def until_late() -> None:
+        while not deadlines or time.monotonic() <= deadlines[0]:
+            time.sleep(0.02)
         os.kill(pids[0], signal.SIGCONT)
 
     def handler(server: RawServer, sock: socket.socket) -> None:
-        if when == "handshake":
-            stop()
-            sock = authority.server().wrap_socket(sock, server_side=True)
-        else:
+        if when == "body":
             got.append(sock.recv(65536))
-            stop()
+        os.kill(pids[0], signal.SIGSTOP)
+        until_late()
+        if when == "handshake":
+            sock = authority.server().wrap_socket(sock, server_side=True)
         while data := sock.recv(1 << 20):
             got.append(data)
 
     with RawServer(handler) as server:
         url = f"{'https' if when == 'handshake' else 'http'}://127.0.0.1:{server.port}"
-        put = "a = api(); a.open(); print(a.put('f', bytes(40_000_000), time.monotonic() + 1.5).kind)"
+        put = "a = api(); a.open(); late = time.monotonic() + 1.5; print(late, flush=True)\n"
+        put += "print(a.put('f', bytes(40_000_000), late).kind)"
         with program(url, when, put, authority.file) as child:
             pids.append(child.pid)
+            deadlines.append(float(child.stdout.readline()))
             if when == "before":
                 os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
-                time.sleep(1.8)
-                os.kill(child.pid, signal.SIGCONT)
-            assert child.stdout is not None
+                until_late()
             assert child.stdout.read() == "timeout\n"
         size = len(b"".join(got))
     assert server.connections == (0 if when == "before" else 1)
@@ -499,7 +481,6 @@ while len(os.listdir("/proc/self/task")) > 1 and time.monotonic() < until:
 print(len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd")) - before < 5)
 """
     with RawServer(play(*[answer()] * 100)) as server, program(server.url, "", body) as child:
-        assert child.stdout is not None
         assert child.stdout.read() == "1 True\n"
 
 

@@ -33,45 +33,53 @@ def credentials(**keywords: object) -> Credentials:
 
 
 @pytest.mark.parametrize(
-    ("key", "scheme"),
+    ("key", "set_as", "scheme"),
     [
-        (JWT, "JWT"),
-        ("plain-key", "Bearer"),
-        ("eyJhbGciOiJSUzI1NiJ9", "Bearer"),
-        ("eyJh.eyJz.", "Bearer"),
-        ("eyJh..c2ln", "Bearer"),
-        ("eyJh.eyJz.c2ln.more", "Bearer"),
-        ("eyJh.eyJz.c2/n", "Bearer"),
-        ("abc.def.ghi", "Bearer"),
+        (JWT, None, "JWT"),
+        *(
+            (key, None, "Bearer")
+            for key in (
+                "plain-key", "eyJhbGciOiJSUzI1NiJ9", "eyJh.eyJz.", "eyJh..c2ln", "eyJh.eyJz.c2ln.more",
+                "eyJh.eyJz.c2/n", "abc.def.ghi",
+            )
+        ),
+        (JWT, "bearer", "Bearer"),
+        ("k", "ApiKey", "ApiKey"),
     ],
-)
-def test_the_scheme_by_the_keys_form(key, scheme):
-    """A key in three parts of base64url that begins as JSON does is a JWT; any other is a bearer token."""
-    assert credentials(api_key=key).authorization().reveal() == f"{scheme} {key}"
+)  # fmt: skip
+def test_the_scheme_by_the_keys_form(key, set_as, scheme):
+    """A key in three parts of base64url, the first of JSON, is a JWT, any other a bearer token; what is set holds."""
+    current = credentials(api_key=key, **({"auth_scheme": set_as} if set_as else {}))
+    assert current.authorization().reveal() == f"{scheme} {key}"
 
 
-def test_the_scheme_that_was_set():
-    """A scheme that is set holds, whatever the key looks like."""
-    assert credentials(api_key=JWT, auth_scheme="bearer").authorization().reveal() == f"Bearer {JWT}"
-    assert credentials(api_key="k", auth_scheme="ApiKey").authorization().reveal() == "ApiKey k"
+@pytest.fixture
+def file(tmp_path):
+    """A file with the key that the credentials begin with."""
+    path = tmp_path / "key"
+    path.write_text("first")
+    return path
 
 
-def test_a_file_that_changes(tmp_path):
-    """A key file is read again when it changes, and the scheme follows the new key."""
-    file = tmp_path / "key"
+def test_a_file_that_changes(file, monkeypatch):
+    """A key file is read when it changes, not between; the scheme follows the new key."""
     file.write_text("\ufefffirst\r\n", encoding="utf-8")
     current = credentials(api_key_file=file)
     assert current.authorization().reveal() == "Bearer first"
     file.write_text(JWT)
     assert current.authorization().reveal() == f"JWT {JWT}"
-    assert current.problem is None
+    assert current.take_problem() is None
+
+    def reading(*_: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr("opentelemetry.exporter.versori_flow.http.credentials.read_key_file", reading)
+    assert current.authorization().reveal() == f"JWT {JWT}"
 
 
-def test_a_file_that_is_exchanged(tmp_path):
+def test_a_file_that_is_exchanged(file, tmp_path):
     """A file put in the old one's place is a change, even with its size and time (Kubernetes does so)."""
-    file, other = tmp_path / "key", tmp_path / "other"
-    file.write_text("first")
-    status = file.stat()
+    other, status = tmp_path / "other", file.stat()
     current = credentials(api_key_file=file)
     other.write_text("secnd")
     os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -79,23 +87,8 @@ def test_a_file_that_is_exchanged(tmp_path):
     assert current.authorization().reveal() == "Bearer secnd"
 
 
-def test_a_file_that_does_not_change_is_not_read(tmp_path, monkeypatch):
-    """Between changes each request costs one look at the file, not its reading."""
-    file = tmp_path / "key"
-    file.write_text("first")
-    current = credentials(api_key_file=file)
-
-    def reading(*_: object) -> None:
-        raise AssertionError("read again")
-
-    monkeypatch.setattr("opentelemetry.exporter.versori_flow.http.credentials.read_key_file", reading)
-    assert current.authorization().reveal() == "Bearer first"
-
-
-def test_reread_ignores_the_stamp(tmp_path):
+def test_reread_ignores_the_stamp(file):
     """After a refusal the file is read even if it looks unchanged; the answer says whether that helped."""
-    file = tmp_path / "key"
-    file.write_text("first")
     current = credentials(api_key_file=file)
     assert current.reread() is False
     status = file.stat()
@@ -107,21 +100,15 @@ def test_reread_ignores_the_stamp(tmp_path):
     assert current.reread() is False
 
 
-def test_reread_by_the_second_that_was_refused(tmp_path):
+def test_reread_by_the_second_that_was_refused(file):
     """Two flows are refused with the old key; the second learns of the new one that the first found."""
-    file = tmp_path / "key"
-    file.write_text("first")
     current = credentials(api_key_file=file)
     refused = current.authorization()
     file.write_text("a second")
     assert current.reread(refused) is True
     assert current.reread(refused) is True
     assert current.reread(current.authorization()) is False
-
-
-def test_reread_without_a_file():
-    """A key from a variable stays what it is."""
-    assert credentials(api_key="k").reread() is False
+    assert credentials(api_key="k").reread() is False  # a key from a variable stays what it is
 
 
 @pytest.mark.parametrize("fault", ["missing", "empty", "two lines", "directory", "binary"])
@@ -140,24 +127,22 @@ def test_a_file_that_became_unusable(tmp_path, fault):
     elif fault == "binary":
         file.write_bytes(b"\xff\xff")
     assert current.authorization().reveal() == "Bearer first-key"
-    assert current.problem is not None
-    assert current.problem.startswith("VERSORI_API_KEY_FILE (keyword api_key_file) ")
-    assert "last good key" in current.problem
-    assert "first-key" not in current.problem
-    assert "half-a-key" not in current.problem
+    problem = current.take_problem()
+    assert problem.startswith(FILE)
+    assert "last good key" in problem
+    assert not any(key in problem for key in ("first-key", "half-a-key"))
     assert current.reread() is False
 
     if fault == "directory":
         file.rmdir()
     file.write_text("next-key")
     assert current.authorization().reveal() == "Bearer next-key"
-    assert current.problem is None
+    assert current.take_problem() is None
 
 
-def test_a_problem_is_told_once(tmp_path):
+def test_a_problem_is_told_once(file, tmp_path):
     """Each trouble with the file is told once, until it is another or over; the same file again is none."""
-    file, away = tmp_path / "key", tmp_path / "away"
-    file.write_text("first")
+    away = tmp_path / "away"
     current = credentials(api_key_file=file)
     told = []
     for change in (
@@ -181,10 +166,8 @@ def test_a_problem_is_told_once(tmp_path):
     ]
 
 
-def test_a_file_that_vanishes_before_the_first_read(tmp_path):
+def test_a_file_that_vanishes_before_the_first_read(file):
     """Without any good key there is nothing to go on with."""
-    file = tmp_path / "key"
-    file.write_text("first")
     loaded = load_settings(organisation_id=ULID, project_id=ULID, api_key_file=file)
     file.unlink()
     with pytest.raises(ConfigurationError, match="VERSORI_API_KEY_FILE"):
@@ -266,13 +249,6 @@ def test_redact_a_key_of_backslashes():
     assert current.redact("a\\b" + "\\" * 5_000) == "a\\b" + "\\" * 5_000
 
 
-def test_redact_leaves_the_rest():
-    """What is no secret stays."""
-    current = credentials(api_key="sk-0123456789", headers="x-a=yes,x-b=long-value")
-    text = "HTTP 422 yes: spans[3].name is wrong {\"sk\": 1, 'long': 2}"
-    assert current.redact(text) == text
-
-
 @pytest.mark.parametrize(
     ("key", "header", "text", "shown"),
     [
@@ -283,35 +259,28 @@ def test_redact_leaves_the_rest():
         ("api.platform.test/key", "long", "see api.platform.test/key", "see ***"),
         ("x-api.platform.test", "long", "see x-api.platform.test", "see ***"),
         ("platform", "long", "platform.test api.platform.tes", "***.test api.***.tes"),
+        ("sk-012345", "long-value", "HTTP 422 yes: spans[3].name is wrong {\"sk\": 1, 'long': 2}", None),
     ],
 )  # fmt: skip
-def test_redact_leaves_the_host(key, header, text, shown):
-    """No word that is a secret tears a hole into the platform's host; a secret that holds the host goes whole."""
+def test_redact_leaves_the_rest(key, header, text, shown):
+    """What is no secret stays; no secret tears a hole into the platform's host, one that holds the host goes whole."""
     current = credentials(api_key=key, headers={"x": header}, base_url="https://api.platform.test/v2")
     assert current.redact(text) == (shown or text)
 
 
-def test_redact_headers_and_former_keys(tmp_path):
-    """Header values and the keys before this one are as secret; short header values are mere words."""
-    file = tmp_path / "key"
+def test_redact_headers_and_former_keys(file):
+    """Header values and former keys, up to a bound, are as secret; short header values are mere words."""
     file.write_text("first-key")
     current = credentials(api_key_file=file, headers={"x-token": "header secret", "x-one": "yes"})
     file.write_text("first-key-and-more")
     current.authorization()
     text = "first-key first-key-and-more header%20secret header+secret yes"
     assert current.redact(text) == "*** *** *** *** yes"
-
-
-def test_former_keys_have_a_bound(tmp_path):
-    """Keys that are rotated for ever do not fill memory, and the one in use is always known."""
-    file = tmp_path / "key"
-    file.write_text("key-start")
-    current = credentials(api_key_file=file)
     for number in range(100, 140):
         file.write_text(f"key-{number}{'x' * (number % 7)}")
         current.reread()
     assert current.redact("key-139xxxxxx") == "***"
-    assert current.redact("key-start") == "key-start"
+    assert current.redact("first-key") == "first-key"
 
 
 LATIN_1 = st.text(

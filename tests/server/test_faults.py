@@ -95,10 +95,8 @@ def test_first_that_strikes(shared: LocalPlatform, project: Project) -> None:
 
 def test_faults_from_the_start() -> None:
     """Faults that the platform is made with stand from the first request on; they come before the key."""
-    with (
-        LocalPlatform(key="k", faults=["status=500,times=1", parse_fault("status=502")]) as platform,
-        Project(platform) as project,
-    ):
+    faults = ["status=500,times=1", parse_fault("status=502")]
+    with LocalPlatform(key="k", faults=faults) as platform, Project(platform) as project:
         assert statuses(project, 2) == [500, 502]
 
 
@@ -146,9 +144,8 @@ def test_slow_is_not_applied_for_a_client_that_left(shared: LocalPlatform, proje
 def test_drip(shared: LocalPlatform, project: Project, part: str) -> None:
     """A drip gives the true answer in single bytes, from its first one or from that of its body."""
     shared.fault("drip=0.002", part=part)
-    connection = project.connect("GET " + project.at("shop"))
     pieces = []
-    with connection:
+    with project.connect("GET " + project.at("shop")) as connection:
         while piece := connection.recv(65536):
             pieces.append(piece)
     head, _, body = b"".join(pieces).partition(b"\r\n\r\n")
@@ -238,12 +235,8 @@ def test_poison(shared: LocalPlatform, project: Project, named: bool) -> None:
 
 def test_an_outage_frees_what_a_fault_holds() -> None:
     """Stopping ends black holes, drips and slow answers at once."""
-    with (
-        LocalPlatform(
-            faults=["blackhole,times=1", "drip=60,times=1", "slow=60,times=1", "flood"]
-        ) as platform,
-        Project(platform) as other,
-    ):
+    faults = ["blackhole,times=1", "drip=60,times=1", "slow=60,times=1", "flood"]
+    with LocalPlatform(faults=faults) as platform, Project(platform) as other:
         held = [other.connect("GET " + other.path) for _ in range(4)]
         platform.wait_for(lambda running: sum(bool(seen.fault) for seen in running.requests) == 4)
         platform.stop()
@@ -290,28 +283,21 @@ def test_control_endpoint_says_what_is_wrong(project: Project) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "needs a kind"),
-        (" , ", "needs a kind"),
+        *((text, "needs a kind") for text in ("", " , ")),
         ("stat=500", "did you mean 'status'"),
-        ("status", "needs a value"),
-        ("status=99", "from 200 to 599"),
-        ("status=x", "from 200 to 599"),
-        ("status=500 share=0.3", "from 200 to 599"),
-        ("slow", "needs a value"),
-        ("slow=-1", "seconds"),
-        ("slow=inf", "seconds"),
-        ("slow=nan", "seconds"),
+        *((text, "needs a value") for text in ("status", "slow")),
+        *((f"status={text}", "from 200 to 599") for text in ("99", "x", "500 share=0.3")),
+        *((f"slow={text}", "seconds") for text in ("-1", "inf", "nan")),
+        ("cut,delay=soon", "seconds"),
         ("reset=1", "takes no value"),
         ("reset,times", "option=value"),
-        ("reset,times=0", "1 or more"),
-        ("reset,times=1.5", "1 or more"),
+        *((f"reset,times={text}", "1 or more") for text in ("0", "1.5")),
         ("reset,share=2", "from 0 to 1"),
         ("reset,interval=2", "no option 'interval'"),
+        ("drip,apply=yes", "no option 'apply'"),
         ("reset,apply=perhaps", "yes or no"),
         ("reset,part=middle", "headers or body"),
         ("reset,flow=", "a text"),
-        ("drip,apply=yes", "no option 'apply'"),
-        ("cut,delay=soon", "seconds"),
         ('status=500,message="open', "quotation mark"),
     ],
 )

@@ -35,12 +35,18 @@ def is_error(response: httpx.Response) -> dict[str, Any]:
     return document
 
 
-def test_put_creates_and_get_answers_the_same_bytes(project: Project) -> None:
-    """PUT answers the flow as stored, which is what the following GET answers, byte for byte."""
+def test_put_get_and_delete(project: Project) -> None:
+    """PUT answers the flow as stored, which GET answers byte for byte, and replaces it whole; DELETE removes it."""
+    project.put("shop", make_flow(make_span("old"), description="by hand", more=1))
     put = project.put("shop", make_flow(make_span()))
     assert put.status_code == 200
     assert project.get("shop").content == put.content
-    assert put.json()["spans"] == [make_span()]
+    assert put.json() == {"id": put.json()["id"], **make_flow(make_span())}
+    deleted = project.delete("shop")
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    for answer in (project.get("shop"), project.delete("shop")):
+        assert answer.status_code == 404
+        assert is_error(answer)["code"] == "not_found"
 
 
 def test_put_keeps_every_byte_but_the_id(project: Project) -> None:
@@ -52,15 +58,6 @@ def test_put_keeps_every_byte_but_the_id(project: Project) -> None:
     stored = project.put("shop", sent).content
     id_ = json.loads(stored, parse_int=str)["id"]
     assert stored == sent.replace(b'"x-more"', b'"id":"%s","x-more"' % id_.encode(), 1)
-
-
-def test_put_replaces_the_whole_flow(project: Project) -> None:
-    """Spans, description and members that a PUT leaves out are gone."""
-    project.put("shop", make_flow(make_span("old"), description="by hand", more=1))
-    project.put("shop", make_flow(make_span("new")))
-    stored = project.get("shop").json()
-    del stored["id"]
-    assert stored == make_flow(make_span("new"))
 
 
 def test_id_is_the_platforms(project: Project) -> None:
@@ -92,16 +89,6 @@ def test_id_is_cut_out_wherever_it_stands(project: Project, sent: str, stored: s
     answer = project.put("shop", sent.encode()).text
     assert answer == stored.replace("ID", json.dumps(json.loads(answer)["id"]))
     assert project.put("shop", answer.encode()).text == answer
-
-
-def test_delete(project: Project) -> None:
-    """DELETE answers 204 without a body; after it the flow is 404, for GET and for DELETE."""
-    project.put("shop", make_flow())
-    deleted = project.delete("shop")
-    assert (deleted.status_code, deleted.content) == (204, b"")
-    for answer in (project.get("shop"), project.delete("shop")):
-        assert answer.status_code == 404
-        assert is_error(answer)["code"] == "not_found"
 
 
 def test_list_has_the_flows_of_its_project_only(project: Project, shared: LocalPlatform) -> None:

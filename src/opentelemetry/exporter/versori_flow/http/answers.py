@@ -99,14 +99,20 @@ class Unreadable(NamedTuple):
 
 
 Answer: TypeAlias = (
-    Found
-    | Stored
-    | Absent
-    | Rejected
-    | TooLarge
-    | Conflict
-    | Unavailable
-    | Denied
-    | Misconfigured
-    | Unreadable
-)
+    Found | Stored | Absent | Rejected | TooLarge | Conflict | Unavailable | Denied | Misconfigured | Unreadable
+)  # fmt: skip
+
+
+class BrokenError(Exception):
+    """There is no whole answer: raised and caught in this room.
+
+    Attributes:
+        kind: Where it failed; "setting" where a person must change one.
+        answered: After a status line.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.answered = False

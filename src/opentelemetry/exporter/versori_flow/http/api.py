@@ -1,8 +1,7 @@
 """The platform's two endpoints: one request, one deadline, one typed answer.
 
-    FlowsApi ---- connection ---- watchdog      the deadline
-     |   |        httpx, quiet
-     |   |        trust: TLS; broken: whose fault it is
+    FlowsApi ---- connection ---- line          httpx, quiet; the deadline
+     |   |             +---------- trust: TLS; broken: whose fault it is
      |   +------- body: an answer's, under a bound
      +----------- error_document: what a refusal says
 
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -25,6 +23,7 @@ from . import error_document as errors
 from .answers import (
     Absent,
     Answer,
+    BrokenError,
     Conflict,
     Denied,
     Found,
@@ -39,8 +38,9 @@ from .answers import (
 
 if TYPE_CHECKING:
     from ..settings.load import Settings
-    from .connection import Connections, Head, Reply
+    from .connection import Connections
     from .credentials import Credentials
+    from .line import Exchange, Head
 
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _LONGEST_ERROR = 64 * 1024
@@ -83,7 +83,7 @@ class FlowsApi:
             deadline: The `time.monotonic()` by which the answer is there, whatever the platform does.
             own_connection: A new connection is made for it, and closed after it.
         """
-        return self._request("GET", flow_name, None, deadline, self._read, own_connection)
+        return self._request("GET", flow_name, None, deadline, own_connection)
 
     def put(self, flow_name: str, body: bytes, deadline: float) -> Answer:
         """Creates or replaces one flow.
@@ -94,7 +94,7 @@ class FlowsApi:
             deadline: The `time.monotonic()` by which the answer is there, whatever the platform does. After
                 it nothing more of the request is sent, wherever the process was stopped meanwhile.
         """
-        return self._request("PUT", flow_name, body, deadline, self._written, False)
+        return self._request("PUT", flow_name, body, deadline)
 
     def take_problem(self) -> str | None:
         """What is wrong with the key file now, while the last good key is in use; each trouble once."""
@@ -127,24 +127,22 @@ class FlowsApi:
         return self._connections
 
     def _request(
-        self,
-        method: str,
-        flow_name: str,
-        body: bytes | None,
-        deadline: float,
-        read: Callable[[Reply], Answer],
-        own_connection: bool,
+        self, method: str, flow_name: str, body: bytes | None, deadline: float, own_connection: bool = False
     ) -> Answer:
+        read = self._read if body is None else self._written
         try:
+            url = self._url + _segment(flow_name)
             head, content = self._content(body)
             for _ in range(2):
                 authorization = self._credentials.authorization()
                 whole = [(b"Authorization", authorization), *head]
-                answer = self._exchange(
-                    method, self._url + _segment(flow_name), whole, content, deadline, read, own_connection
-                )
+                answer = self._open().exchange(method, url, whole, content, deadline, read, own_connection)
                 if not isinstance(answer, Denied) or not self._credentials.reread(authorization):
                     break
+        except BrokenError as error:
+            if error.kind == "setting":
+                return Misconfigured(0, error.message, None)
+            return Unavailable(error.kind, self._shown(error.message), None, error.answered)
         except Exception as error:  # noqa: BLE001 - what keeps the promise that nothing is raised
             return failed_by(error)
         return answer
@@ -162,33 +160,7 @@ class FlowsApi:
         head.append((b"Content-Length", Secret(str(len(body)))))
         return head, body
 
-    def _exchange(
-        self,
-        method: str,
-        url: str,
-        head: Head,
-        body: bytes | None,
-        deadline: float,
-        read: Callable[[Reply], Answer],
-        own_connection: bool,
-    ) -> Answer:
-        from .broken import BrokenError
-        from .trust import CannotOpenError
-
-        try:
-            return self._open().exchange(
-                method, url, head, body, deadline, read, own_connection=own_connection
-            )
-        except CannotOpenError as error:
-            return Misconfigured(0, str(error), None)
-        except BrokenError as error:
-            if error.kind == "request":
-                return Misconfigured(
-                    0, "a header can't be sent: check VERSORI_FLOW_HEADERS and the key", None
-                )
-            return Unavailable(error.kind, self._shown(error.message), None, error.answered)
-
-    def _read(self, reply: Reply) -> Answer:
+    def _read(self, reply: Exchange) -> Answer:
         if reply.status == 404:
             error = errors.error_document(404, _error_body(reply))
             return Absent(error.own_form, self._shown(error.message))
@@ -203,16 +175,17 @@ class FlowsApi:
             return Unreadable(str(error))
         return Found(body, digest, reply.status)
 
-    def _written(self, reply: Reply) -> Answer:
+    def _written(self, reply: Exchange) -> Answer:
         if not 200 <= reply.status < 300:
             return self._refused(reply, putting=True)
         bound = 8 * self._settings.max_bytes + (1 << 20)
         digest, believed = bodies.drained(reply.chunks(), reply.header("content-encoding"), bound)
         return Stored(reply.status, digest, believed)
 
-    def _refused(self, reply: Reply, *, putting: bool = False) -> Answer:
+    def _refused(self, reply: Exchange, *, putting: bool = False) -> Answer:
         """Says what a status other than 2xx means; only a PUT's body can be what is wrong."""
-        status, error = reply.status, errors.error_document(reply.status, _error_body(reply))
+        status = reply.status
+        error = errors.error_document(status, _error_body(reply))
         # The words of others; ours hold no secret, and no word of them is taken for one.
         message = self._shown(error.message)
         wait = errors.retry_after(reply.header("retry-after"), time.time())
@@ -241,7 +214,7 @@ class FlowsApi:
         return errors.shown(text, self._credentials.redact)
 
 
-def _error_body(reply: Reply) -> bytes:
+def _error_body(reply: Exchange) -> bytes:
     # The status stands, whatever becomes of the body.
     try:
         return bodies.taken(reply.chunks(), reply.header("content-encoding"), _LONGEST_ERROR)[0]

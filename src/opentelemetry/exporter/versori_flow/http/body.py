@@ -58,28 +58,31 @@ def drained(chunks: Iterable[bytes], encoding: str, bound: int) -> tuple[bytes |
         Its digest as `taken` gives it; None when it goes on beyond `bound` bytes, or is encoded. And whether
         it is empty or begins as a flow does.
     """
-    encoding, digest, size, start = encoding.lower(), _new_digest(), 0, bytearray()
+    encoding, digest, size, start = encoding.lower(), _new_digest(), 0, b""
     for chunk in chunks:
         start += chunk[: _START - len(start)]
         size += len(chunk)
         if size > bound:
-            return None, _believed(start, encoding)
+            break
         digest.update(chunk)
-    return digest.digest() if encoding in _PLAIN else None, _believed(start, encoding)
+    whole = size <= bound and encoding in _PLAIN
+    return digest.digest() if whole else None, _believed(start, encoding)
 
 
-def _believed(start: bytes | bytearray, encoding: str) -> bool:
-    try:
-        text = next(_inflated([bytes(start)], _START)) if start and encoding in _COMPRESSED else bytes(start)
-    except BodyError:
+def _believed(start: bytes, encoding: str) -> bool:
+    if encoding in _COMPRESSED and start:
+        try:
+            start = next(_inflated([start], _START))
+        except BodyError:
+            return False
+    elif encoding not in (*_COMPRESSED, *_PLAIN):
         return False
-    return encoding in (*_COMPRESSED, *_PLAIN) and (not text.strip() or _begins_a_flow(text))
+    return not start.strip() or _begins_a_flow(start.decode("utf-8", "replace"))
 
 
-def _begins_a_flow(start: bytes) -> bool:
+def _begins_a_flow(text: str) -> bool:
     """Tells whether this is the start of a JSON object with `spans`, and a name, if it stands before them."""
-    text, position, decoder = start.decode("utf-8", "replace"), 0, json.JSONDecoder()
-    members: set[str] = set()
+    position, members = 0, set[str]()
     while member := re.compile(_MEMBER).match(text, position):
         if (member[0].lstrip()[0] == "{") != (not members):
             return False
@@ -87,7 +90,7 @@ def _begins_a_flow(start: bytes) -> bool:
         if member[1] == "spans":
             return text.startswith(("[", "null"), position) and not members & {"code", "message"}
         try:
-            value, position = decoder.raw_decode(text, position)
+            value, position = json.JSONDecoder().raw_decode(text, position)
         except (ValueError, RecursionError):
             return False  # no JSON, or longer than what is looked at
         if member[1] == "name" and not isinstance(value, str):

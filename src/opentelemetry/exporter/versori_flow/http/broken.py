@@ -3,73 +3,45 @@
 from __future__ import annotations
 
 import ssl
-import urllib.request
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import httpx
+
+from .answers import BrokenError
+
+if TYPE_CHECKING:
+    from .line import Exchange
 
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE")
 
 
-class BrokenError(Exception):
-    """There is no whole answer. `kind` says where it failed; `answered`: after a status line."""
-
-    def __init__(self, kind: str, message: str, *, answered: bool = False) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.message = message
-        self.answered = answered
-
-
-class Origin(NamedTuple):
-    """Where the platform is."""
-
-    scheme: str
-    host: str
-    port: int
-
-    def proxy(self, peer: tuple[str, int] | None) -> str:
-        """Returns words for the proxy that a connection to `peer` goes to; empty where that is the platform."""
-        if peer is None or peer == self[1:]:
-            return ""
-        named = urllib.request.getproxies_environment()
-        variables = [f"{name.upper()}_PROXY" for name in (self.scheme, "all") if named.get(name)]
-        return f"the proxy that {variables[0] if variables else 'the system'} names ({peer[0]}:{peer[1]})"
-
-
-def named(
-    error: Exception, origin: Origin, peer: tuple[str, int] | None, tls: tuple[str, bool] | None
-) -> tuple[str, str]:
-    """Returns what failed, and in which words; the error's frames are let go.
-
-    Args:
-        error: What httpx raised.
-        origin: Where the platform is.
-        peer: To which host and port the connection went, as far as that is known.
-        tls: With which host TLS was begun last, and whether that is `peer`: a proxy then, if that is one.
-    """
-    failed = _let_go(error)
-    proxy = origin.proxy(peer)
+def broken(error: Exception, tls: ssl.SSLError | None, exchange: Exchange) -> BrokenError:
+    """Returns what failed, in words; `tls` is what `let_go` found."""
+    origin, proxy = exchange.line.origin, exchange.proxy
     place = proxy or f"{origin.host}:{origin.port}"
-    if isinstance(error, httpx.ConnectTimeout):
-        return "timeout", f"no connection to {place} in time"
-    if isinstance(error, httpx.TimeoutException):
-        return "timeout", "no answer in time"
-    if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
-        return "request", ""  # its text would quote the header that is wrong, and that may be the key's
-    if isinstance(error, httpx.ProxyError):
-        return "proxy", f"{proxy or 'the proxy'} refuses: {error}"
-    if failed is not None and (isinstance(error, httpx.ConnectError) or "ALERT" in (failed.reason or "")):
-        host, with_peer = tls or (origin.host, False)
-        return "tls", _tls_trouble(failed, host, place, own=not (proxy and with_peer))
-    if isinstance(error, httpx.ConnectError):
-        return "proxy" if proxy else "connect", f"no connection to {place}: {error}"
     way = f" (by way of {proxy})" if proxy else ""
-    if isinstance(error, httpx.RemoteProtocolError):
-        return "protocol", f"{error}{way}"
-    if isinstance(error, httpx.NetworkError):
-        return "read", f"{error or type(error).__name__}{way}"
-    return "error", type(error).__name__
+    match error:
+        case httpx.ConnectTimeout():
+            return BrokenError("timeout", f"no connection to {place} in time")
+        case httpx.TimeoutException():
+            return BrokenError("timeout", "no answer in time")
+        case httpx.LocalProtocolError() | httpx.UnsupportedProtocol():
+            # Its text would quote the header that is wrong, and that may be the key's.
+            return BrokenError("setting", "a header can't be sent: check VERSORI_FLOW_HEADERS and the key")
+        case httpx.ProxyError():
+            return BrokenError("proxy", f"{proxy or 'the proxy'} refuses: {error}")
+        case _ if tls is not None and (
+            isinstance(error, httpx.ConnectError) or "ALERT" in (tls.reason or "")
+        ):
+            host, with_peer = exchange.tls or (origin.host, False)
+            return BrokenError("tls", _tls_trouble(tls, host, place, own=not (proxy and with_peer)))
+        case httpx.ConnectError():
+            return BrokenError("proxy" if proxy else "connect", f"no connection to {place}: {error}")
+        case httpx.RemoteProtocolError():
+            return BrokenError("protocol", f"{error}{way}")
+        case httpx.NetworkError():
+            return BrokenError("read", f"{error or type(error).__name__}{way}")
+    return BrokenError("error", type(error).__name__)
 
 
 def _tls_trouble(tls: ssl.SSLError, host: str, place: str, *, own: bool) -> str:
@@ -87,8 +59,8 @@ def _tls_trouble(tls: ssl.SSLError, host: str, place: str, *, own: bool) -> str:
     return f"no TLS with {host}: {reason}{advice}"
 
 
-def _let_go(error: BaseException) -> ssl.SSLError | None:
-    """Returns the TLS error at the bottom, if there is one."""
+def let_go(error: BaseException) -> ssl.SSLError | None:
+    """Lets go of the frames of an error; returns the TLS error at its bottom, if there is one."""
     tls: ssl.SSLError | None = None
     inner: BaseException | None = error
     while inner is not None:

@@ -30,13 +30,11 @@ class Credentials:
 
     Raises:
         ConfigurationError: No key is set, or the file has become unusable since it was checked.
-
-    Attributes:
-        problem: Why the file can't be read now, while the last good key is still in use; None: all is well.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.problem: str | None = None
+        # Why the file can't be read now, while the last good key is still in use.
+        self._problem: str | None = None
         self._told: str | None = None
         self._scheme = settings.auth_scheme
         self._path = settings.api_key_file
@@ -47,14 +45,14 @@ class Credentials:
         self._current: tuple[Secret, FileStamp | None]
         # A dictionary for its order; its keys are the API keys seen, the one in use among them.
         self._seen: dict[Secret, None] = {}
-        self._redaction: tuple[tuple[Secret, ...], re.Pattern[str]] | None = None
+        self._redaction: tuple[tuple[Secret, ...], Secret] | None = None
         if settings.api_key is not None:
             self._use(settings.api_key, None)
         elif self._path is None:
             raise ConfigurationError("VERSORI_API_KEY (keyword api_key) is not set: write the API key")
         else:
             try:
-                self._use(*_read(self._path))
+                self._use(*read_key_file(self._path))
             except BadValueError as problem:
                 raise ConfigurationError(_about_file(str(problem))) from None
 
@@ -66,8 +64,8 @@ class Credentials:
 
         A key file is looked at each time, and read if it is another one than last time.
         """
-        if self._path is not None:
-            self._look(self._path)
+        if self._path is not None and not self._unchanged(self._path):
+            self._read(self._path)
         key, _ = self._current
         scheme = self._scheme or ("JWT" if re.fullmatch(_JWT, key.reveal()) else "Bearer")
         return Secret(f"{scheme} {key.reveal()}")
@@ -79,7 +77,7 @@ class Credentials:
             refused: The `authorization` that was refused. None: the key in use up to now.
 
         Returns:
-            Whether the key is another one now, so that a new attempt makes sense. Without a file: False.
+            Whether the key is another one now. Without a file: False.
         """
         if self._path is None:
             return False
@@ -90,16 +88,12 @@ class Credentials:
 
     def take_problem(self) -> str | None:
         """Returns what is new about the file, to be logged: each trouble once, until it is another or over."""
-        problem, told = self.problem, self._told
+        problem, told = self._problem, self._told
         self._told = problem
         return problem if problem != told else None
 
     def redact(self, text: str) -> str:
-        """Replace what is secret in a text by `***`; the platform's host stays as it is.
-
-        Secret are the key, the keys before it, and the values of the configured headers, each as it is and as
-        URLs, JSON, Python, HTML or base64 write it.
-        """
+        """Replace by `***` the key, the keys before it and the values of the configured headers, however spelt."""
         secrets = (*list(self._seen), *self._headers)
         # Never stored apart: another thread may know a newer key.
         known = self._redaction
@@ -107,24 +101,21 @@ class Credentials:
             known = self._redaction = (secrets, redaction(secrets, self._host))
         return redacted(known[1], text)
 
-    def _look(self, path: str) -> None:
+    def _unchanged(self, path: str) -> bool:
         try:
-            unchanged = file_stamp(os.stat(path)) == self._current[1]
+            return file_stamp(os.stat(path)) == self._current[1]
         except OSError:
-            unchanged = False
-        if not unchanged:
-            self._read(path)
+            return False
 
     def _read(self, path: str) -> None:
         try:
-            key, stamp = _read(path)
+            self._use(*read_key_file(path))
         except BadValueError as problem:
             # Whoever writes the file may be in the middle of it: no stamp, so that the next look reads again.
             self._current = (self._current[0], None)
-            self.problem = f"{_about_file(str(problem))}; the last good key stays in use"
+            self._problem = f"{_about_file(str(problem))}; the last good key stays in use"
         else:
-            self._use(key, stamp)
-            self.problem = None
+            self._problem = None
 
     def _use(self, key: Secret, stamp: FileStamp | None) -> None:
         # Known to `redact` before any request carries it.
@@ -133,11 +124,6 @@ class Credentials:
         for former in list(self._seen)[:-_FORMER_KEYS]:
             if former != key:
                 self._seen.pop(former, None)
-
-
-def _read(path: str) -> tuple[Secret, FileStamp]:
-    key, stamp = read_key_file(path)
-    return key if isinstance(key, Secret) else Secret(key), stamp
 
 
 def _about_file(problem: str) -> str:

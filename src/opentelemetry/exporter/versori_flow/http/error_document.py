@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 _MESSAGE_LENGTH = 300
@@ -40,14 +40,13 @@ def error_document(status: int, body: bytes) -> ErrorDocument:
     if not isinstance(document, dict):
         document = {}
     own_form = all(isinstance(document.get(name), str) for name in ("code", "message"))
-    code, message = (_text(document.get(name)) for name in ("code", "message"))
-    listed = document.get("fields")
+    code, message, listed = _text(document, "code"), _text(document, "message"), document.get("fields")
     fields = [field for field in listed if isinstance(field, dict)] if isinstance(listed, list) else []
-    named = [match for field in fields if (match := re.fullmatch(_SPAN, _text(field.get("field"))))]
+    named = [match for field in fields if (match := re.fullmatch(_SPAN, _text(field, "field")))]
     message = message or code or status_text(status)
     if fields:
         # One is enough to see what is meant; all may be as many as there are spans.
-        message += f" ({_text(fields[0].get('field'))}: {_text(fields[0].get('message'))})"
+        message += f" ({_text(fields[0], 'field')}: {_text(fields[0], 'message')})"
     return ErrorDocument(code, message, tuple(dict.fromkeys(int(match[1]) for match in named)), own_form)
 
 
@@ -98,5 +97,6 @@ def shown(text: str, redact: Callable[[str], str]) -> str:
     return line if len(line) <= _MESSAGE_LENGTH else line[: _MESSAGE_LENGTH - 1] + "…"
 
 
-def _text(value: object) -> str:
+def _text(document: dict[str, Any], name: str) -> str:
+    value = document.get(name)
     return value if isinstance(value, str) else ""

@@ -1,17 +1,24 @@
-"""A line to the platform, one client of httpx with one connection, and a request under way on it."""
+"""A line to the platform, a request under way on it, and the watchdog that cuts it when its time has come."""
 
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
-from collections.abc import Iterator
+import urllib.request
+from _queue import Empty
+from _socket import socket as native_socket
+from collections.abc import Iterator, Sequence
 from http.cookiejar import DefaultCookiePolicy
 from ssl import SSLContext
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
-from .watchdog import shut
+from ..native import Queue, start_thread
+from ..settings.key import Secret
+
+Head = Sequence[tuple[bytes, Secret]]
 
 # Longer than the batch processor's default schedule of 5 s, shorter than what load balancers allow (60 s).
 KEEPALIVE_SECONDS = 30.0
@@ -21,18 +28,40 @@ _LONGEST_WAIT = 3600.0
 _LONGEST_CONNECT = 10.0
 # Of a body: between two pieces the deadline is looked at, and what is left of one is copied at each send.
 _PIECE = 1 << 18
+_FOREVER = float("inf")
+# The watchdog ends after so long without a request: a client that was dropped, never closed, keeps no thread.
+# And no later than so it looks again, so that a request need not wake it for its sake.
+_LOOK_SECONDS = 1.0
+
+
+class Origin(NamedTuple):
+    """Where the platform is."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def proxy(self, peer: tuple[str, int] | None) -> str:
+        """Returns words for the proxy that a connection to `peer` goes to; empty where that is the platform."""
+        if peer is None or peer == self[1:]:
+            return ""
+        named = urllib.request.getproxies_environment()
+        variables = [f"{name.upper()}_PROXY" for name in (self.scheme, "all") if named.get(name)]
+        return f"the proxy that {variables[0] if variables else 'the system'} names ({peer[0]}:{peer[1]})"
 
 
 class Line:
     """One client with at most one connection; used by one thread at a time.
 
     Attributes:
+        origin: Where the platform is.
         held: The connection's socket.
         peer: Whom it is connected to: the platform, or a proxy.
         idle_since: When its last request ended; None before that.
     """
 
-    def __init__(self, tls: SSLContext) -> None:
+    def __init__(self, origin: Origin, tls: SSLContext) -> None:
+        self.origin = origin
         # The proxies are those of the environment.
         self.client = httpx.Client(verify=tls, limits=_LIMITS, event_hooks={"response": [_set_aside]})
         self.client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -41,29 +70,59 @@ class Line:
         self.idle_since: float | None = None
 
 
-class Request:
-    """One request and its answer, as the watchdog sees it."""
+class Exchange:
+    """One request, and its answer: the head is here, the body is still to be read.
+
+    Attributes:
+        connected: A connection was made for it.
+        tls: With whom TLS was begun; and whether that is whom the line is connected to.
+        status: The answer's; 0 before there is one.
+    """
 
     def __init__(self, line: Line, deadline: float) -> None:
+        self.line = line
         self.deadline = deadline
         self.cut_off = False
-        self.connected = False  # a connection was made for it
-        self.answered = False
-        self.tls: tuple[str, bool] | None = (
-            None  # with whom it was begun; whether with whom it is connected to
-        )
-        self.line = line
+        self.connected = False
+        self.tls: tuple[str, bool] | None = None
+        self.status = 0
         self._copy: Any = None
+        self._response: Any = None
 
-    def extensions(self) -> dict[str, Any]:
-        """What httpx takes to keep the time of each operation, and to tell of the connection."""
+    @property
+    def proxy(self) -> str:
+        """The proxy that the connection goes to, in words; empty without one."""
+        return self.line.origin.proxy(self.line.peer)
+
+    def send(self, method: str, url: str, head: Head, body: bytes | None) -> httpx.Response:
+        """Sends the request, and takes in the head of its answer."""
         left = min(self.left(), _LONGEST_WAIT)
         # For each address of a name, and for the handshake: dead addresses should leave time for a live one.
         connect = min(_LONGEST_CONNECT, max(min(left, 1.0), left / 4))
-        return {
-            "timeout": {"connect": connect, "read": left, "write": left, "pool": left},
-            "trace": self._trace,
-        }
+        timeout = {"connect": connect, "read": left, "write": left, "pool": left}
+        request = httpx.Request(
+            method,
+            url,
+            # Nowhere else are the header's values in the clear, and no variable of ours holds them.
+            headers=[(name, value.reveal().encode("latin-1")) for name, value in head],
+            content=None if body is None else self._pieces(body),
+            extensions={"timeout": timeout, "trace": self._trace},
+        )
+        response = self._response = self.line.client.send(request, stream=True)
+        self.status = response.status_code
+        return response
+
+    def header(self, name: str) -> str:
+        """Returns a header of the answer, or an empty text."""
+        value: str = self._response.headers.get(name, "")
+        return value.strip()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yields the answer's body as it was sent; raises httpx's error where it is cut."""
+        for chunk in self._response.iter_raw():
+            self.left()
+            yield chunk
+        self.left()  # a body that ends with its connection looks whole when that was cut
 
     def left(self) -> float:
         """Returns the seconds left; raises where there are none."""
@@ -72,22 +131,26 @@ class Request:
             raise httpx.ReadTimeout("the deadline has passed")
         return seconds
 
-    def pieces(self, body: bytes) -> Iterator[bytes]:
-        """Yields a body, as long as there is time to send it."""
-        for start in range(0, len(body), _PIECE):
-            self.left()
-            yield body[start : start + _PIECE]
+    def died_idle(self, error: Exception) -> bool:
+        """Tells whether the connection had died before the request, which is what `error` says."""
+        fresh = self.connected or self.line.idle_since is None
+        return not (fresh or self.status or self.cut_off or isinstance(error, httpx.TimeoutException))
 
     def cut(self) -> None:
         """Ends the connection under the request; from any thread."""
         self.cut_off = True
-        if self.line.held is not None:
-            shut(self.line.held)
+        self._shut()
 
     def end(self) -> None:
-        """Lets go of what was made for the request alone."""
+        """Lets go of what was made for the request alone, and of its body."""
+        self._response = None
         if self._copy is not None:
             self._copy.close()
+
+    def _pieces(self, body: bytes) -> Iterator[bytes]:
+        for start in range(0, len(body), _PIECE):
+            self.left()
+            yield body[start : start + _PIECE]
 
     def _trace(self, event: str, info: dict[str, Any]) -> None:
         """Follows the connection's socket; called on the thread of the request."""
@@ -100,9 +163,8 @@ class Request:
             self._hold(info["return_value"].get_extra_info("socket"))
         elif event.endswith("start_tls.started"):
             self.tls = (info.get("server_hostname") or "", event.startswith("connection."))
-            with contextlib.suppress(
-                NotImplementedError
-            ):  # TLS inside of TLS leaves the outer socket as it is
+            # TLS inside of TLS leaves the outer socket as it is.
+            with contextlib.suppress(NotImplementedError):
                 # The handshake takes the descriptor away from the object that is held.
                 self._copy = self.line.held.dup()
                 self._hold(self._copy)
@@ -110,7 +172,77 @@ class Request:
     def _hold(self, sock: Any) -> None:
         self.line.held = sock
         if self.cut_off:  # before it was held
-            shut(sock)
+            self._shut()
+
+    def _shut(self) -> None:
+        """Ends the connection under whoever waits for it; the socket stays theirs to close."""
+        sock: Any = self.line.held
+        if sock is not None:
+            # Not SSLSocket.shutdown: it drops the TLS layer first, and what is being sent would leave in the clear.
+            plain: Any = native_socket if isinstance(sock, native_socket) else socket.socket
+            with contextlib.suppress(OSError):
+                plain.shutdown(sock, socket.SHUT_RDWR)
+
+
+class Watchdog:
+    """Cuts the requests whose deadline has passed. It takes no lock, and refers to no more than it watches."""
+
+    def __init__(self) -> None:
+        self._watched: set[Exchange] = set()
+        self._calls: Queue[None] = Queue()
+        self._next_look = _FOREVER
+        self._runs = False
+        self._ended = False
+
+    def watch(self, exchange: Exchange) -> None:
+        """From now on the request is cut at its deadline, as far as a thread can be had for that."""
+        self._watched.add(exchange)
+        if not self._runs:
+            self._runs = True
+            self._runs = start_thread(self._run)
+        elif exchange.deadline < self._next_look:
+            self._calls.put(None)
+
+    def leave(self, exchange: Exchange) -> None:
+        """The request is over."""
+        self._watched.discard(exchange)
+
+    def end(self) -> None:
+        """Cuts all that is under way, and ends."""
+        self._ended = True
+        for exchange in list(self._watched):
+            exchange.cut()
+        self._calls.put(None)
+
+    def _run(self) -> None:
+        try:
+            used = time.monotonic()
+            while True:
+                self._next_look = _FOREVER  # whoever comes now calls
+                now = time.monotonic()
+                if self._watched:
+                    used = now
+                elif self._ended or now - used >= _LOOK_SECONDS:
+                    self._runs = False
+                    if not self._watched:
+                        return
+                    self._runs = True
+                self._next_look = min(self._cut_late(now), now + _LOOK_SECONDS)
+                with contextlib.suppress(Empty):
+                    self._calls.get(timeout=max(0.0, self._next_look - time.monotonic()))
+        except BaseException:
+            self._runs = False
+            raise
+
+    def _cut_late(self, now: float) -> float:
+        """Returns the nearest deadline."""
+        nearest = _FOREVER
+        for exchange in list(self._watched):
+            if exchange.deadline <= now and not exchange.cut_off:
+                exchange.cut()
+            elif not exchange.cut_off:
+                nearest = min(nearest, exchange.deadline)
+        return nearest
 
 
 def _set_aside(response: httpx.Response) -> None:

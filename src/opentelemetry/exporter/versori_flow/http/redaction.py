@@ -14,38 +14,30 @@ _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
 _BACKSLASHES = r"(?i:\\|%(?:25)*5c|&#0*92;|&#x0*5c;)+"
 
 
-def redaction(secrets: Sequence[Secret], host: str) -> re.Pattern[str]:
-    """Returns what matches any spelling of any secret, and the host as its first group: that is no secret.
+def redaction(secrets: Sequence[Secret], host: str) -> Secret:
+    """Returns the pattern that matches any spelling of any secret, and as its first group the host, which is none.
 
     The longest comes first, since one may begin another: a secret that holds the host goes whole, and a word
     that is part of the host does not tear a hole into it.
     """
-    longest_first = sorted({*secrets, Secret(host)}, key=_length, reverse=True)
-    plain = (f"({_host(host)})" if each == Secret(host) else _spelt(each) for each in longest_first)
-    pieces = {Secret(piece) for secret in secrets for piece in _base64_pieces(secret)}
-    # With the digits beside it, which hold some bits of the secret's ends.
-    encoded = (
-        rf"[\w+/-]?{re.escape(piece.reveal())}[\w+/-]?=*"
-        for piece in sorted(pieces, key=_length, reverse=True)
+    kept = rf"((?i:{re.escape(host)}))" if host else r"((?!))"
+    plain = (
+        kept if each == Secret(host) else _spelt(each) for each in _longest_first({*secrets, Secret(host)})
     )
-    return re.compile("|".join((*plain, *encoded)))
+    pieces = _longest_first({Secret(piece) for secret in secrets for piece in _base64_pieces(secret)})
+    # With the digits beside it, which hold some bits of the secret's ends.
+    encoded = (rf"[\w+/-]?{re.escape(piece.reveal())}[\w+/-]?=*" for piece in pieces)
+    return Secret(re.compile("|".join((*plain, *encoded))))
 
 
-def redacted(pattern: re.Pattern[str], text: str) -> str:
+def redacted(pattern: Secret, text: str) -> str:
     """Returns the text with `***` for what `redaction` found."""
-    return pattern.sub(_masked, text)
+    # Without a function for each match: its frame would hold what was found.
+    return "".join("***" if part is None else part for part in pattern.reveal().split(text))
 
 
-def _masked(match: re.Match[str]) -> str:
-    return match[1] or "***"
-
-
-def _length(secret: Secret) -> int:
-    return len(secret.reveal())
-
-
-def _host(host: str) -> str:
-    return rf"(?i:{re.escape(host)})" if host else r"(?!)"
+def _longest_first(secrets: set[Secret]) -> list[Secret]:
+    return sorted(secrets, key=lambda secret: len(secret.reveal()), reverse=True)
 
 
 def _spelt(secret: Secret) -> str:

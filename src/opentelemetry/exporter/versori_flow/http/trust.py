@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from .answers import BrokenError
+
 if TYPE_CHECKING:
     from ..settings.load import Settings
-
-
-class CannotOpenError(Exception):
-    """The settings don't give a way to the platform; the message says which one is wrong."""
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:
     """Returns the context for connections to the platform.
 
     Raises:
-        CannotOpenError: when a certificate or a key can't be used.
+        BrokenError: when a certificate or a key can't be used.
     """
     if not settings.base_url.lower().startswith("https:"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used, and made in no time
@@ -36,5 +34,6 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
             context.load_cert_chain(settings.client_certificate, settings.client_key, password=lambda: "")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-        raise CannotOpenError(f"{variable} can't be used: not a readable PEM file ({reason})") from None
+        message = f"{variable} can't be used: not a readable PEM file ({reason})"
+        raise BrokenError("setting", message) from None
     return context
