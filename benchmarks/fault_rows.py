@@ -214,8 +214,8 @@ def processes(short: bool) -> list[Row]:
         ),
         Row(
             "a process stopped between read and write",
-            5 if short else 18,
-            plan(after, FINE, FINE, before, FINE, FINE, methods=("GET",)),
+            6 if short else 18,
+            plan(after, FINE, before, FINE, FINE, methods=("GET",)),
             over,
             peers=False,
             away=away,

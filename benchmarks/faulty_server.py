@@ -30,6 +30,9 @@ _AS_ORDERED = b'{"code":"ordered","message":"as ordered"}'
 _TAKES_EFFECT = 0.01
 """Seconds until a process that was told to stop has stopped."""
 
+_READ_AND_BEGUN = 0.004
+"""Seconds within which an answer is read and the next request begins: it may be stopped anywhere in between."""
+
 _SPANS_OF_OTHERS = 5
 """What others write while it is stopped."""
 
@@ -189,7 +192,7 @@ class FaultyServer:
                 if over.wait(0.25):
                     return False
         if fault.kind.startswith("stopped"):
-            self._send_to_the_stopped(client, whole, fault, over)
+            self._send_to_the_stopped(client, whole, fault)
         else:
             client.sendall(whole)
         return True
@@ -210,13 +213,12 @@ class FaultyServer:
             head += f"Retry-After: {fault.retry_after}\r\n"
         return head.encode("ascii") + b"\r\n" + text
 
-    def _send_to_the_stopped(
-        self, client: socket.socket, whole: bytes, fault: Fault, over: threading.Event
-    ) -> None:
+    def _send_to_the_stopped(self, client: socket.socket, whole: bytes, fault: Fault) -> None:
         """Sends what the application has read, which is stopped before it can write; others write meanwhile."""
         late = fault.kind == "stopped after its answer"
         if late:
             client.sendall(whole)
+            time.sleep(self._chance.uniform(0.0, _READ_AND_BEGUN))
         os.kill(self.application, signal.SIGSTOP)
         try:
             time.sleep(_TAKES_EFFECT)
@@ -226,7 +228,7 @@ class FaultyServer:
             if not late:
                 client.sendall(whole)
             self.taken.write(_SPANS_OF_OTHERS)
-            over.wait(fault.seconds)
+            time.sleep(fault.seconds)
         finally:
             os.kill(self.application, signal.SIGCONT)
 
