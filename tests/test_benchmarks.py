@@ -27,14 +27,15 @@ CONTESTANTS = {
 
 @pytest.mark.parametrize("contestant", CONTESTANTS)
 def test_the_server_counts_all_alike(contestant: str) -> None:
-    """Spans are counted by their ids, whoever sends them; what a fault refuses is not counted."""
+    """Spans are counted by their ids, whoever sends them; what a fault refuses is not, and the fault was met."""
     server = FaultyServer()
     exporter: Any = CONTESTANTS[contestant](server.url)
     assert exporter.export(make_spans(20)).name == "SUCCESS"
     assert (len(server.taken.counts()), server.taken.counts().total()) == (20, 20)
     server.order(Fault("status"))
+    assert server.unplayed == {"status"}
     exporter.export(make_spans(1))
-    assert len(server.taken.counts()) == 20
+    assert (len(server.taken.counts()), server.unplayed) == (20, set())
     server.order(FINE)
     exporter.export(make_spans(5))
     exporter.shutdown()
