@@ -229,6 +229,7 @@ def processes(short: bool) -> list[Row]:
             "all arrive, once, but what is said",
             may_be_lost=lambda outcome: outcome.said_lost,
             peers=False,
+            in_turn=True,
         ),
     ]
 
