@@ -2,7 +2,7 @@
 
     python -m benchmarks.faults_app {processor,batch,otlp,zipkin} URL REPORT SECONDS [option ...]
 
-The report is a file of lines that every process of the application appends to: `ready`, `made N`, `bad N`,
+The report is a file of lines that every process of the application appends to: `ready PROCESS`, `made N`, `bad N`,
 `export SECONDS`, `shutdown SECONDS`, `log TEXT`.
 """
 
@@ -29,8 +29,8 @@ from opentelemetry.sdk.trace import TracerProvider  # noqa: E402
 from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: E402
 
 from benchmarks.faulty_server import POISON  # noqa: E402
+from benchmarks.taken import ULID  # noqa: E402
 
-ULID = "01J9ZQ3V5T7XKM2C8WBYH4RDNE"
 SPANS_PER_TRACE = 4
 TRACES_PER_SECOND = 25
 CHILDREN_AT_ONCE = 8
@@ -88,7 +88,7 @@ def processor(contestant: str, url: str, report: Report) -> Any:
             max_bytes=64 << 20,
         )
         if contestant == "processor":
-            exporter.hand_over = report.timed("export", exporter.hand_over)
+            exporter.leave = report.timed("export", exporter.leave)
             return VersoriFlowSpanProcessor(exporter)
     elif contestant == "otlp":
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -156,6 +156,7 @@ def main() -> None:
     parser.add_argument("--poison", action="store_true", help="every twentieth trace has a span to refuse")
     parser.add_argument("--giant", type=int, default=0, help="one span has so many bytes")
     parser.add_argument("--forks", type=int, default=0, help="so many times eight children at once")
+    parser.add_argument("--end-with", type=int, default=0, help="so many children begin and end with it")
     parser.add_argument("--clock", action="store_true", help="the clock goes an hour ahead, then two back")
     given = parser.parse_args()
 
@@ -187,7 +188,7 @@ def main() -> None:
         # A fork in a program whose other threads are in the middle of something.
         other = Traffic(provider)
         beside.append(threading.Thread(target=other.flow, args=(given.seconds, lambda *_: "")))
-    report("ready")
+    report("ready", os.getpid())
     for thread in beside:
         thread.start()
     traffic.flow(given.seconds, each)
@@ -197,7 +198,9 @@ def main() -> None:
     failed = sum(os.waitpid(child, 0)[1] != 0 for child in children)
     report("made", traffic.made)
     report("bad", traffic.bad)
+    last = [fork_child(provider, report) for _ in range(given.end_with)]
     report.timed("shutdown", provider.shutdown)()
+    failed += sum(os.waitpid(child, 0)[1] != 0 for child in last)
     sys.exit(1 if failed else 0)
 
 

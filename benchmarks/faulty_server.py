@@ -1,8 +1,4 @@
-"""One server for three protocols, with the same faults for each, that counts what it was given.
-
-    GET, PUT /…/workflows/{flow}    Versori's flows: a PUT replaces the flow and is answered with it
-    POST /v1/traces                 OTLP/HTTP, protobuf
-    POST /api/v2/spans              Zipkin, JSON
+"""One server for three protocols, with the same faults for each (see `benchmarks.taken` for the protocols).
 
 A fault strikes all three alike, below their protocols: before, in the middle of, or after the work is done.
 """
@@ -10,58 +6,86 @@ A fault strikes all three alike, below their protocols: before, in the middle of
 from __future__ import annotations
 
 import contextlib
-import json
+import itertools
+import os
 import random
+import select
+import signal
 import socket
 import struct
 import threading
-from collections import Counter
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from benchmarks.taken import Taken
 
 _RESET = struct.pack("ii", 1, 0)
 """A socket that lingers for no time at all is closed with RST."""
 
-_NO_SUCH_FLOW = b'{"code":"not_found","message":"flow not found"}'
+_AS_ORDERED = b'{"code":"ordered","message":"as ordered"}'
+_TAKES_EFFECT = 0.01
+"""Seconds until a process that was told to stop has stopped."""
+
+_READ_AND_BEGUN = 0.004
+"""Seconds within which an answer is read and the next request begins: it may be stopped anywhere in between."""
+
+_SPANS_OF_OTHERS = 5
+"""What others write while it is stopped."""
+
+POISON = "poison-pill"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong, and how often.
+    """What goes wrong with a request.
 
     Attributes:
-        kind: "status", "reset", "drip", "hole", "limit" (413 above `value` bytes) or "poison" (400 for a
-            body with the text `POISON` in it).
+        kind: "status", "reset", "drip", "hole", "limit" (413 above `value` bytes), "poison" (400 for a body
+            with the text `POISON` in it), "slow", or, for a read, "stopped before its answer" and "stopped
+            after its answer": the application is stopped, and others write meanwhile.
         share: Of the requests, at random.
         value: The status, or the limit.
+        body: What comes with the status.
+        done: The work is done, whatever the status says.
         retry_after: Seconds for that header; None for none.
+        seconds: How long it is stopped, or how long a slow answer takes.
     """
 
     kind: str
     share: float = 1.0
     value: int = 503
+    body: bytes = _AS_ORDERED
+    done: bool = False
     retry_after: int | None = None
+    seconds: float = 0.0
 
 
-POISON = "poison-pill"
+FINE = Fault("none")
+ALL_METHODS = ("GET", "PUT", "POST")
 
 
 class FaultyServer:
     """Listens on a free port of 127.0.0.1, each connection in a thread.
 
     Args:
-        remember: Keep the ids of all spans that were ever taken, and not only of those that stand in a flow.
+        remember: See `Taken`.
+
+    Attributes:
+        taken: What it was given.
+        application: Its process, where a fault stops it.
+        unplayed: Kinds of faults that were ordered, and have met no request.
     """
 
     def __init__(self, remember: bool = False) -> None:
-        self.shown: set[str] = set()
-        self._remember = remember
-        self._flows: dict[str, bytes] = {}
-        self._received: Counter[str] = Counter()
-        self._fault: Fault | None = None
+        self.taken = Taken(remember)
+        self.application = 0
+        self.unplayed: set[str] = set()
+        self._plan: Iterator[Fault] = itertools.repeat(FINE)
+        self._methods = ALL_METHODS
         self._over = threading.Event()
         self._chance = random.Random(7)
         self._lock = threading.Lock()
@@ -73,9 +97,13 @@ class FaultyServer:
 
     # -- what goes wrong -----------------------------------------------------------------------------------
 
-    def order(self, fault: Fault | None) -> None:
-        """A fault from now on; None: none any more. Whoever hangs in the one before is let go."""
-        self._fault = fault
+    def order(self, *plan: Fault, methods: tuple[str, ...] = ALL_METHODS) -> None:
+        """What happens to one request after the other from now on, again and again.
+
+        Whoever hangs in the fault before is let go.
+        """
+        self.unplayed |= {fault.kind for fault in plan if fault is not FINE}
+        self._plan, self._methods = itertools.cycle(plan), methods
         self._over.set()
         self._over = threading.Event()
 
@@ -98,25 +126,6 @@ class FaultyServer:
         """The outage is over."""
         self._listener.listen(256)
         self._accept()
-
-    def forget(self) -> None:
-        """Loses all that is stored."""
-        with self._lock:
-            self.shown |= set(self._stored())
-            self._flows = {}
-
-    # -- what came in --------------------------------------------------------------------------------------
-
-    def result(self) -> Counter[str]:
-        """How often each span stands in the flows, or was received."""
-        with self._lock:
-            return self._stored() + self._received
-
-    def _stored(self) -> Counter[str]:
-        counts: Counter[str] = Counter()
-        for body in self._flows.values():
-            counts.update(_ids_of_flow(body))
-        return counts
 
     # -- connections ---------------------------------------------------------------------------------------
 
@@ -142,6 +151,16 @@ class FaultyServer:
         with self._lock:
             self._connections.discard(client)
 
+    def _strikes(self, method: str) -> Fault:
+        """What happens to this request."""
+        if method not in self._methods:
+            return FINE
+        fault = next(self._plan)
+        if self._chance.random() >= fault.share:
+            return FINE
+        self.unplayed.discard(fault.kind)
+        return fault
+
     def _answer(self, client: socket.socket, stream: Any, request: bytes) -> bool:
         """Answers one request; False when the connection has ended with it."""
         method, path, _ = request.decode("latin-1").split(" ", 2)
@@ -149,81 +168,79 @@ class FaultyServer:
         while (line := stream.readline()) not in (b"\r\n", b""):
             if line[:15].lower() == b"content-length:":
                 length = int(line[15:])
-        fault, over, luck = self._fault, self._over, self._chance.random()
-        kind = fault.kind if fault is not None and luck < fault.share else None
-        if kind == "reset" and luck < fault.share / 2:
+        over, fault = self._over, self._strikes(method)
+        if fault.kind == "reset" and self._chance.random() < 0.5:
             stream.read(length // 2)  # in the middle of the request's body
             return _reset(client)
         body = stream.read(length)
         if len(body) < length:
             return False
-        if kind == "hole":
+        if fault.kind == "hole":
             over.wait()
             return False
-        status, answer = self._carry_out(method, path, body, fault if kind else None)
-        retry_after = fault.retry_after if kind and status == fault.value else None
-        head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n"
-        if retry_after is not None:
-            head += f"Retry-After: {retry_after}\r\n"
-        whole = head.encode("ascii") + b"\r\n" + answer
-        if kind == "reset":
+        if fault.kind == "slow":
+            over.wait(fault.seconds / 2)
+        whole = self._carry_out(method, path, body, fault)
+        if fault.kind == "slow":
+            over.wait(fault.seconds / 2)
+        if fault.kind == "reset":
             client.sendall(whole[: len(whole) // 2])  # in the middle of the answer: the work is done
             return _reset(client)
-        if kind == "drip":
+        if fault.kind == "drip":
             for at in range(len(whole)):
                 client.sendall(whole[at : at + 1])
                 if over.wait(0.25):
                     return False
-        client.sendall(whole)
+        if fault.kind.startswith("stopped"):
+            self._send_to_the_stopped(client, whole, fault)
+        else:
+            client.sendall(whole)
         return True
 
-    def _carry_out(self, method: str, path: str, body: bytes, fault: Fault | None) -> tuple[int, bytes]:
-        kind = fault.kind if fault else None
-        error = b'{"code":"ordered","message":"as ordered"}'
-        if fault is not None and kind == "status":
-            return fault.value, error
-        if fault is not None and kind == "limit" and len(body) > fault.value:
-            return 413, error
-        if kind == "poison" and POISON.encode() in body:
-            return 400, error
-        try:
-            return self._take(method, path, body)
-        except (ValueError, KeyError, DecodeError):
-            return 400, error  # two processes that share a connection mix their bytes
+    def _carry_out(self, method: str, path: str, body: bytes, fault: Fault) -> bytes:
+        """Does the work, or not; returns the answer as it goes over the wire."""
+        answer = _refused(fault, body)
+        if answer is None or fault.done:
+            try:
+                done = self.taken.take(method, path, body)
+            except (ValueError, KeyError, DecodeError):
+                done = 400, _AS_ORDERED  # two processes that share a connection mix their bytes
+            answer = answer or done
+        status, text = answer
+        kind = "application/json" if text[:1] == b"{" else "text/html"
+        head = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(text)}\r\n"
+        if fault.retry_after is not None and status == fault.value:
+            head += f"Retry-After: {fault.retry_after}\r\n"
+        return head.encode("ascii") + b"\r\n" + text
 
-    def _take(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        with self._lock:
-            if method == "GET":
-                return (200, self._flows[path]) if path in self._flows else (404, _NO_SUCH_FLOW)
-            if method == "PUT":
-                ids = _ids_of_flow(body)
-                self._flows[path] = body
-                if self._remember:
-                    self.shown.update(ids)
-                return 200, body
-            ids = _ids_of_zipkin(body) if path.endswith("spans") else _ids_of_otlp(body)
-            self._received.update(ids)
-            return (202 if path.endswith("spans") else 200), b""
+    def _send_to_the_stopped(self, client: socket.socket, whole: bytes, fault: Fault) -> None:
+        """Sends what the application has read, which is stopped before it can write; others write meanwhile."""
+        late = fault.kind == "stopped after its answer"
+        if late:
+            client.sendall(whole)
+            time.sleep(self._chance.uniform(0.0, _READ_AND_BEGUN))
+        os.kill(self.application, signal.SIGSTOP)
+        try:
+            time.sleep(_TAKES_EFFECT)
+            if late and select.select([client], [], [], 0)[0]:
+                self.unplayed.add(fault.kind)  # its write was faster
+                return
+            if not late:
+                client.sendall(whole)
+            self.taken.write(_SPANS_OF_OTHERS)
+            time.sleep(fault.seconds)
+        finally:
+            os.kill(self.application, signal.SIGCONT)
+
+
+def _refused(fault: Fault, body: bytes) -> tuple[int, bytes] | None:
+    if fault.kind == "status":
+        return fault.value, fault.body
+    if fault.kind == "limit" and len(body) > fault.value:
+        return 413, fault.body
+    return (400, fault.body) if fault.kind == "poison" and POISON.encode() in body else None
 
 
 def _reset(client: socket.socket) -> bool:
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     return False
-
-
-def _ids_of_flow(body: bytes) -> list[str]:
-    return [span["spanContext"]["spanId"] for span in json.loads(body)["spans"]]
-
-
-def _ids_of_zipkin(body: bytes) -> list[str]:
-    return [span["id"] for span in json.loads(body)]
-
-
-def _ids_of_otlp(body: bytes) -> list[str]:
-    request = ExportTraceServiceRequest.FromString(body)
-    return [
-        span.span_id.hex()
-        for resource in request.resource_spans
-        for scope in resource.scope_spans
-        for span in scope.spans
-    ]

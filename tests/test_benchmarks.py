@@ -8,12 +8,12 @@ import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.zipkin.json import ZipkinExporter
 
-from benchmarks import faults, scale
-from benchmarks.faults import Outcome, Row, broken
-from benchmarks.faults_app import ULID
-from benchmarks.faulty_server import Fault, FaultyServer
+from benchmarks import scale
+from benchmarks.fault_rows import Outcome, Row, broken, stays
+from benchmarks.faulty_server import FINE, Fault, FaultyServer
 from benchmarks.sink import sink
 from benchmarks.spans import make_spans
+from benchmarks.taken import FLOW, ULID, Taken
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
 
 CONTESTANTS = {
@@ -27,18 +27,19 @@ CONTESTANTS = {
 
 @pytest.mark.parametrize("contestant", CONTESTANTS)
 def test_the_server_counts_all_alike(contestant: str) -> None:
-    """Spans are counted by their ids, whoever sends them; what a fault refuses is not counted."""
+    """Spans are counted by their ids, whoever sends them; what a fault refuses is not, and the fault was met."""
     server = FaultyServer()
     exporter: Any = CONTESTANTS[contestant](server.url)
     assert exporter.export(make_spans(20)).name == "SUCCESS"
-    assert (len(server.result()), server.result().total()) == (20, 20)
+    assert (len(server.taken.counts()), server.taken.counts().total()) == (20, 20)
     server.order(Fault("status"))
+    assert server.unplayed == {"status"}
     exporter.export(make_spans(1))
-    assert len(server.result()) == 20
-    server.order(None)
+    assert (len(server.taken.counts()), server.unplayed) == (20, set())
+    server.order(FINE)
     exporter.export(make_spans(5))
     exporter.shutdown()
-    assert len(server.result()) in (25, 26)  # ours delivers what was refused, if it can
+    assert len(server.taken.counts()) in (25, 26)  # ours delivers what was refused, if it can
     server.stop()
 
 
@@ -50,16 +51,33 @@ def test_what_is_sent_again_counts_twice() -> None:
     exporter.export(spans)
     exporter.export(spans)
     exporter.shutdown()
-    assert server.result().total() == 20
+    assert server.taken.counts().total() == 20
     server.stop()
 
 
 def test_a_promise_that_is_broken_is_seen() -> None:
-    """Lost beyond what is allowed, lost without a word, twice, and too long are each a broken promise."""
-    row = Row("", 1, faults.stays, faults.stays, may_be_lost=lambda outcome: outcome.bad)
+    """Lost beyond what is allowed or without a word, twice, erased, back, too long: each is a broken promise."""
+    row = Row("", 1, stays, stays, may_be_lost=lambda outcome: outcome.bad)
     assert broken(row, "processor", Outcome(made=10, in_flow=9, bad=1, lost=1, said_lost=1)) == []
-    bad = Outcome(lost=2, bad=1, twice=1, longest_export=9, longest_shutdown=20, trouble=["it hangs"])
-    assert len(broken(row, "processor", bad)) == 6
+    bad = Outcome(lost=2, bad=1, twice=1, erased=1, came_back=1, longest_export=9, longest_shutdown=20)
+    bad.trouble.append("it hangs")
+    assert len(broken(row, "processor", bad)) == 8
+
+
+def test_what_is_erased_is_counted() -> None:
+    """A flow that is replaced lacks what others wrote; what they take away themselves is not erased."""
+    taken = Taken()
+    taken.write(1, "in the way")
+    _, before = taken.take("GET", FLOW, b"")
+    assert (taken.erased(), taken.came_back()) == (0, 0)
+    taken.remove("in the way")
+    assert (taken.erased(), taken.came_back()) == (0, 0)
+    taken.take("PUT", FLOW, before)
+    assert (taken.erased(), taken.came_back()) == (0, 1)
+    taken.take("PUT", FLOW, b'{"name":"shop","description":"","spans":[]}')
+    assert (taken.erased(), taken.erased(may_age=True), taken.came_back()) == (22, 2, 0)
+    taken.forget()
+    assert (taken.erased(), taken.came_back()) == (0, 0)
 
 
 def test_the_loop_makes_the_same_requests() -> None:

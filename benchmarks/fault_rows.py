@@ -1,0 +1,262 @@
+"""The faults that `benchmarks.faults` plays, what ours promises under each, and what of it was not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from benchmarks.faulty_server import FINE, POISON, Fault, FaultyServer
+
+LONGEST_EXPORT = {"processor": 1.0, "batch": 1.0 + 1.5}
+"""Seconds: `export_wait`, and what a busy machine may add."""
+
+LONGEST_SHUTDOWN = {"processor": 10.0 + 2.0, "batch": 1.0 + 10.0 + 2.0}
+"""Seconds: `timeout`, and the batch worker's last `export` before it; likewise."""
+
+PAGE = b"<html><body><h1>Service is being updated</h1></body></html>"
+DEFAULT_BACKEND = b"default backend - 404"
+NO_SUCH_FLOW = b'{"code":"not_found","message":"flow not found"}'
+REFUSED = b'{"code":"invalid","message":"the body is not valid"}'
+
+Act = Callable[[FaultyServer], None]
+
+
+@dataclass
+class Outcome:
+    """What one contestant met in one row; times in seconds.
+
+    `erased`: what others had written, and nobody took away, and is not in the flow; None: it knows no flows.
+    `came_back`: what somebody took away, and is in the flow again.
+    """
+
+    made: int = 0
+    bad: int = 0
+    in_flow: int = 0
+    lost: int = 0
+    twice: int = 0
+    erased: int | None = None
+    came_back: int = 0
+    said_lost: int = 0
+    longest_export: float = 0.0
+    longest_shutdown: float = 0.0
+    lines: int = 0
+    trouble: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault.
+
+    Attributes:
+        name: What goes wrong.
+        seconds: How long.
+        begin: What is done to the server at its start.
+        end: What is done at its end.
+        options: For the application.
+        promise: What ours promises.
+        may_be_lost: How many spans it may lose, of what is known after the run.
+        restart: The application is restarted in the middle of it.
+        aging: Spans that were shown once, and are not in the flow any more, are not lost, but so many stand there
+            at the end, at least; None: all must stand there.
+        peers: Whether it means anything to them.
+        in_turn: The contestants run one after the other: each takes the whole machine.
+        away: For so many seconds the application is stopped, perhaps in the middle of a call.
+    """
+
+    name: str
+    seconds: float
+    begin: Act
+    end: Act
+    options: tuple[str, ...] = ()
+    promise: str = "all arrive, once"
+    may_be_lost: Callable[[Outcome], int] = lambda _: 0
+    restart: bool = False
+    aging: int | None = None
+    peers: bool = True
+    in_turn: bool = False
+    away: float = 0.0
+
+
+def order(kind: str, **options: float) -> Act:
+    """Orders a fault of the server."""
+    return plan(Fault(kind, **options))  # type: ignore[arg-type]
+
+
+def plan(*faults: Fault, methods: tuple[str, ...] = ("GET", "PUT", "POST")) -> Act:
+    """Orders what happens to one request after the other."""
+    return lambda server: server.order(*faults, methods=methods)
+
+
+def over(server: FaultyServer) -> None:
+    """The fault is over."""
+    server.order(FINE)
+
+
+def stays(_: FaultyServer) -> None:
+    """It stays to the end."""
+
+
+def come_back_empty(server: FaultyServer) -> None:
+    """A platform that lost its data."""
+    server.taken.forget()
+    server.start()
+
+
+def outlaw(server: FaultyServer) -> None:
+    """The platform refuses from now on what somebody else's span holds."""
+    server.taken.write(1, POISON)
+    server.order(Fault("poison"))
+
+
+def repair(server: FaultyServer) -> None:
+    """A person takes that span away."""
+    server.taken.remove(POISON)
+
+
+def outages(short: bool) -> list[Row]:
+    """Faults of the platform and of the way to it, and one of the clock."""
+    down, up = FaultyServer.stop, FaultyServer.start
+    return [
+        Row("platform down", 3 if short else 20, down, up),
+        Row("503 storm, 8 of 10", 2.5 if short else 12, order("status", share=0.8), over),
+        Row("resets in mid-body, 6 of 10", 2.5 if short else 12, order("reset", share=0.6), over),
+        Row("slow drip", 2.5 if short else 20, order("drip"), over),
+        Row("black hole", 2.5 if short else 20, order("hole"), over),
+        Row("429, Retry-After: 2", 2.5 if short else 10, order("status", value=429, retry_after=2), over),
+        Row(
+            "platform restarted empty",
+            1.5 if short else 3,
+            down,
+            come_back_empty,
+            promise="deleted is deleted; pending and later ones arrive",
+            aging=0,
+            peers=False,
+        ),
+        Row(
+            "orderly restart in an outage",
+            3 if short else 8,
+            down,
+            up,
+            promise="pending at exit is lost, counted and said",
+            may_be_lost=lambda outcome: outcome.said_lost,
+            restart=True,
+        ),
+        Row("clock +1 h, then -2 h, in an outage", 3 if short else 10, down, up, ("--clock",)),
+    ]
+
+
+def refusals(short: bool) -> list[Row]:
+    """Faults of what is sent."""
+    # A batch stays below it: a flow can't hold what is larger, and pieces of it would replace each other.
+    limit, giant = 300_000, 400_000
+    return [
+        Row(
+            f"413 above {limit // 1000} KB, one span of {giant // 1000} KB",
+            5 if short else 15,
+            order("limit", value=limit),
+            stays,
+            ("--giant", str(giant)),
+            "all are shown but the giant; the oldest age out",
+            may_be_lost=lambda outcome: outcome.bad,
+            aging=200,  # half of what the limit has room for, at 700 bytes a span
+        ),
+        Row(
+            "poison: 400 without a name",
+            3 if short else 10,
+            order("poison"),
+            stays,
+            ("--poison",),
+            "all arrive but the refused, which are said",
+            may_be_lost=lambda outcome: outcome.bad,
+        ),
+        Row(
+            "a span of others' is refused, and removed",
+            3 if short else 8,
+            outlaw,
+            repair,
+            promise="all arrive, and it stays away",
+            peers=False,
+        ),
+    ]
+
+
+def strays(short: bool) -> list[Row]:
+    """Answers that are not the platform's own, or not meant, single ones between good answers."""
+    seconds = 3 if short else 12
+    page, nothing, unknown, empty, cut = (
+        Fault("status", value=200, body=body)
+        for body in (PAGE, b"{}", NO_SUCH_FLOW, b'{"flows":[]}', b'{"name":"shop","description":""}')
+    )
+    applied = Fault("status", value=200, body=PAGE, done=True)
+    backend = Fault("status", value=404, body=DEFAULT_BACKEND)
+    absent = Fault("status", value=404, body=NO_SUCH_FLOW)
+    refused = Fault("status", value=400, body=REFUSED)
+    rest = (FINE,) * 2
+    # A person could not tell three in a row, over 2 s, from a flow that was deleted, and nor can ours.
+    some_200 = (page, *rest, nothing, *rest, applied, *rest, unknown, *rest, empty, *rest, cut, *rest)
+    some_404 = (backend, *rest, absent, *rest, backend, backend, *rest)
+    # One alone; then as many as it takes to come down to one suspect, who is innocent.
+    some_400 = (refused, *rest * 2, *[refused] * 8, *rest * 12)
+    return [
+        Row("stray 200 that is no flow", seconds, plan(*some_200), over),
+        Row("stray 404, of an ingress and the API's", seconds, plan(*some_404), over),
+        Row("stray 400", seconds, plan(*some_400, methods=("PUT", "POST")), over),
+    ]
+
+
+def processes(short: bool) -> list[Row]:
+    """Faults of the application's own processes."""
+    away = 1.5 if short else 3.0
+    before, after = (Fault(f"stopped {when} its answer", seconds=away) for when in ("before", "after"))
+    return [
+        Row(
+            "fork storm, 3 times 8 children", 3 if short else 10, stays, stays, ("--forks", "3"), in_turn=True
+        ),
+        Row(
+            "a process stopped between read and write",
+            6 if short else 18,
+            plan(after, FINE, before, FINE, FINE, methods=("GET",)),
+            over,
+            peers=False,
+            away=away,
+        ),
+        Row(
+            "ten that end together, answers take 200 ms",
+            1 if short else 3,
+            order("slow", seconds=0.2),
+            stays,
+            ("--end-with", "9"),
+            "all arrive, once, but what is said",
+            may_be_lost=lambda outcome: outcome.said_lost,
+            peers=False,
+            in_turn=True,
+        ),
+    ]
+
+
+def rows(short: bool) -> list[Row]:
+    """All faults."""
+    return [*outages(short), *refusals(short), *strays(short), *processes(short)]
+
+
+def broken(row: Row, contestant: str, outcome: Outcome) -> list[str]:
+    """What ours promised, and did not keep."""
+    found = list(outcome.trouble)
+    allowed = row.may_be_lost(outcome)
+    if outcome.lost > allowed:
+        found.append(f"{outcome.lost - allowed} more are lost")
+    if outcome.said_lost < outcome.lost:
+        found.append(f"{outcome.said_lost} are said to be lost, {outcome.lost} are")
+    if outcome.in_flow < (row.aging or 0):
+        found.append(f"{row.aging} should stand in the flow")
+    if outcome.twice:
+        found.append(f"{outcome.twice} come twice")
+    if outcome.erased:
+        found.append(f"{outcome.erased} of others' are erased")
+    if outcome.came_back:
+        found.append(f"{outcome.came_back} came back that somebody had removed")
+    if outcome.longest_export > LONGEST_EXPORT[contestant] + row.away:
+        found.append("an export is too long")
+    if outcome.longest_shutdown > LONGEST_SHUTDOWN[contestant]:
+        found.append("the shutdown is too long")
+    return found
