@@ -17,12 +17,12 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from . import lifecycle
 from .delivery import crew, host_lock
+from .delivery.attempt import TurnQueue
 from .delivery.backoff import wait_after
 from .delivery.courier import Courier
 from .delivery.crew import Crew
 from .delivery.dispatcher import Dispatcher
 from .delivery.host_lock import HostLock
-from .delivery.turn_queue import TurnQueue
 from .encoding.span import SpanEncoder
 from .flow.flows import Flows
 from .flow.ledger import FlowStatus, Totals

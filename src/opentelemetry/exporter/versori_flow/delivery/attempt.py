@@ -1,22 +1,24 @@
 """One attempt at a flow: read, merge, write, under one deadline and, if it can be had, in this host's turn.
 
 What is read and written, and what an answer leads to, is decided in `flow`: an attempt carries out one step,
-tells the courier what came of it, and is told the next one.
+tells what came of it, and is told the next one.
 """
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections.abc import Callable
+from itertools import count
 from typing import TYPE_CHECKING
 
 from ..flow.flows import FlowStep
 from ..flow.report import error_type
 from ..flow.steps import Read, Reading, Stale, Write
 from ..flow.stored import UnreadableFlow, read
-from ..http.answers import Found, Unavailable, failed_by
+from ..http.answers import Found, failed_by
 from ..http.api import FlowsApi
-from .host_lock import Turn
+from .host_lock import HostLock, Turn, Wait
 
 if TYPE_CHECKING:
     from ..own_metrics import OwnMetrics
@@ -31,31 +33,69 @@ stopped (SIGSTOP, a frozen Lambda, a suspended laptop), and others may have writ
 class Attempt:
     """An attempt that is to be made.
 
-    Args:
-        job: Its first step.
+    Attributes:
+        job: The step that is due; None: it is over.
         deadline: The `time.monotonic()` by which it is over.
         turn: This host's turn at the flow, released with the attempt; None: it goes without.
         in_turn: False where another process of this host may be writing the flow now.
         begun: When it begins, in seconds of `time.monotonic()`.
-
-    Attributes:
-        over: Whether the flows know what came of it.
     """
 
-    __slots__ = ("begun", "deadline", "in_turn", "job", "over", "turn")
+    __slots__ = ("begun", "deadline", "in_turn", "job", "turn")
 
     def __init__(
         self, job: FlowStep, deadline: float, turn: Turn | None, in_turn: bool, begun: float
     ) -> None:
-        self.job = job
+        self.job: FlowStep | None = job
         self.deadline = deadline
         self.turn = turn
         self.in_turn = in_turn
         self.begun = begun
-        self.over = False
 
 
-Feed = Callable[[Attempt, FlowStep, Reading], FlowStep | None]
+Feed = Callable[[Attempt, Reading], None]
+
+
+class TurnQueue:
+    """Attempts from their begin until they have their turn, or have waited for it in vain.
+
+    A wait is a due time: no thread is held by it.
+
+    Args:
+        host_lock: The turns; None: there are none to take, and no attempt waits.
+    """
+
+    def __init__(self, host_lock: HostLock | None) -> None:
+        self._host_lock = host_lock
+        self._numbers = count()
+        self._waiting: list[tuple[float, int, FlowStep, float, Wait | None]] = []
+
+    def enter(self, job: FlowStep, deadline: float, now: float) -> None:
+        """Begins an attempt, to be over by `deadline`, and to wait for its turn."""
+        lock = self._host_lock
+        wait = None if lock is None else lock.wait(job.name, deadline, now)
+        heapq.heappush(self._waiting, (now, next(self._numbers), job, deadline, wait))
+
+    @property
+    def next_look(self) -> float:
+        """When to call `leave` again."""
+        return self._waiting[0][0] if self._waiting else float("inf")
+
+    def leave(self, now: float, last_call: float) -> Attempt | None:
+        """Looks for the turns that it is time to look for; returns the first attempt whose wait is over.
+
+        Args:
+            now: Seconds.
+            last_call: When the exporter ends, and every attempt with it.
+        """
+        while self.next_look <= now:
+            _, number, job, deadline, wait = heapq.heappop(self._waiting)
+            if wait is None:
+                return Attempt(job, min(deadline, last_call), None, True, now)
+            if wait.over(now, last_call):
+                return Attempt(job, min(deadline, last_call), wait.turn, not wait.vain, now)
+            heapq.heappush(self._waiting, (wait.next_look, number, job, deadline, wait))
+        return None
 
 
 def make(attempt: Attempt, api: FlowsApi, feed: Feed, metrics: OwnMetrics | None) -> None:
@@ -64,27 +104,23 @@ def make(attempt: Attempt, api: FlowsApi, feed: Feed, metrics: OwnMetrics | None
     Args:
         attempt: What is to be done.
         api: The platform.
-        feed: Is given each step and its answer; returns the next step, None at the end.
+        feed: Is given the answer to each step, and sets the next one.
         metrics: The exporter's own; None: switched off.
     """
-    job: FlowStep | None = attempt.job
     answered = _now()
     try:
-        while job is not None:
+        while (job := attempt.job) is not None:
             step = job.step
             stale = isinstance(step, Write) and _now() - answered > _STALE
             try:
                 answer = Stale() if stale else perform(step, api, attempt.deadline)
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread, or stay unsaid
                 answer = failed_by(error)
-            except BaseException:
-                feed(attempt, job, Unavailable("error", "interrupted", None, answered=False))
-                raise
             answered = _now()
-            if metrics is not None and not stale:  # before the courier is told, and whoever waits with it
+            if metrics is not None and not stale:  # before the flows are told, and whoever waits for them
                 method, size = ("PUT", step.body.size) if isinstance(step, Write) else ("GET", None)
                 metrics.request(job.name, attempt.begun, method, size, error_type(answer))
-            job = feed(attempt, job, answer)
+            feed(attempt, answer)
     finally:
         if attempt.turn is not None:
             attempt.turn.release()

@@ -14,16 +14,15 @@ import time
 from _queue import Empty
 from collections.abc import Sequence
 
-from ..flow.flows import Flows, FlowStep, Receipt
+from ..flow.flows import Flows, Receipt
 from ..flow.report import Notice, error_type
 from ..flow.steps import Reading
 from ..http.answers import failed_by
 from ..intake import Batch, Intake
 from ..native import Waiter, allocate_lock, get_ident
-from .attempt import Attempt
-from .crew import PATIENCE, Crew, at_work
+from .attempt import Attempt, TurnQueue
+from .crew import Crew, at_work
 from .question import Kind, OpenQuestions, Question
-from .turn_queue import TurnQueue
 
 logger = logging.getLogger("opentelemetry.exporter.versori_flow")
 
@@ -88,22 +87,22 @@ class Dispatcher:
 
     def _work(self, attempt: Attempt) -> Attempt | None:
         """Makes an attempt, on a thread of the crew; returns the next one for it."""
+        following = None
         try:
-            self._make(attempt)
+            try:
+                self._make(attempt)
+            finally:
+                following = self._visit(_FOREVER, hand=True)
         except BaseException as error:  # noqa: BLE001 - it must not end the thread
             self._fault(error)
-        try:
-            return self._visit(_FOREVER, hand=True)
-        except BaseException as error:  # noqa: BLE001
-            self._fault(error)
-            return None
+        return following
 
     def _make(self, attempt: Attempt) -> None:
         try:
             self._crew.make(attempt, self._feed)
         except BaseException as error:
             # Memory has run out, say: the flow must not look busy for ever.
-            self._feed(attempt, attempt.job, failed_by(error))
+            self._feed(attempt, failed_by(error))
             if _is_the_callers(error):
                 raise
 
@@ -117,7 +116,7 @@ class Dispatcher:
         """
         with self._desk:
             if hand:
-                self._crew.ends(time.monotonic())
+                self._crew.count(-1, time.monotonic())
             while message is not _NOTHING:
                 self._read(message)
                 message = self._next(0)
@@ -149,27 +148,23 @@ class Dispatcher:
         message = self._next(_IDLE_BEFORE_WARM_UP if alone else _IDLE_BEFORE_REST)
         if message is _NOTHING:
             with self._desk:
-                if alone:
-                    self._crew.hire()
-                else:
-                    self._crew.rest()
+                self._crew.rest()
             message = self._next(None)
         return message
 
     def _next_wake(self, now: float) -> float:
         start = self._next_start()
         if start <= now:  # for a thread of the crew
-            start = _FOREVER if self._crew.whole else now + PATIENCE
-        return min(start, self._take_at, self._questions.next_end, self._questions.last_call)
+            start = now + self._crew.patience
+        return min(start, self._take_at, self._questions.next_end)
 
     def _next_start(self) -> float:
         due = self.flows.next_due()
         return self._turns.next_look if due is None else min(due, self._turns.next_look)
 
     def _next(self, seconds: float | None) -> object:
-        messages = self._intake.messages
         try:
-            message: object = messages.get_nowait() if seconds == 0 else messages.get(True, seconds)
+            message: object = self._intake.messages.get(seconds != 0, seconds)
         except Empty:
             return _NOTHING
         return message
@@ -178,10 +173,7 @@ class Dispatcher:
         if message is None:
             self._take_at = min(self._take_at, time.monotonic() + _GATHERED)
         elif isinstance(message, Question):
-            if self.over:
-                self._questions.answer(message, self.answer_at_rest(message))
-            else:
-                self._ask(message)
+            self._ask(message)
 
     def _take(self) -> None:
         """Takes all that was left, and hands it over."""
@@ -192,36 +184,26 @@ class Dispatcher:
     def _hand_over(self, batch: Batch) -> list[Receipt]:
         # Until it is over: what fails in the middle is done again, and nothing counts twice.
         self._batch = batch
-        now = time.monotonic()
-        receipts = self.flows.hand_over(batch.routed, batch.moves, batch.unencodable, now, time.time_ns())
+        receipts = self.flows.hand_over(*batch, time.monotonic(), time.time_ns())
         self._batch = None
         return receipts
 
-    def _feed(self, attempt: Attempt, job: FlowStep, answer: Reading) -> FlowStep | None:
-        """Takes what came of a step; returns the attempt's next one."""
+    def _feed(self, attempt: Attempt, answer: Reading) -> None:
+        """Takes what came of a step, and sets the attempt's next one."""
         with self._desk:
-            if attempt.over or self.over:
-                return None
-            try:
-                following = self._tell_flows(attempt, job, answer)
-            except Exception as error:  # noqa: BLE001 - the flow must not look busy for ever
-                answer = failed_by(error)
-                following = self._tell_flows(attempt, job, answer)
-            if following is None:
-                attempt.over = True
-                self._is_over(attempt, job, answer)
-            return following
-
-    def _tell_flows(self, attempt: Attempt, job: FlowStep, answer: Reading) -> FlowStep | None:
-        return self.flows.feed(job, answer, time.monotonic(), time.time_ns(), attempt.in_turn)
-
-    def _is_over(self, attempt: Attempt, job: FlowStep, answer: Reading) -> None:
-        if self._crew.metrics is not None:  # before anybody is told who waits for it
-            self._crew.metrics.attempt(job.name, attempt.begun, error_type(answer), not job.flow.idle)
-        self._questions.look(job.name, time.monotonic())
-        problem = self._crew.problem()
-        if problem is not None:
-            _say([Notice(logging.ERROR, problem)])
+            job = attempt.job
+            if job is None or self.over:
+                attempt.job = None
+                return
+            now = time.monotonic()
+            attempt.job = self.flows.feed(job, answer, now, time.time_ns(), attempt.in_turn)
+            if attempt.job is not None:
+                return
+            if self._crew.metrics is not None:  # before anybody is told who waits for it
+                self._crew.metrics.attempt(job.name, attempt.begun, error_type(answer), not job.flow.idle)
+            self._questions.look(job.name, now)
+            if problem := self._crew.api.take_problem():
+                _say([Notice(logging.ERROR, problem)])
 
     # -- what goes out -------------------------------------------------------------------------------------
 
@@ -239,7 +221,7 @@ class Dispatcher:
                 if job is not None:
                     self._turns.enter(job, min(until, now + self._timeout), now)
             elif hand:
-                self._crew.begins(now)
+                self._crew.count(1, now)
                 return attempt
             elif self._crew.nobody:
                 return attempt
@@ -247,9 +229,10 @@ class Dispatcher:
                 self._crew.give(attempt, self._work, now)
         return None
 
-    # -- questions -----------------------------------------------------------------------------------------
-
     def _ask(self, question: Question) -> None:
+        if self.over:
+            self._questions.answer(question, self.answer_at_rest(question))
+            return
         now = time.monotonic()
         self._take()
         match question.kind:
@@ -265,17 +248,15 @@ class Dispatcher:
             case _:
                 self._questions.answer(question, self.answer_at_rest(question))
 
-    # -- the end -------------------------------------------------------------------------------------------
-
     def _is_done(self, now: float) -> bool:
         if not self._questions.ending:
             return False
         due, last_call = self.flows.next_due(), self._questions.last_call
-        idle = not self.flows.busy and not len(self._intake) and (due is None or due >= last_call)
+        idle = not (self.flows.busy or len(self._intake)) and (due is None or due >= last_call)
         return idle or now >= last_call
 
     def _end(self) -> None:
-        """The order: what is left is given up, the requests in flight are cut, and only then every wait ends."""
+        """The order: what is left is given up, the requests in flight are cut, only then every wait ends."""
         self.flows.abandon()
         self.over = True
         self._crew.end()
@@ -289,11 +270,10 @@ class Dispatcher:
         """Answers what needs no delivery, or comes when it is over; then any thread may ask."""
         if question.kind is Kind.STATUS:
             return self.flows.status(time.monotonic())
+        totals = self.flows.totals()
         if question.kind is Kind.TOTALS:
-            return self.flows.totals()
-        return question.kind is Kind.SHUTDOWN or (
-            question.kind is Kind.FLUSH and not self.flows.totals().pending
-        )
+            return totals
+        return question.kind is Kind.SHUTDOWN or (question.kind is Kind.FLUSH and not totals.pending)
 
     def _fault(self, error: BaseException) -> None:
         now = time.monotonic()
