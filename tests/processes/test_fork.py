@@ -18,7 +18,8 @@ def test_fork_in_mid_stream(platform: LocalPlatform, run: Run, processor: str, h
     """
     if how == "--flushing":
         platform.fault("slow=0.3,times=20")
-    program = run("fork.py", "4", *filter(None, [how]), PROCESSOR=processor, VERSORI_FLOW_MAX_SPANS="20000")
+    room = {"VERSORI_FLOW_MAX_SPANS": "50000", "VERSORI_FLOW_MAX_BYTES": "100000000"}
+    program = run("fork.py", "4", *filter(None, [how]), PROCESSOR=processor, **room)
     program.ends_well()
     kept = [f"parent.{n}" for n in range(3)]
     expected = works(

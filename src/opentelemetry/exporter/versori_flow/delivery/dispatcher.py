@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from ..flow.flows import Flows, Receipt
 from ..flow.report import Notice, error_type
 from ..flow.steps import Reading
-from ..http.answers import failed_by
+from ..http.answers import Unavailable, failed_by
 from ..intake import Batch, Intake
 from ..native import Waiter, allocate_lock, get_ident
 from .attempt import Attempt, TurnQueue
@@ -35,8 +35,7 @@ _AFTER_A_FAULT = 0.25
 _BETWEEN_FAULT_LINES = 60.0
 _FOREVER = float("inf")
 _NOTHING = object()
-_LOOK = object()
-"""A message: there may be something to do that the courier doesn't wait for."""
+_LOOK = object()  # a message: there may be something to do that the courier doesn't wait for
 
 
 class Dispatcher:
@@ -102,7 +101,8 @@ class Dispatcher:
             self._crew.make(attempt, self._feed)
         except BaseException as error:
             # Memory has run out, say: the flow must not look busy for ever.
-            self._feed(attempt, failed_by(error))
+            interrupted = Unavailable("error", "interrupted", None, answered=False)
+            self._feed(attempt, failed_by(error) if isinstance(error, Exception) else interrupted)
             if _is_the_callers(error):
                 raise
 
