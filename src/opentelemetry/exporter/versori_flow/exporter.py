@@ -152,7 +152,8 @@ class VersoriFlowSpanExporter(SpanExporter):
         lock = HostLock(settings.base_url, settings.organisation_id, settings.project_id) if merge else None
         threads = Crew(api, partial(_warm_up, api), self._metrics)
         flows = Flows(policy, settings.max_flows)
-        self._courier = Courier(intake, Dispatcher(intake, flows, threads, TurnQueue(lock), settings.timeout))
+        turns = TurnQueue(lock, settings.timeout)
+        self._courier = Courier(intake, Dispatcher(intake, flows, threads, turns))
         self._pid = os.getpid()
         if before is not None and before.closing:  # in a child of a process that had shut it down
             self._courier.shutdown(0)

@@ -63,16 +63,18 @@ class TurnQueue:
 
     Args:
         host_lock: The turns; None: there are none to take, and no attempt waits.
+        timeout: Seconds for one attempt, the wait included.
     """
 
-    def __init__(self, host_lock: HostLock | None) -> None:
+    def __init__(self, host_lock: HostLock | None, timeout: float) -> None:
         self._host_lock = host_lock
+        self._timeout = timeout
         self._numbers = count()
         self._waiting: list[tuple[float, int, FlowStep, float, Wait | None]] = []
 
-    def enter(self, job: FlowStep, deadline: float, now: float) -> None:
-        """Begins an attempt, to be over by `deadline`, and to wait for its turn."""
-        lock = self._host_lock
+    def enter(self, job: FlowStep, now: float, last_call: float) -> None:
+        """Begins an attempt, and to wait for its turn; the arguments are those of `leave`."""
+        lock, deadline = self._host_lock, min(last_call, now + self._timeout)
         wait = None if lock is None else lock.wait(job.name, deadline, now)
         heapq.heappush(self._waiting, (now, next(self._numbers), job, deadline, wait))
 

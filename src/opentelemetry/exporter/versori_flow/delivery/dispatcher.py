@@ -46,21 +46,20 @@ class Dispatcher:
         flows: What there is to deliver.
         crew: The threads that make attempts.
         turns: Where attempts wait for their turn.
-        timeout: Seconds for one attempt.
 
     Attributes:
         over: True once all has ended: the flows do not change any more.
     """
 
-    def __init__(self, intake: Intake, flows: Flows, crew: Crew, turns: TurnQueue, timeout: float) -> None:
+    def __init__(self, intake: Intake, flows: Flows, crew: Crew, turns: TurnQueue) -> None:
         self.over = False
         self.flows = flows
         self._desk = allocate_lock()
         self._intake = intake
         self._crew = crew
         self._turns = turns
-        self._timeout = timeout
         self._take_at = _FOREVER
+        self._taken_at = -_FOREVER
         self._wakes_at = _FOREVER
         self._batch: Batch | None = None
         self._questions = OpenQuestions(flows)
@@ -171,7 +170,7 @@ class Dispatcher:
 
     def _read(self, message: object) -> None:
         if message is None:
-            self._take_at = min(self._take_at, time.monotonic() + _GATHERED)
+            self._take_at = min(self._take_at, self._taken_at + _GATHERED)
         elif isinstance(message, Question):
             self._ask(message)
 
@@ -180,6 +179,7 @@ class Dispatcher:
         self._take_at = _FOREVER
         while (batch := self._batch or self._intake.take()) is not None:
             self._hand_over(batch)
+        self._taken_at = time.monotonic()
 
     def _hand_over(self, batch: Batch) -> list[Receipt]:
         # Until it is over: what fails in the middle is done again, and nothing counts twice.
@@ -219,7 +219,7 @@ class Dispatcher:
             if attempt is None:
                 job = self.flows.begin_next(now)
                 if job is not None:
-                    self._turns.enter(job, min(until, now + self._timeout), now)
+                    self._turns.enter(job, now, until)
             elif hand:
                 self._crew.count(1, now)
                 return attempt
