@@ -331,18 +331,6 @@ def test_shutdown_says_what_is_lost(platform, make_exporter, make_provider, capl
     assert exporter.status()["shop"].dropped == {"shutdown": 3}
 
 
-def test_after_shutdown(platform, make_exporter, make_provider, caplog):
-    """A second shutdown does nothing; `export` fails after it, and says so once."""
-    exporter = make_exporter()
-    exporter.shutdown()
-    exporter.shutdown()
-    spans = ended_spans(make_provider().get_tracer("test"), 1)
-    assert exporter.export(spans) is SpanExportResult.FAILURE
-    assert exporter.export(spans) is SpanExportResult.FAILURE
-    assert len([record for record in caplog.records if record.name == LOGGER]) == 1
-    assert platform.requests == []
-
-
 def test_a_stuck_flow_holds_up_no_other(platform, make_exporter, make_provider):
     """Two flows, one of them stuck: the other is delivered as if alone."""
     platform.fault("blackhole", flow="stuck")

@@ -251,8 +251,9 @@ def test_a_second_shutdown_waits_for_the_first(platform: LocalPlatform, traced):
 
 
 def test_what_comes_late_is_counted_and_said_once(platform: LocalPlatform, traced, make_provider, caplog):
-    """After shutdown an export is FAILURE, a span that ends is counted, and one line says so."""
+    """After shutdown, a second one included, an export is FAILURE, a span is counted, and one line says so."""
     exporter, tracer = traced()
+    exporter.shutdown()
     exporter.shutdown()
     tracer.start_span("late").end()
     span = make_provider().get_tracer("t").start_span("later")._readable_span()
@@ -261,6 +262,7 @@ def test_what_comes_late_is_counted_and_said_once(platform: LocalPlatform, trace
         "2 spans came after shutdown and are lost, as all that follow"
     ]
     assert exporter._totals().dropped == {"shutdown": 4}
+    assert platform.requests == []
 
 
 def test_a_key_file_that_can_not_be_read_is_said(platform: LocalPlatform, traced, tmp_path, caplog):
