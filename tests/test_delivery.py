@@ -226,6 +226,19 @@ def test_export_without_wait(platform, make_exporter, make_provider):
     platform.wait_for(lambda running: len(running.spans("shop")) == 6)
 
 
+def test_a_platform_that_hangs_is_waited_for_once(platform, make_exporter, make_provider):
+    """Whoever calls `export` for each span, as on an event loop, waits one `export_wait`, not ten."""
+    platform.fault("blackhole")
+    exporter = make_exporter(export_wait=2, timeout=30)
+    waits = 0
+    for span in ended_spans(make_provider().get_tracer("test"), 10):
+        began = time.monotonic()
+        exporter.export([span])
+        waits += time.monotonic() - began > 1
+    assert waits == 1
+    assert exporter.status()["shop"].pending == 10
+
+
 def test_a_flow_in_trouble_costs_the_application_nothing(platform, make_exporter, make_provider):
     """After a failure `export` stores and returns at once; the spans arrive when the trouble is over."""
     platform.fault("status=503")
@@ -316,18 +329,6 @@ def test_shutdown_says_what_is_lost(platform, make_exporter, make_provider, capl
     assert "'shop'" in lost
     assert "3 spans" in lost
     assert exporter.status()["shop"].dropped == {"shutdown": 3}
-
-
-def test_after_shutdown(platform, make_exporter, make_provider, caplog):
-    """A second shutdown does nothing; `export` fails after it, and says so once."""
-    exporter = make_exporter()
-    exporter.shutdown()
-    exporter.shutdown()
-    spans = ended_spans(make_provider().get_tracer("test"), 1)
-    assert exporter.export(spans) is SpanExportResult.FAILURE
-    assert exporter.export(spans) is SpanExportResult.FAILURE
-    assert len([record for record in caplog.records if record.name == LOGGER]) == 1
-    assert platform.requests == []
 
 
 def test_a_stuck_flow_holds_up_no_other(platform, make_exporter, make_provider):

@@ -2,75 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from opentelemetry.exporter.versori_flow.command.launch import local_credentials
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
+from tests.processes import running
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 30.0  # seconds, for a program on a busy machine to do what takes it one
 
 
-class Program:
-    """A running program, whose output is shown where something is not as it should be."""
-
-    def __init__(self, command: list[str], environment: dict[str, str], output: Path) -> None:
-        self._output = output
-        with output.open("wb") as file:
-            self.process = subprocess.Popen(
-                command,
-                env=environment,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def output(self) -> str:
-        return self._output.read_text(encoding="utf-8", errors="replace")
-
-    def wait(self) -> int:
-        """The exit status, negative for a signal."""
-        try:
-            return self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            pytest.fail(f"still running:\n{self.output}")
+class Program(running.Program):
+    """A running program, which may be a server."""
 
     def stop(self) -> int:
         """Ends it as an operator would."""
-        self.process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         return self.wait()
-
-    def until(self, what: str, condition: Callable[[], Any]) -> Any:
-        """Waits for the condition to hold, and returns what it returned."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            if found := condition():
-                return found
-            time.sleep(0.05)
-        pytest.fail(f"not seen: {what}\n{self.output}")
 
     def get(self, url: str) -> httpx.Response:
         """Asks a server that may still be starting."""
 
         def ask() -> list[httpx.Response]:
-            if self.process.poll() is not None:
-                pytest.fail(f"ended too early:\n{self.output}")
             try:
-                return [httpx.get(url, timeout=PATIENCE, trust_env=False)]
+                return [httpx.get(url, timeout=running.PATIENCE, trust_env=False)]
             except httpx.ConnectError:
                 return []
 
@@ -80,30 +40,23 @@ class Program:
 
 @pytest.fixture
 def platform() -> Iterator[LocalPlatform]:
-    with LocalPlatform(key="local", port=0) as running:
-        yield running
+    with LocalPlatform(key="local", port=0) as serving:
+        yield serving
 
 
 @pytest.fixture
 def start(platform: LocalPlatform, tmp_path: Path) -> Iterator[Callable[..., Program]]:
     """Starts a program with the platform's credentials: start("python", "x.py", VARIABLE="value")."""
     started: list[Program] = []
-    clean = {
-        key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "VERSORI_", "PYTHON"))
-    }
-    path = os.pathsep.join((str(Path(sys.executable).parent), clean.get("PATH", os.defpath)))
 
     def start(*command: str, **variables: str) -> Program:
-        environment = {**clean, **local_credentials(platform.url), "PATH": path, **variables}
-        program = Program(list(command), environment, tmp_path / f"output-{len(started)}")
-        started.append(program)
-        return program
+        environment = {**running.clean_environment(), **local_credentials(platform.url), **variables}
+        started.append(Program(list(command), environment, tmp_path / f"program-{len(started)}", ROOT))
+        return started[-1]
 
     yield start
     for program in started:
-        if program.process.poll() is None:
-            os.killpg(program.process.pid, signal.SIGKILL)
-            program.process.wait()
+        program.kill()
 
 
 @pytest.fixture

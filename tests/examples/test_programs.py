@@ -187,7 +187,7 @@ def test_metrics_on_the_console(start: Start, platform: Any, switch: str) -> Non
         return
     metrics = {
         metric["name"]: metric["data"]["data_points"]
-        for resource in json.loads(program.output)["resource_metrics"]
+        for resource in json.loads(program.stdout)["resource_metrics"]
         for scope in resource["scope_metrics"]
         for metric in scope["metrics"]
     }

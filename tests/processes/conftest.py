@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import FLOW, PROGRAMS, Program, Run
+from running import FLOW, PROGRAMS, Program, Run, clean_environment
 
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 
@@ -24,15 +23,10 @@ def platform() -> Iterator[LocalPlatform]:
 def start(platform: LocalPlatform, tmp_path: Path) -> Iterator[Run]:
     """Starts a command with the platform's credentials: start("gunicorn", "app:app", VARIABLE="value")."""
     started: list[Program] = []
-    clean = {
-        key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "VERSORI_", "PYTHON"))
-    }
-    path = os.pathsep.join((str(Path(sys.executable).parent), clean.get("PATH", os.defpath)))
 
     def start(*command: str, **variables: str) -> Program:
         environment = {
-            **clean,
-            "PATH": path,
+            **clean_environment(),
             "PYTHONPATH": str(PROGRAMS),
             "PYTHONFAULTHANDLER": "1",
             "PYTHONUNBUFFERED": "1",
@@ -46,11 +40,8 @@ def start(platform: LocalPlatform, tmp_path: Path) -> Iterator[Run]:
             "PROCESSOR": "batch",
             **variables,
         }
-        folder = tmp_path / f"program-{len(started)}"
-        folder.mkdir()
-        program = Program(list(command), environment, folder)
-        started.append(program)
-        return program
+        started.append(Program(list(command), environment, tmp_path / f"program-{len(started)}"))
+        return started[-1]
 
     yield start
     for program in started:

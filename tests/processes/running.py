@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -24,14 +25,17 @@ PATIENCE = float(os.environ.get("TEST_PATIENCE", "40"))
 class Program:
     """A running program, whose output is shown where something is not as it should be."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self, command: list[str], environment: dict[str, str], folder: Path, cwd: Path | None = None
+    ) -> None:
+        folder.mkdir()
         self._out, self._err = folder / "stdout", folder / "stderr"
         self._begun = time.monotonic()
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 command,
                 env=environment,
-                cwd=folder,
+                cwd=cwd or folder,
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,
@@ -112,6 +116,17 @@ class Program:
 
 
 Run = Callable[..., Program]
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's, without what steers a traced program, and with the commands of its Python."""
+    clean = {
+        key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "VERSORI_", "PYTHON"))
+    }
+    return {
+        **clean,
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), clean.get("PATH", os.defpath))),
+    }
 
 
 def names(spans: Iterable[dict[str, Any]]) -> list[str]:

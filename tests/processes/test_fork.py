@@ -18,7 +18,8 @@ def test_fork_in_mid_stream(platform: LocalPlatform, run: Run, processor: str, h
     """
     if how == "--flushing":
         platform.fault("slow=0.3,times=20")
-    program = run("fork.py", "4", *filter(None, [how]), PROCESSOR=processor, VERSORI_FLOW_MAX_SPANS="20000")
+    room = {"VERSORI_FLOW_MAX_SPANS": "50000", "VERSORI_FLOW_MAX_BYTES": "100000000"}
+    program = run("fork.py", "4", *filter(None, [how]), PROCESSOR=processor, **room)
     program.ends_well()
     kept = [f"parent.{n}" for n in range(3)]
     expected = works(
@@ -36,5 +37,4 @@ def test_fork_after_shutdown(platform: LocalPlatform, run: Run, processor: str) 
     program = run("after_shutdown.py", PROCESSOR=processor)
     assert program.wait() == 0, program.output
     assert names(platform.spans(FLOW)) == works("before"), program.output
-    assert program.stdout == "\n", program.output
     assert ("came after shutdown" in program.stderr) == (processor == "direct"), program.output

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pytest
 from running import FLOW, PROGRAMS, Run, names
-from test_servers import check
 
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 
@@ -34,15 +33,3 @@ def test_patched_under_auto_instrumentation(platform: LocalPlatform, start: Run)
     )  # fmt: skip
     assert program.wait() == 0, program.output
     assert len(names(platform.spans(FLOW))) == program.told()["ended"] == 50
-
-
-@pytest.mark.parametrize("options", [[], ["--preload"]], ids=" ".join)
-def test_gunicorn(
-    platform: LocalPlatform, start: Run, free_port: int, processor: str, options: list[str]
-) -> None:
-    """gunicorn's gevent workers answer every request, deliver every span, and end."""
-    program = start(
-        "gunicorn", "web:wsgi", "-k", "gevent", "-w", "2", "-b", f"127.0.0.1:{free_port}", *options,
-        PROCESSOR=processor,
-    )  # fmt: skip
-    check(program, platform, free_port, own_words="OtelBatchSpanRecordProcessor")

@@ -18,27 +18,25 @@ CHILDREN = works(
 )
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_a_provider_of_the_module(platform: LocalPlatform, run: Run, processor: str, method: str) -> None:
+METHODS = ("fork", "spawn", "forkserver")
+
+
+@pytest.mark.parametrize(
+    ("options", "variables"),
+    [
+        *((method, {"PROCESSOR": processor}) for method in METHODS for processor in ("batch", "direct")),
+        *((f"{method} --in-child", {"LOCAL_PROVIDER": "1"}) for method in METHODS),
+        ("fork --late", {}),
+    ],
+)
+def test_children(platform: LocalPlatform, run: Run, options: str, variables: dict[str, str]) -> None:
     """What children of a Process, a Pool and a ProcessPoolExecutor traced is in the flow, theirs included.
 
     They end by returning, by `sys.exit`, or with a thread that goes on after that; they keep their exit status.
+    The provider is the module's, or made in each child and not even the global one; `multiprocessing` may be
+    imported after the exporter was made.
     """
-    program = run("pools.py", method, PROCESSOR=processor)
+    program = run("pools.py", *options.split(), **variables)
     program.ends_well()
-    assert names(platform.spans(FLOW)) == sorted([*CHILDREN, *works("parent")]), program.output
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_a_provider_of_each_child(platform: LocalPlatform, run: Run, method: str) -> None:
-    """A provider that is made in the child, which is not even the global one, is flushed as well."""
-    program = run("pools.py", method, "--in-child", LOCAL_PROVIDER="1")
-    program.ends_well()
-    assert names(platform.spans(FLOW)) == CHILDREN, program.output
-
-
-def test_an_import_that_comes_later(platform: LocalPlatform, run: Run) -> None:
-    """It does not matter that `multiprocessing` is imported after the exporter was made."""
-    program = run("pools.py", "fork", "--late")
-    program.ends_well()
-    assert names(platform.spans(FLOW)) == sorted([*CHILDREN, *works("parent")]), program.output
+    parents = [] if "--in-child" in options else works("parent")
+    assert names(platform.spans(FLOW)) == sorted([*CHILDREN, *parents]), program.output

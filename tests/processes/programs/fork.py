@@ -25,7 +25,7 @@ counts: list[int] = []
 def keep_tracing(number: int) -> None:
     for unit in count():
         work(tracer, f"parent.{number}.{unit}")
-        if stop.wait(0.01):
+        if stop.wait(0.03):
             counts.append(unit + 1)
             return
 

@@ -161,11 +161,11 @@ class VersoriFlowSpanExporter(SpanExporter):
             Router(_ROUTED_WINDOWS * settings.max_spans),
         )
         target = (settings.base_url, settings.organisation_id, settings.project_id)
-        turns = TurnQueue(HostLock(*target) if merge else None)
+        turns = TurnQueue(HostLock(*target) if merge else None, settings.timeout)
         threads = Crew(api, partial(_warm_up, api), self._metrics)
         flows = Flows(policy, settings.max_flows)
-        keeper = Keeper(flows, partial(_open_store, settings), policy.durable, policy.store)
-        self._courier = Courier(intake, Dispatcher(intake, flows, threads, turns, keeper, settings.timeout))
+        keeper = Keeper(flows, turns, partial(_open_store, settings), policy.durable, policy.store)
+        self._courier = Courier(intake, Dispatcher(intake, flows, threads, keeper))
         self._pid = os.getpid()
         if before is not None and before.closing:  # in a child of a process that had shut it down
             self._courier.shutdown(0)

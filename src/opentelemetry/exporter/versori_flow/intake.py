@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 _T = TypeVar("_T")
+_Encoded = tuple["ReadableSpan", "EncodedSpan | Unencodable"]
 
 FULL = 2048
 """Spans left and not taken from which on whoever leaves one encodes one: nothing is dropped here, and who ends
@@ -66,7 +67,7 @@ class Intake:
         self._default_flow = default_flow
         self._router = router
         self._left: deque[ReadableSpan] = deque()
-        self._encoded: deque[tuple[ReadableSpan, EncodedSpan | Unencodable]] = deque()
+        self._encoded: deque[_Encoded] = deque()
         self._told = False
         self._helped = False
 
@@ -86,12 +87,12 @@ class Intake:
     def take(self) -> Batch | None:
         """Takes up to `BATCH` spans, encoded and routed; None when there are none. One thread at a time."""
         self._told = False  # before the look: what is left from now on tells again
-        batch: list[tuple[ReadableSpan, EncodedSpan | Unencodable]] = _pop(self._encoded)
+        batch = _pop(self._encoded)
         spans = _pop(self._left)
         if not (batch or spans):
             return None
         try:
-            return self.sort([*batch, *zip(spans, self._encoder.encode(spans), strict=True)])
+            return self._routed([*batch, *zip(spans, self._encoder.encode(spans), strict=True)])
         except BaseException:
             # Nothing was handed over yet; it is tried again.
             self._left.extendleft(reversed(spans))
@@ -101,23 +102,17 @@ class Intake:
     def encode(self, spans: Sequence[ReadableSpan]) -> Batch:
         """Encodes and routes spans that were not left, but handed over by an `export`."""
         try:
-            return self.sort(list(zip(spans, self._encoder.encode(spans), strict=True)))
+            return self._routed(list(zip(spans, self._encoder.encode(spans), strict=True)))
         except BaseException:
             self._left.extend(spans)  # memory has run out, say: they are taken later
             raise
 
-    def sort(self, encoded: Sequence[tuple[ReadableSpan, EncodedSpan | Unencodable]]) -> Batch:
-        """Routes encoded spans."""
-        good: list[tuple[EncodedSpan, str]] = []
-        bad: list[tuple[Unencodable, str]] = []
-        default_flow = self._default_flow
-        for span, made in encoded:
-            if isinstance(made, EncodedSpan):
-                good.append((made, default_flow(span)))
-            else:
-                bad.append((made, default_flow(span)))
-        routed, moves = self._router.route(good)
-        return Batch(routed, moves, bad)
+    def _routed(self, encoded: Sequence[_Encoded]) -> Batch:
+        named = [(made, self._default_flow(span)) for span, made in encoded]
+        routed, moves = self._router.route(
+            [(made, flow) for made, flow in named if isinstance(made, EncodedSpan)]
+        )
+        return Batch(routed, moves, [(made, flow) for made, flow in named if isinstance(made, Unencodable)])
 
     def remarks(self) -> list[Notice]:
         """What a person should know of the flows' names: lines to log, each of them once."""

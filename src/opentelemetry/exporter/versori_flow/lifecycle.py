@@ -22,9 +22,12 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .native import allocate_lock
+
+if TYPE_CHECKING:
+    from .delivery.courier import Courier
 
 _LAST = -1000
 """A finalizer's priority. Below those of the standard library, which end at -100."""
@@ -46,20 +49,6 @@ class Exporter(Protocol):
 
     def _say_late(self) -> None:
         """Says how many spans came after `shutdown`, if any."""
-
-
-class Courier(Protocol):
-    """What delivers for an exporter, and outlives it while spans are pending."""
-
-    @property
-    def over(self) -> bool:
-        """True once it has ended."""
-
-    def let_go(self) -> None:
-        """Ends once nothing is pending. Does not wait: a finalizer calls it."""
-
-    def shutdown(self, seconds: float) -> None:
-        """Delivers what is pending, within its time, and ends."""
 
 
 _ORPHANS_TIME = 10.0
@@ -90,16 +79,14 @@ def end_with(exporter: Exporter, courier: Courier) -> None:
 
     In a child it replaces what the parent said of its own courier.
     """
-    former = _ends.pop(id(exporter), None)
-    if former is not None:
-        former.detach()
+    has_ended(exporter)
     end = weakref.finalize(exporter, _let_go, id(exporter), courier)
     end.atexit = False
     _ends[id(exporter)] = end
 
 
 def has_ended(exporter: Exporter) -> None:
-    """The exporter is shut down: its courier has ended."""
+    """The exporter's courier has ended, or is another process's."""
     end = _ends.pop(id(exporter), None)
     if end is not None:
         end.detach()
@@ -107,8 +94,7 @@ def has_ended(exporter: Exporter) -> None:
 
 def _let_go(key: int, courier: Courier) -> None:
     _ends.pop(key, None)
-    for orphan in [orphan for orphan in _orphans if orphan.over]:
-        _orphans.discard(orphan)
+    _orphans.difference_update([orphan for orphan in _orphans if orphan.over])
     _orphans.add(courier)
     courier.let_go()
 

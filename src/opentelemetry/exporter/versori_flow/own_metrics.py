@@ -55,7 +55,6 @@ class OwnMetrics:
     ) -> None:
         self._totals = totals
         self._last: Totals | None = None
-        # Of one moment for all instruments of a reading, which asks them one after the other.
         self._snapshot: Totals | None = None
         self._asked: set[str] = set()
         self._operations: OrderedDict[str, tuple[float, str]] = OrderedDict()
@@ -154,27 +153,25 @@ class OwnMetrics:
     def _with_error(self, error: str | None) -> dict[str, AttributeValue]:
         return self._attributes if error is None else {**self._attributes, "error.type": error}
 
-    def _read(self, instrument: str) -> Totals | None:
+    def _read(self, instrument: str) -> list[Totals]:
+        """The counts, of one moment for all instruments of a reading; none once the exporter is gone."""
         if self._snapshot is None or instrument in self._asked:
             self._snapshot = self._totals() or self._last
             self._asked.clear()
         self._asked.add(instrument)
-        return self._snapshot
+        return [] if self._snapshot is None else [self._snapshot]
 
     def _inflight(self, _: CallbackOptions) -> Iterable[Observation]:
-        totals = self._read("inflight")
-        if totals is not None:
+        for totals in self._read("inflight"):
             yield Observation(totals.inflight, self._attributes)
 
     def _exported(self, _: CallbackOptions) -> Iterable[Observation]:
-        totals = self._read("exported")
-        if totals is not None:
+        for totals in self._read("exported"):
             yield Observation(totals.exported, self._attributes)
             for reason, failed in totals.failed.items():
                 yield Observation(failed, self._with_error(reason))
 
     def _dropped(self, _: CallbackOptions) -> Iterable[Observation]:
-        totals = self._read("dropped")
-        if totals is not None:
+        for totals in self._read("dropped"):
             for reason, dropped in totals.dropped.items():
                 yield Observation(dropped, {**self._attributes, "versori.flow.drop.reason": reason})

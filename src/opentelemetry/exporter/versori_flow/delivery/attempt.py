@@ -1,7 +1,7 @@
 """One attempt at a flow: read, merge, write, under one deadline and, if it can be had, in this host's turn.
 
 What is read and written, and what an answer leads to, is decided in `flow`: an attempt carries out one step,
-tells the courier what came of it, and is told the next one.
+tells what came of it, and is told the next one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..flow.flows import FlowStep
 from ..flow.report import error_type
 from ..flow.steps import Read, Reading, Stale, Write
 from ..flow.stored import UnreadableFlow, read
-from ..http.answers import Found, Unavailable, failed_by
+from ..http.answers import Found, failed_by
 from ..http.api import FlowsApi
 from .host_lock import Turn
 
@@ -31,31 +31,27 @@ stopped (SIGSTOP, a frozen Lambda, a suspended laptop), and others may have writ
 class Attempt:
     """An attempt that is to be made.
 
-    Args:
-        job: Its first step.
+    Attributes:
+        job: The step that is due; None: it is over.
         deadline: The `time.monotonic()` by which it is over.
-        turn: This host's turn at the flow, released with the attempt; None: it goes without.
+        turn: This host's turn at the flow, which the attempt ends with; None: it goes without.
         in_turn: False where another process of this host may be writing the flow now.
         begun: When it begins, in seconds of `time.monotonic()`.
-
-    Attributes:
-        over: Whether the flows know what came of it.
     """
 
-    __slots__ = ("begun", "deadline", "in_turn", "job", "over", "turn")
+    __slots__ = ("begun", "deadline", "in_turn", "job", "turn")
 
     def __init__(
         self, job: FlowStep, deadline: float, turn: Turn | None, in_turn: bool, begun: float
     ) -> None:
-        self.job = job
+        self.job: FlowStep | None = job
         self.deadline = deadline
         self.turn = turn
         self.in_turn = in_turn
         self.begun = begun
-        self.over = False
 
 
-Feed = Callable[[Attempt, FlowStep, Reading], FlowStep | None]
+Feed = Callable[[Attempt, Reading], None]
 
 
 def make(attempt: Attempt, api: FlowsApi, feed: Feed, metrics: OwnMetrics | None) -> None:
@@ -64,26 +60,26 @@ def make(attempt: Attempt, api: FlowsApi, feed: Feed, metrics: OwnMetrics | None
     Args:
         attempt: What is to be done.
         api: The platform.
-        feed: Is given each step and its answer; returns the next step, None at the end.
+        feed: Is given the answer to each step, and sets the next one.
         metrics: The exporter's own; None: switched off.
     """
-    job: FlowStep | None = attempt.job
     answered = _now()
-    while job is not None:
-        step = job.step
-        stale = isinstance(step, Write) and _now() - answered > _STALE
-        try:
-            answer = Stale() if stale else perform(step, api, attempt.deadline)
-        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread, or stay unsaid
-            answer = failed_by(error)
-        except BaseException:
-            feed(attempt, job, Unavailable("error", "interrupted", None, answered=False))
-            raise
-        answered = _now()
-        if metrics is not None and not stale:  # before the courier is told, and whoever waits with it
-            method, size = ("PUT", step.body.size) if isinstance(step, Write) else ("GET", None)
-            metrics.request(job.name, attempt.begun, method, size, error_type(answer))
-        job = feed(attempt, job, answer)
+    try:
+        while (job := attempt.job) is not None:
+            step = job.step
+            stale = isinstance(step, Write) and _now() - answered > _STALE
+            try:
+                answer = Stale() if stale else perform(step, api, attempt.deadline)
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread, or stay unsaid
+                answer = failed_by(error)
+            answered = _now()
+            if metrics is not None and not stale:  # before the flows are told, and whoever waits for them
+                method, size = ("PUT", step.body.size) if isinstance(step, Write) else ("GET", None)
+                metrics.request(job.name, attempt.begun, method, size, error_type(answer))
+            feed(attempt, answer)
+    finally:
+        if attempt.turn is not None:
+            attempt.turn.release()
 
 
 def perform(step: Read | Write, api: FlowsApi, deadline: float) -> Reading:

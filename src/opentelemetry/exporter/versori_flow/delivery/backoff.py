@@ -19,6 +19,7 @@ WAIT_WITHOUT_TENACITY = 1.0
 """Seconds where it can't even be imported now."""
 
 _JITTER = 0.25
+"""Up to a quarter longer, so that a thousand processes do not come back at once."""
 
 
 def wait_after(failures: int) -> float:
@@ -38,26 +39,13 @@ def wait_after(failures: int) -> float:
     state.set_result(None)
     # The protocol of tenacity's own loop: it answers with the sleep, and leaves the sleeping to us.
     sleep: Any = retrying.iter(state)
-    return float(sleep)
+    return float(sleep) * random.uniform(1.0, 1.0 + _JITTER)  # noqa: S311
 
 
 @cache
 def _retrying() -> Retrying:
     # Imported here: it takes milliseconds, which are the courier's thread's, not the application's.
-    from tenacity import RetryCallState, Retrying, retry_always, stop_never, wait_exponential
-    from tenacity.wait import wait_base
+    from tenacity import Retrying, retry_always, stop_never, wait_exponential
 
-    class Jittered(wait_base):
-        """Up to a quarter longer, so that a thousand processes do not come back at once."""
-
-        def __init__(self, wait: wait_base) -> None:
-            self._wait = wait
-
-        def __call__(self, retry_state: RetryCallState) -> float:
-            return self._wait(retry_state) * random.uniform(1.0, 1.0 + _JITTER)  # noqa: S311
-
-    return Retrying(
-        stop=stop_never,
-        retry=retry_always,
-        wait=Jittered(wait_exponential(multiplier=SHORTEST_WAIT, max=LONGEST_WAIT / (1.0 + _JITTER))),
-    )
+    wait = wait_exponential(multiplier=SHORTEST_WAIT, max=LONGEST_WAIT / (1.0 + _JITTER))
+    return Retrying(stop=stop_never, retry=retry_always, wait=wait)

@@ -1,13 +1,13 @@
 """Delivers what the application leaves: the side that callers meet, and who does the work.
 
-    application threads                      the courier's thread                     the crew's threads
-    leave a span ------> intake -----------> take, encode, route --> flows
-    ask, and wait -----> intake.messages --> what is due? ---------------------------> an attempt
-                   <---- the answer <------- what came of a step <--------------------- GET, PUT
+    application threads                      the courier's thread           the crew's threads
+    leave a span ------> intake -----------> take, encode, route
+    ask, and wait -----> intake.messages --> what is due? -----------------> an attempt: GET, PUT
+                   <---- the answer <-----------------------<--------------- what came of it, and the next one
 
-One thread owns the flows, so there is no lock, and a caller that comes from a finalizer or a signal handler,
-in the middle of anything, can't meet one. Where no thread can be had (at interpreter exit, in an isolated
-subinterpreter) the thread that asks does the courier's work, one at a time.
+The exporter's own threads take turns at the flows, see `dispatcher`; a caller that comes from a finalizer or a
+signal handler, in the middle of anything, meets no lock. Where no thread can be had (at interpreter exit, in an
+isolated subinterpreter) the thread that asks does the courier's work, one at a time.
 """
 
 from __future__ import annotations
@@ -89,17 +89,13 @@ class Courier:
 
     def status(self) -> dict[str, FlowStatus]:
         """How every flow does."""
-        answer: dict[str, FlowStatus] | None = self._ask(
-            Question(Kind.STATUS, time.monotonic() + _STATUS_WITHIN)
-        )
-        return answer if answer is not None else self._dispatcher.flows.status(time.monotonic())
+        answer: dict[str, FlowStatus] = self._ask_now(Kind.STATUS)
+        return answer
 
     def totals(self) -> Totals:
         """How many spans came in, and what became of them, over all flows."""
-        answer: Totals | None = self._ask(Question(Kind.TOTALS, time.monotonic() + _STATUS_WITHIN))
-        totals = answer if answer is not None else self._dispatcher.flows.totals()
         late = Totals(self.late, 0, 0, {DropReason.SHUTDOWN.value: self.late} if self.late else {})
-        return add_up([totals, late])
+        return add_up([self._ask_now(Kind.TOTALS), late])
 
     def lose(self, count: int) -> None:
         """Counts spans that came after the end."""
@@ -129,6 +125,11 @@ class Courier:
                 self._dispatcher.go_round(_FOREVER)
         finally:
             at_work.discard(me)
+
+    def _ask_now(self, kind: Kind) -> Any:
+        question = Question(kind, time.monotonic() + _STATUS_WITHIN)
+        answer = self._ask(question)
+        return self._dispatcher.answer_at_rest(question) if answer is None else answer
 
     def _ask(self, question: Question, grace: float = 0.0) -> Any:
         """Asks, and waits for the answer; None where it is not known in time."""

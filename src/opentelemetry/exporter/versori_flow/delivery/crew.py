@@ -28,6 +28,9 @@ fast is served by few, which do not fight for the interpreter."""
 _PROCESSOR = 0.8
 """Of one processor, what the threads may use together before one more would only wait for the interpreter."""
 
+_PATIENCE_WITH_BUSY = 0.05
+"""Seconds where they do use that much: so long may one that is stuck hold up others."""
+
 _KEPT_IDLE = 2
 
 Work = Callable[[Attempt], Attempt | None]
@@ -44,14 +47,11 @@ class Crew:
         api: The platform.
         warm_up: Does what is slow the first time (imports); called on each thread as it starts.
         metrics: The exporter's own; None: switched off.
-
-    Attributes:
-        metrics: As given.
     """
 
     def __init__(self, api: FlowsApi, warm_up: Callable[[], object], metrics: OwnMetrics | None) -> None:
+        self.api = api
         self.metrics = metrics
-        self._api = api
         self._warm_up = warm_up
         self._jobs: Queue[tuple[Attempt, Work] | None] = Queue()
         self._size = 0
@@ -65,18 +65,20 @@ class Crew:
         return not self._size
 
     @property
-    def whole(self) -> bool:
-        """True when all that there may be are busy: whoever is done takes the next attempt along."""
-        return self._busy >= MAX_THREADS
+    def wanted(self) -> bool:
+        """Whether one more thread than those that are busy would be of use."""
+        return not self._busy or self._share * (self._busy + 1) < _PROCESSOR
 
     @property
-    def wanted(self) -> bool:
-        """Whether a thread that has made an attempt, and is not counted, is of use for one more."""
-        return not self._busy or self._share * (self._busy + 1) < _PROCESSOR
+    def patience(self) -> float:
+        """Seconds after which to ask again whether one more is `ready`."""
+        if self._busy >= MAX_THREADS:
+            return float("inf")  # whoever is done takes the next attempt along
+        return PATIENCE if self.wanted else _PATIENCE_WITH_BUSY
 
     def ready(self, now: float) -> bool:
         """Whether one more thread may take part now; it is started where none is idle."""
-        if self._busy and now - self._changed < PATIENCE:
+        if self._busy and now - self._changed < self.patience:
             return False
         return self._busy < self._size or (self._size < MAX_THREADS and self.hire())
 
@@ -88,43 +90,38 @@ class Crew:
 
     def give(self, attempt: Attempt, work: Work, now: float) -> None:
         """Gives an attempt to an idle thread."""
-        self.begins(now)
+        self.count(1, now)
         self._jobs.put((attempt, work))
 
-    def begins(self, now: float) -> None:
-        """A thread makes an attempt from now on."""
-        self._busy += 1
-        self._changed = now
-
-    def ends(self, now: float) -> None:
-        """A thread has made an attempt."""
-        self._busy -= 1
+    def count(self, more: int, now: float) -> None:
+        """Counts those that are busy: one more, or one less."""
+        self._busy += more
         self._changed = now
 
     def make(self, attempt: Attempt, feed: Feed) -> None:
-        """Makes an attempt on the thread that calls, which is at no desk; what `feed` raises leaves it."""
+        """Makes an attempt on the thread that calls, away from the desk; what `feed` raises leaves it."""
         wall, own = time.monotonic(), time.thread_time()
-        make(attempt, self._api, feed, self.metrics)
+        make(attempt, self.api, feed, self.metrics)
         # Waiting for the platform is what several threads can do at once.
         self._share = (time.thread_time() - own) / max(time.monotonic() - wall, 1e-6)
 
-    def problem(self) -> str | None:
-        """What a person should know of the credentials; each trouble once."""
-        return self._api.take_problem()
-
     def rest(self) -> None:
-        """Lets idle threads go, but for a few."""
-        while self._size > max(self._busy, _KEPT_IDLE):
-            self._size -= 1
-            self._jobs.put(None)
+        """Nothing is due for a while: lets idle threads go, but for a few; starts the first, which warms up."""
+        if not self._size:
+            self.hire()
+        self._dismiss(self._size - max(self._busy, _KEPT_IDLE))
 
     def end(self) -> None:
         """Ends the requests in flight, and every thread."""
-        self._api.close()
-        for _ in range(self._size):
-            self._jobs.put(None)
+        self.api.close()
+        self._dismiss(self._size)
         if self.metrics is not None:
             self.metrics.end()
+
+    def _dismiss(self, threads: int) -> None:
+        for _ in range(threads):
+            self._size -= 1
+            self._jobs.put(None)
 
     def _toil(self) -> None:
         me = get_ident()

@@ -12,22 +12,19 @@ from __future__ import annotations
 import logging
 import time
 from _queue import Empty
-from collections.abc import Sequence
 
 from ..flow.flows import Flows, FlowStep, Receipt
 from ..flow.ledger import DropReason
 from ..flow.report import Notice, error_type
 from ..flow.steps import Reading
-from ..http.answers import failed_by
+from ..http.answers import Unavailable, failed_by
 from ..intake import Batch, Intake
-from ..native import Waiter, allocate_lock, get_ident
+from ..native import Waiter, allocate_lock
 from .attempt import Attempt
-from .crew import PATIENCE, Crew, at_work
+from .crew import Crew
 from .keeper import Keeper
+from .log import is_the_callers, say
 from .question import Kind, OpenQuestions, Question
-from .turn_queue import TurnQueue
-
-logger = logging.getLogger("opentelemetry.exporter.versori_flow")
 
 _GATHERED = 0.03
 """Seconds between two looks into the intake while nobody asks: a look for each span costs more than the span."""
@@ -38,8 +35,7 @@ _AFTER_A_FAULT = 0.25
 _BETWEEN_FAULT_LINES = 60.0
 _FOREVER = float("inf")
 _NOTHING = object()
-_LOOK = object()
-"""A message: there may be something to do that the courier doesn't wait for."""
+_LOOK = object()  # a message: there may be something to do that the courier doesn't wait for
 
 
 class Dispatcher:
@@ -49,26 +45,21 @@ class Dispatcher:
         intake: Where application threads leave things.
         flows: What there is to deliver.
         crew: The threads that make attempts.
-        turns: Where attempts wait for their turn.
-        keeper: Between the flows and the store.
-        timeout: Seconds for one attempt.
+        keeper: Between the flows and the store, and where attempts wait for their turn.
 
     Attributes:
         over: True once all has ended: the flows do not change any more.
     """
 
-    def __init__(
-        self, intake: Intake, flows: Flows, crew: Crew, turns: TurnQueue, keeper: Keeper, timeout: float
-    ) -> None:
+    def __init__(self, intake: Intake, flows: Flows, crew: Crew, keeper: Keeper) -> None:
         self.over = False
         self.flows = flows
         self._desk = allocate_lock()
         self._intake = intake
         self._crew = crew
-        self._turns = turns
         self._keeper = keeper
-        self._timeout = timeout
         self._take_at = _FOREVER
+        self._taken_at = -_FOREVER
         self._wakes_at = _FOREVER
         self._batch: Batch | None = None
         self._questions = OpenQuestions(flows)
@@ -88,29 +79,30 @@ class Dispatcher:
                 self._make(attempt)
                 attempt = self._visit(until)
         except BaseException as error:
-            if _is_the_callers(error):
+            if is_the_callers(error):
                 raise
             self._fault(error)
 
     def _work(self, attempt: Attempt) -> Attempt | None:
         """Makes an attempt, on a thread of the crew; returns the next one for it."""
+        following = None
         try:
-            self._make(attempt)
+            try:
+                self._make(attempt)
+            finally:
+                following = self._visit(_FOREVER, hand=True)
         except BaseException as error:  # noqa: BLE001 - it must not end the thread
             self._fault(error)
-        try:
-            return self._visit(_FOREVER, hand=True)
-        except BaseException as error:  # noqa: BLE001
-            self._fault(error)
-            return None
+        return following
 
     def _make(self, attempt: Attempt) -> None:
         try:
             self._crew.make(attempt, self._feed)
         except BaseException as error:
             # Memory has run out, say: the flow must not look busy for ever.
-            self._feed(attempt, attempt.job, failed_by(error))
-            if _is_the_callers(error):
+            interrupted = Unavailable("error", "interrupted", None, answered=False)
+            self._feed(attempt, failed_by(error) if isinstance(error, Exception) else interrupted)
+            if is_the_callers(error):
                 raise
 
     def _visit(self, until: float, message: object = _NOTHING, *, hand: bool = False) -> Attempt | None:
@@ -123,7 +115,7 @@ class Dispatcher:
         """
         with self._desk:
             if hand:
-                self._crew.ends(time.monotonic())
+                self._crew.count(-1, time.monotonic())
             while message is not _NOTHING:
                 self._read(message)
                 message = self._next(0)
@@ -135,7 +127,7 @@ class Dispatcher:
                 self._questions.expire(now)
                 # Before the answers: what was taken is kept, and what an export failed for is said by then.
                 notices = self._end() if self._is_done(now) else self._keeper.keep(now)
-                _say([*self._intake.remarks(), *notices, *self.flows.notices(now, self.over)])
+                say([*self._intake.remarks(), *notices, *self.flows.notices(now, self.over)])
             self._questions.give()
             attempt = self._hand_out(min(until, self._questions.last_call), hand)
             if hand and self._next_wake(now) < self._wakes_at:
@@ -155,97 +147,65 @@ class Dispatcher:
         message = self._next(_IDLE_BEFORE_WARM_UP if alone else _IDLE_BEFORE_REST)
         if message is _NOTHING:
             with self._desk:
-                if alone:
-                    self._crew.hire()
-                else:
-                    self._crew.rest()
+                self._crew.rest()
             message = self._next(None)
         return message
 
     def _next_wake(self, now: float) -> float:
         start = self._next_start()
         if start <= now:  # for a thread of the crew
-            start = _FOREVER if self._crew.whole else now + PATIENCE
-        questions, keeper = self._questions, self._keeper
-        return min(start, self._take_at, keeper.next_look(), questions.next_end, questions.last_call)
+            start = now + self._crew.patience
+        return min(start, self._take_at, self._keeper.next_look(), self._questions.next_end)
 
     def _next_start(self) -> float:
         due = self.flows.next_due()
-        return self._turns.next_look if due is None else min(due, self._turns.next_look)
+        return self._keeper.turns.next_look if due is None else min(due, self._keeper.turns.next_look)
 
     def _next(self, seconds: float | None) -> object:
-        messages = self._intake.messages
         try:
-            message: object = messages.get_nowait() if seconds == 0 else messages.get(True, seconds)
+            message: object = self._intake.messages.get(seconds != 0, seconds)
         except Empty:
             return _NOTHING
         return message
 
     def _read(self, message: object) -> None:
         if message is None:
-            self._take_at = min(self._take_at, time.monotonic() + _GATHERED)
+            self._take_at = min(self._take_at, self._taken_at + _GATHERED)
         elif isinstance(message, Question):
-            if self.over:
-                self._questions.answer(message, self.answer_at_rest(message))
-            else:
-                self._ask(message)
+            self._ask(message)
 
     def _take(self) -> None:
         """Takes all that was left, and hands it over."""
         self._take_at = _FOREVER
         while (batch := self._batch or self._intake.take()) is not None:
             self._hand_over(batch)
+        self._taken_at = time.monotonic()
 
     def _hand_over(self, batch: Batch) -> list[Receipt]:
         # Until it is over: what fails in the middle is done again, and nothing counts twice.
         self._batch = batch
-        now = time.monotonic()
-        receipts = self.flows.hand_over(batch.routed, batch.moves, batch.unencodable, now, time.time_ns())
+        receipts = self.flows.hand_over(*batch, time.monotonic(), time.time_ns())
         self._batch = None
         return receipts
 
-    def _feed(self, attempt: Attempt, job: FlowStep, answer: Reading) -> FlowStep | None:
-        """Takes what came of a step; returns the attempt's next one."""
+    def _feed(self, attempt: Attempt, answer: Reading) -> None:
+        """Takes what came of a step, and sets the attempt's next one."""
         with self._desk:
-            if attempt.over or self.over:
-                self._let_go(attempt)
-                return None
-            try:
-                following = self._tell_flows(attempt, job, answer)
-            except Exception as error:  # noqa: BLE001 - the flow must not look busy for ever
-                answer = failed_by(error)
-                following = self._tell_flows(attempt, job, answer)
-            if following is None:
-                attempt.over = True
-                self._is_over(attempt, job, answer)
-            return following
-
-    def _tell_flows(self, attempt: Attempt, job: FlowStep, answer: Reading) -> FlowStep | None:
-        return self.flows.feed(job, answer, time.monotonic(), time.time_ns(), attempt.in_turn)
-
-    def _is_over(self, attempt: Attempt, job: FlowStep, answer: Reading) -> None:
-        self._let_go(attempt)
-        if self._crew.metrics is not None:  # before anybody is told who waits for it
-            self._crew.metrics.attempt(job.name, attempt.begun, error_type(answer), not job.flow.idle)
-        self._questions.look(job.name, time.monotonic())
-        problem = self._crew.problem()
-        if problem is not None:
-            _say([Notice(logging.ERROR, problem)])
-
-    def _let_go(self, attempt: Attempt) -> None:
-        """Ends the attempt's turn, unless it takes what processes that end have left for this one meanwhile."""
-        turn, attempt.turn = attempt.turn, None
-        if turn is None:
-            return
-        now, last_call = time.monotonic(), self._questions.last_call
-        if last_call != _FOREVER and not self.over:
-            self._keeper.turn_ended(now)
-            self._keeper.inherit(now, last_call)
-            if attempt.job.flow.window.pending:
-                self._turns.keep(attempt.job.name, turn)
+            job = attempt.job
+            if job is None or self.over:
+                attempt.job = None
                 return
-        turn.release()
-        self._keeper.turn_ended(now)  # who has looked for the turn a moment ago, and gone
+            now = time.monotonic()
+            attempt.job = self.flows.feed(job, answer, now, time.time_ns(), attempt.in_turn)
+            if attempt.job is not None:
+                return
+            turn, attempt.turn = attempt.turn, None
+            self._keeper.end_turn(job.name, turn, now, self._questions.last_call)
+            if self._crew.metrics is not None:  # before anybody is told who waits for it
+                self._crew.metrics.attempt(job.name, attempt.begun, error_type(answer), not job.flow.idle)
+            self._questions.look(job.name, now)
+            if problem := self._crew.api.take_problem():
+                say([Notice(logging.ERROR, problem)])
 
     # -- what goes out -------------------------------------------------------------------------------------
 
@@ -258,16 +218,16 @@ class Dispatcher:
             if not (self._crew.wanted if hand else self._crew.ready(now) or self._crew.nobody):
                 break
             patient = self._questions.last_call == _FOREVER or not self._keeper.can_leave
-            attempt = self._turns.leave(now, until, patient)
+            attempt = self._keeper.turns.leave(now, until, patient)
             if isinstance(attempt, FlowStep):
                 self._keeper.leave(attempt)
                 self._intake.messages.put(_LOOK)  # it may have been the last thing to do
             elif attempt is None:
                 job = self.flows.begin_next(now)
                 if job is not None:
-                    self._turns.enter(job, min(until, now + self._timeout), now)
+                    self._keeper.turns.enter(job, now, until)
             elif hand:
-                self._crew.begins(now)
+                self._crew.count(1, now)
                 return attempt
             elif self._crew.nobody:
                 return attempt
@@ -275,9 +235,10 @@ class Dispatcher:
                 self._crew.give(attempt, self._work, now)
         return None
 
-    # -- questions -----------------------------------------------------------------------------------------
-
     def _ask(self, question: Question) -> None:
+        if self.over:
+            self._questions.answer(question, self.answer_at_rest(question))
+            return
         now = time.monotonic()
         self._take()
         match question.kind:
@@ -293,20 +254,18 @@ class Dispatcher:
             case _:
                 self._questions.answer(question, self.answer_at_rest(question))
 
-    # -- the end -------------------------------------------------------------------------------------------
-
     def _is_done(self, now: float) -> bool:
         if not self._questions.ending:
             return False
         due, last_call = self.flows.next_due(), self._questions.last_call
-        idle = not self.flows.busy and not len(self._intake) and (due is None or due >= last_call)
-        return now >= last_call or (idle and self._keeper.gone(now, last_call, self._turns.reserve))
+        idle = not (self.flows.busy or len(self._intake)) and (due is None or due >= last_call)
+        return now >= last_call or (idle and self._keeper.gone(now, last_call))
 
     def _end(self) -> list[Notice]:
-        """The order: what is left is given up, the requests in flight are cut, and only then every wait ends."""
+        """The order: what is left is given up, the requests in flight are cut, only then every wait ends."""
         notices = self._keeper.end()
         self.over = True
-        self._turns.end()
+        self._keeper.turns.end()
         self._crew.end()
         self.flows.lose(len(self._intake), DropReason.SHUTDOWN)
         self._questions.end()
@@ -319,11 +278,10 @@ class Dispatcher:
         """Answers what needs no delivery, or comes when it is over; then any thread may ask."""
         if question.kind is Kind.STATUS:
             return self.flows.status(time.monotonic())
+        totals = self.flows.totals()
         if question.kind is Kind.TOTALS:
-            return self.flows.totals()
-        return question.kind is Kind.SHUTDOWN or (
-            question.kind is Kind.FLUSH and not self.flows.totals().pending
-        )
+            return totals
+        return question.kind is Kind.SHUTDOWN or (question.kind is Kind.FLUSH and not totals.pending)
 
     def _fault(self, error: BaseException) -> None:
         now = time.monotonic()
@@ -331,20 +289,6 @@ class Dispatcher:
         if now - self._fault_said >= _BETWEEN_FAULT_LINES:
             self._fault_said = now
             text = f"the exporter met {type(error).__name__} in its own work, and goes on"
-            _say([Notice(logging.ERROR, text)])
+            say([Notice(logging.ERROR, text)])
         Waiter().wait(_AFTER_A_FAULT)
         self._intake.messages.put(_LOOK)
-
-
-def _say(notices: Sequence[Notice]) -> None:
-    for notice in notices:
-        try:
-            logger.log(notice.level, "%s", notice.text)
-        except BaseException as error:  # from a handler
-            if _is_the_callers(error):
-                raise
-
-
-def _is_the_callers(error: BaseException) -> bool:
-    """Whether it interrupts the thread of a caller, such as Ctrl-C."""
-    return not isinstance(error, Exception) and get_ident() not in at_work

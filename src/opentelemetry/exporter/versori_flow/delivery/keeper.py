@@ -15,6 +15,8 @@ from ..flow.flows import Flows, FlowStep
 from ..flow.ledger import DropReason
 from ..flow.report import Notice, spans
 from ..stores.seam import Store
+from .host_lock import Turn
+from .turn_queue import TurnQueue
 
 _BETWEEN_LOOKS = 0.02
 """Seconds between two looks whether what was left is taken."""
@@ -27,6 +29,7 @@ class Keeper:
 
     Args:
         flows: The flows.
+        turns: Where attempts wait for their turn.
         open_store: Opens the store, when it is needed first; None: there is none, and a process that ends
             waits for its turns.
         durable: Whether spans are kept from their hand-over on: it is needed from the start.
@@ -34,9 +37,15 @@ class Keeper:
     """
 
     def __init__(
-        self, flows: Flows, open_store: Callable[[], Store | None], durable: bool, name: str
+        self,
+        flows: Flows,
+        turns: TurnQueue,
+        open_store: Callable[[], Store | None],
+        durable: bool,
+        name: str,
     ) -> None:
         self._flows = flows
+        self.turns = turns
         self._open_store = open_store
         self._durable = durable
         self._name = name
@@ -84,24 +93,32 @@ class Keeper:
             self._left.discard(left.flow)
         self._flows.lose(self._store.take_unreadable(), DropReason.UNREADABLE)
 
-    def turn_ended(self, now: float) -> None:
-        """A turn at a flow was let go."""
-        store = self._opened()
-        if store is not None:
+    def end_turn(self, name: str, turn: Turn | None, now: float, until: float) -> None:
+        """Ends a turn at a flow, unless processes that end have left something for it meanwhile."""
+        store = None if turn is None else self._opened()
+        if turn is None:
+            return
+        if store is not None and until != _FOREVER:
             store.look_soon(now)
+            self.inherit(now, until)
+            if self._flows.waits(name):
+                self.turns.keep(name, turn)
+                return
+        turn.release()
+        if store is not None:
+            store.look_soon(now)  # who has looked for the turn a moment ago, and gone
 
     def leave(self, job: FlowStep) -> None:
         """Another process has the turn at the flow: its spans are left to it, once nothing else is to be done."""
         self._flows.leave(job)
         self._left.add(job.name)
 
-    def gone(self, now: float, until: float, reserve: Callable[[str], bool]) -> bool:
+    def gone(self, now: float, until: float) -> bool:
         """Whether somebody else has all that was left; called once nothing else is to be done.
 
         Args:
             now: Seconds.
             until: When the exporter ends.
-            reserve: Takes the turn at a flow; False where another process has it.
         """
         if not self._left or self._store is None:
             return True
@@ -117,7 +134,7 @@ class Keeper:
         elif now < self._look_at:
             return False
         self._look_at = now + _BETWEEN_LOOKS
-        free = [name for name in self._left if reserve(name)]
+        free = [name for name in self._left if self.turns.reserve(name)]
         patience = self._left_at + (until - self._left_at) / 2
         if not free and now < patience:
             # Whoever has the turn looks for what was left once it has let it go.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum, auto
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from ..flow.flows import Flows, Receipt
@@ -14,22 +14,15 @@ if TYPE_CHECKING:
 
 
 class Kind(Enum):
-    """What is asked."""
+    """What is asked; where nothing else is said, the answer is True or False."""
 
-    EXPORT = auto()
-    """Take these spans; are they delivered? True or False."""
-    ACCEPT = auto()
-    """Take these spans; are they taken, and is their flow not in trouble? True or False."""
-    FLUSH = auto()
-    """Deliver what is pending; is it? True or False."""
-    SHUTDOWN = auto()
-    """Deliver what is pending, read back, end. True once it has ended."""
-    LET_GO = auto()
-    """The exporter is gone: end as soon as nothing is pending. Nobody waits."""
-    STATUS = auto()
-    """How does every flow do?"""
-    TOTALS = auto()
-    """How many spans, over all flows?"""
+    EXPORT = "take these spans; are they delivered?"
+    ACCEPT = "take these spans; are they taken, and is their flow not in trouble?"
+    FLUSH = "deliver what is pending; is it?"
+    SHUTDOWN = "deliver what is pending, read back, end: True once it has ended"
+    LET_GO = "the exporter is gone: end as soon as nothing is pending; nobody waits"
+    STATUS = "how does every flow do?"
+    TOTALS = "how many spans, over all flows?"
 
 
 class Question:
@@ -68,15 +61,15 @@ class OpenQuestions:
     """
 
     def __init__(self, flows: Flows) -> None:
-        self._flows = flows
         self.ending: list[Question] = []
+        self._flows = flows
         self._open: list[Question] = []
         self._answers: list[tuple[Question, object]] = []
 
     @property
     def next_end(self) -> float:
         """When the first of them waits no longer."""
-        return min((question.until for question in self._open), default=float("inf"))
+        return min((question.until for question in (*self._open, *self.ending)), default=float("inf"))
 
     @property
     def last_call(self) -> float:
@@ -106,11 +99,10 @@ class OpenQuestions:
 
     def end(self) -> None:
         """The exporter has ended."""
-        for question in list(self._open):
-            self._conclude(question, False)
-        for question in self.ending:
-            self.answer(question, True)
-        self.ending = []
+        while self._open:
+            self._conclude(self._open[0], False)
+        while self.ending:
+            self.answer(self.ending.pop(), True)
 
     def answer(self, question: Question, answer: object) -> None:
         """Keeps an answer until `give`."""

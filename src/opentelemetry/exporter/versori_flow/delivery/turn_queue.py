@@ -9,63 +9,34 @@ from ..flow.flows import FlowStep
 from .attempt import Attempt
 from .host_lock import HostLock, Turn, Wait
 
-_FOREVER = float("inf")
-
 
 class TurnQueue:
     """Attempts from their begin until they have their turn, or have waited for it in vain.
 
     Args:
         host_lock: The turns; None: there are none to take, and no attempt waits.
+        timeout: Seconds for one attempt, the wait included.
     """
 
-    def __init__(self, host_lock: HostLock | None) -> None:
+    def __init__(self, host_lock: HostLock | None, timeout: float) -> None:
         self._host_lock = host_lock
+        self._timeout = timeout
         self._numbers = count()
-        self._waiting: list[tuple[float, int, FlowStep, float, Wait]] = []
-        self._reserved: dict[str, Wait] = {}
+        self._waiting: list[tuple[float, int, FlowStep, float, Wait | None]] = []
+        self._reserved: dict[str, Turn | None] = {}
 
-    def enter(self, job: FlowStep, deadline: float, now: float) -> None:
-        """Begins to wait.
-
-        Args:
-            job: The first step of the attempt.
-            deadline: When the attempt is over, in seconds of the same clock as `now`.
-            now: Seconds.
-        """
-        wait = self._reserved.pop(job.name, None)
-        if wait is None:
-            lock = self._host_lock
-            wait = Wait(None, deadline, now) if lock is None else lock.wait(job.name, deadline, now)
+    def enter(self, job: FlowStep, now: float, last_call: float) -> None:
+        """Begins an attempt, and to wait for its turn; the arguments are those of `leave`."""
+        lock, deadline = self._host_lock, min(last_call, now + self._timeout)
+        wait = None if lock is None else lock.wait(job.name, deadline, now)
+        if wait is not None and job.name in self._reserved:
+            wait.turn = self._reserved.pop(job.name)
         heapq.heappush(self._waiting, (now, next(self._numbers), job, deadline, wait))
-
-    def reserve(self, flow_name: str) -> bool:
-        """Takes the turn at a flow, for the next attempt at it; False where another process has it."""
-        if self._host_lock is None or flow_name in self._reserved:
-            return True
-        wait = self._host_lock.wait(flow_name, 0.0, 0.0)
-        wait.over(0.0, 0.0, patient=False)
-        if not wait.vain:
-            self._reserved[flow_name] = wait
-        return not wait.vain
-
-    def keep(self, flow_name: str, turn: Turn) -> None:
-        """Keeps a turn that was had for the next attempt."""
-        wait = Wait(None, 0.0, 0.0)
-        wait.turn = turn
-        self._reserved[flow_name] = wait
-
-    def end(self) -> None:
-        """Lets go what was reserved, and not used."""
-        for wait in self._reserved.values():
-            if wait.turn is not None:
-                wait.turn.release()
-        self._reserved.clear()
 
     @property
     def next_look(self) -> float:
         """When to call `leave` again."""
-        return self._waiting[0][0] if self._waiting else _FOREVER
+        return self._waiting[0][0] if self._waiting else float("inf")
 
     def leave(self, now: float, last_call: float, patient: bool) -> Attempt | FlowStep | None:
         """Looks for the turns that it is time to look for.
@@ -81,9 +52,32 @@ class TurnQueue:
         """
         while self.next_look <= now:
             _, number, job, deadline, wait = heapq.heappop(self._waiting)
+            if wait is None:
+                return Attempt(job, min(deadline, last_call), None, True, now)
             if wait.turn is not None or wait.over(now, last_call, patient):
                 if wait.vain and not patient:
                     return job
                 return Attempt(job, min(deadline, last_call), wait.turn, not wait.vain, now)
             heapq.heappush(self._waiting, (wait.next_look, number, job, deadline, wait))
         return None
+
+    def reserve(self, flow_name: str) -> bool:
+        """Takes the turn at a flow, for the next attempt at it; False where another process has it."""
+        if self._host_lock is None or flow_name in self._reserved:
+            return True
+        wait = self._host_lock.wait(flow_name, 0.0, 0.0)
+        wait.over(0.0, 0.0, patient=False)
+        if not wait.vain:
+            self._reserved[flow_name] = wait.turn
+        return not wait.vain
+
+    def keep(self, flow_name: str, turn: Turn) -> None:
+        """Keeps a turn that was had for the next attempt."""
+        self._reserved[flow_name] = turn
+
+    def end(self) -> None:
+        """Lets go what was reserved, and not used."""
+        for turn in self._reserved.values():
+            if turn is not None:
+                turn.release()
+        self._reserved.clear()

@@ -196,6 +196,11 @@ class Flows:
             flow.close(now, until)
             self._line_up(flow, now)
 
+    def waits(self, name: str) -> bool:
+        """Whether a flow has pending spans."""
+        flow = self._memory.active.get(name)
+        return flow is not None and flow.window.pending > 0
+
     def leave(self, job: FlowStep) -> None:
         """The exporter ends, and somebody else has the turn: the attempt is not made, nor another one."""
         self.busy -= 1
