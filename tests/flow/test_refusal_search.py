@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentelemetry.exporter.versori_flow.flow.entry import Entry, Origin
 from opentelemetry.exporter.versori_flow.flow.refusal_search import SINGLES_IN_A_ROW, Search, Verdict
+from opentelemetry.exporter.versori_flow.flow.window import Entry, Origin
 
 Refuses = Callable[[list[int]], bool]
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from opentelemetry.exporter.versori_flow.flow.entry import Entry, Origin
 from opentelemetry.exporter.versori_flow.flow.remote import KnownFlow
 from opentelemetry.exporter.versori_flow.flow.stored import StoredFlow, read
-from opentelemetry.exporter.versori_flow.flow.window import Window
+from opentelemetry.exporter.versori_flow.flow.window import Entry, Origin, Window
 from tests.flow.model import NOW_NS, SECOND, key, make_span
 
 

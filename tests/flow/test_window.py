@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opentelemetry.exporter.versori_flow.flow.entry import Entry, Origin
 from opentelemetry.exporter.versori_flow.flow.ranking import Ranking
-from opentelemetry.exporter.versori_flow.flow.window import Window
+from opentelemetry.exporter.versori_flow.flow.window import Entry, Origin, Window
 from tests.flow.model import NOW_NS, SECOND, key, make_span, trace_id
 
 LATER = NOW_NS + 60 * SECOND

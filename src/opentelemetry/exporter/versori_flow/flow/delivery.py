@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..encoded_span import EncodedSpan
-from .entry import Entry, Key
 from .exchange import Exchange
 from .holdings import Holdings
 from .ledger import DropReason, FlowStatus, Totals
 from .policy import FlowPolicy
 from .schedule import Schedule
 from .steps import Read, Reading, Step, Write
+from .window import Entry, Key
 
 _FOREVER = float("inf")
 

@@ -6,7 +6,6 @@ import logging
 
 from ..http.answers import Absent, Conflict, Found, Rejected, Stored, TooLarge
 from .body import Body
-from .entry import Entry, Key
 from .holdings import Holdings
 from .ledger import DropReason
 from .outcomes import Absence, Attempt, blame, make_smaller
@@ -17,6 +16,7 @@ from .report import Trouble, explain
 from .schedule import MAX_CHECKS, Schedule
 from .steps import Read, Reading, Stale, Step, Write
 from .stored import StoredFlow
+from .window import Entry, Key
 
 
 class Exchange:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..http.answers import Absent, Rejected
-from .entry import Entry, Origin
-from .window import Window
+from .window import Entry, Origin, Window
 
 STRAYS_BELIEVED = 3
 SECONDS_OF_STRAYS = 2.0
