@@ -138,10 +138,13 @@ def test_a_trace_that_is_too_large_for_its_window_costs_what_comes(monkeypatch: 
     held.trim()
     rank = Ranking.put
     monkeypatch.setattr(Ranking, "put", lambda *given: (looks.append(given), rank(*given))[1])
-    for number in range(200, 210):
+    for number in range(200, 310):
         held.add(make_span(0, number, start=number, parent=9), LATER)
         assert keys(held.trim()) == [key(0, number - 100)]
-    assert len(looks) <= 10 * 4
+    assert len(looks) <= 110 * 4
+    held.deliver([held.get(key(0, 250))])  # type: ignore[list-item]
+    held.add(make_span(0, 400, parent=9), LATER)
+    assert (held.trim(), key(0, 250) in held) == ([], False), "what is delivered leaves first, as ever"
 
 
 # -- against a plain model ---------------------------------------------------------------------------------
