@@ -93,8 +93,18 @@ def test_what_a_first_read_shows_is_as_old_as_it_says() -> None:
 
 def test_equal_ends_leave_in_order_of_arrival() -> None:
     """A trace arrives with its last span."""
-    held = window(make_span(2, 0), make_span(0, 0), make_span(1, 0), make_span(2, 1), max_spans=2)
-    assert keys(held.trim()) == [key(0, 0), key(1, 0)]
+    held = window(make_span(2, 0), make_span(1, 0), make_span(0, 0), make_span(2, 1), max_spans=2)
+    assert keys(held.trim()) == [key(1, 0), key(0, 0)]
+
+
+def test_a_trace_whose_last_pending_span_is_taken_out_is_a_delivered_one() -> None:
+    """It leaves in its turn."""
+    held = window(make_span(0, 0), make_span(1, 0, start=1), delivered=True)
+    held.add(make_span(0, 1), LATER)
+    held.remove(held.get(key(0, 1)))  # type: ignore[arg-type]
+    held.max_spans = 1
+    held.trim()
+    assert held_in(held) == [1]
 
 
 @pytest.mark.parametrize("back", [61, 3600])
