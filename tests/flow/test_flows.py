@@ -381,7 +381,9 @@ def test_a_ranking_is_that_of_a_sorted_list(changes: list[tuple[str, int | None]
             ranks[name] = rank
         assert (len(ranking), ranking.rank(name), name in ranking) == (len(ranks), rank, name in ranks)
         assert ranking.first() == min(((rank, name) for name, rank in ranks.items()), default=None)
-    assert len(ranking._heap) <= 64 + 2 * 6
+    for rank in range(200):
+        ranking.put("a", rank)
+        assert len(ranking._heap) <= 64 + 2 * len(ranking)
 
 
 class Scanned:

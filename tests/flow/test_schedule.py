@@ -18,6 +18,7 @@ from opentelemetry.exporter.versori_flow.http.answers import (
     Found,
     Misconfigured,
     Stored,
+    TooLarge,
     Unavailable,
     Unreadable,
 )
@@ -400,6 +401,17 @@ def test_haste_ends_with_what_it_was_for() -> None:
     assert flow.due(T) == T + 1
     list(answers(flow, T + 1, [DOWN]))
     assert flow.due(T + 1) == T + 3
+
+
+def test_haste_ends_where_all_that_it_was_for_is_dropped() -> None:
+    """There is nothing to wait for any more."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    flow.hurry(T, T + 60)
+    for answer in (TooLarge("413"), TooLarge("413"), DOWN):
+        if answer is DOWN:
+            flow.hand_over([make_span(1, 0)], NOW_NS)
+        list(answers(flow, T, [answer]))
+    assert (counts(flow), flow.due(T)) == ((2, 0, 1, {"too_large": 1}), T + 2)
 
 
 def test_who_waited_in_vain_waits_once() -> None:

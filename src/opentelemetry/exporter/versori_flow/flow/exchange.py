@@ -238,7 +238,7 @@ class Exchange:
 
     def _rejected(self, attempt: Attempt, answer: Rejected, now: float) -> Step | None:
         self._spans.ledger.last_error = answer.message
-        own, others = blame(answer, attempt.body, self._spans.window)
+        own, others = blame(answer, attempt.body)
         if not own and (others or not (attempt.carried or self._search)):
             # Nothing of ours is to blame. A span that somebody else made is not ours to throw away.
             self._search = None
