@@ -258,6 +258,13 @@ def test_a_window_can_be_squeezed() -> None:
     assert flow.window.spans == 0
 
 
+def test_a_delivered_span_that_is_squeezed_out_is_not_lost(platform: Platform) -> None:
+    """It stands in the platform."""
+    flow = delivered_flow(platform, make_span(0, 0))
+    flow.squeeze(10)
+    assert (counts(flow), flow.window.spans) == ((1, 1, 0, {}), 0)
+
+
 def test_what_is_abandoned_is_lost() -> None:
     """At the end, with the last error."""
     flow = delivered_flow(Platform(), make_span(0, 0))
