@@ -291,6 +291,7 @@ def test_a_flow_that_left_memory_counts_on_when_it_comes_back(platform: Platform
     routing.hand_over(lost=["f1"], now=T + 2)
     routing.hand_over(make_span(0, 1), default="f0", now=T + 9)
     settle_all(flows, platform, T + 9)
+    assert flows.totals().handed_over == 4
     routing.hand_over(make_span(5, 0), default="f2", now=T + 9)
     assert held(flows) == ["f2"]
     assert (counts(flows)["f0"], counts(flows)["f1"]) == ((2, 2, 0, {}), (2, 1, 0, {"unencodable": 1}))

@@ -274,7 +274,7 @@ def test_closing_beside_another_writer_reads_back_a_random_moment_later(
     """Two that end together otherwise erase each other: where one was seen, or an earlier run left spans."""
     if stored is not None:
         platform.stored["a"] = stored
-    flow = delivered_flow(platform, make_span(0, 0), uniform=lambda low, high: low + high)
+    flow = delivered_flow(platform, make_span(0, 0), min_interval=20, uniform=lambda low, high: low + high)
     if after is not None:
         platform.stored["a"] = after
     flow.hand_over([make_span(1, 0)], NOW_NS)
