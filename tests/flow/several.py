@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from opentelemetry.exporter.versori_flow.delivery.attempt import perform as carry_out
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Unencodable
 from opentelemetry.exporter.versori_flow.flow.flows import Flows, FlowStep, Receipt
 from opentelemetry.exporter.versori_flow.flow.policy import FlowPolicy
-from opentelemetry.exporter.versori_flow.flow.steps import Reading, Write
-from opentelemetry.exporter.versori_flow.flow.stored import UnreadableFlow, read
-from opentelemetry.exporter.versori_flow.http.answers import Found
+from opentelemetry.exporter.versori_flow.flow.steps import Reading
 from opentelemetry.exporter.versori_flow.routing.router import Router
 from tests.flow.model import NOW_NS, make_policy
 
@@ -44,17 +43,7 @@ class Routing:
 
 def perform(job: FlowStep, platform: Any) -> Reading:
     """Carries out a step, as an attempt does."""
-    step = job.step
-    if isinstance(step, Write):
-        answer: Reading = platform.put(step.flow, step.body.join(), 0.0)
-        return answer
-    answer = platform.get(step.flow, 0.0)
-    if not isinstance(answer, Found) or answer.digest == step.known:
-        return answer
-    try:
-        return read(answer.body, answer.digest)
-    except UnreadableFlow as error:
-        return error
+    return carry_out(job.step, platform, 0.0)
 
 
 def attempt_next(flows: Flows, platform: Any, now: float, now_ns: int = NOW_NS) -> str | None:

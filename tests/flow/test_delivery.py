@@ -11,12 +11,9 @@ from opentelemetry.exporter.versori_flow.http.answers import (
     Stored,
 )
 from tests.flow.model import (
-    DOWN,
     NOW_NS,
-    REFUSED,
     Platform,
     T,
-    answers,
     attempt,
     counts,
     delivered_flow,
@@ -25,7 +22,6 @@ from tests.flow.model import (
     foreign,
     key,
     make_span,
-    settle,
 )
 
 # -- the first delivery ---------------------------------------------------------------------------------------
@@ -59,9 +55,8 @@ def test_merge_reads_before_it_writes() -> None:
     assert (flow.status(T).state, flow.due(T), flow.last_delivery) == ("clean", None, T)
 
 
-def test_replace_never_reads() -> None:
+def test_replace_never_reads(platform: Platform) -> None:
     """The window alone is the flow."""
-    platform = Platform()
     platform.stored["a"] = document(foreign(1), more=b',"id":1')
     flow = flow_of(make_span(0, 0), merge=False)
     assert attempt(flow, platform, T) == ["Write"]
@@ -69,19 +64,12 @@ def test_replace_never_reads() -> None:
     assert platform.stored["a"] == b'{"name":"a","description":"","spans":[' + make_span(0, 0).body + b"]}"
 
 
-def test_a_busy_flow_is_not_due() -> None:
-    """One flow is never written by two at once; what comes meanwhile waits."""
-    flow = flow_of(make_span(0, 0))
-    assert isinstance(flow.begin(T), Read)
-    flow.hand_over([make_span(0, 1, parent=0)], NOW_NS)
-    assert (flow.busy, flow.due(T), flow.idle, flow.status(T).state) == (True, None, False, "busy")
-
-
 def test_spans_that_come_during_the_read_are_carried_too() -> None:
     """The body is made when the read is done."""
     flow = flow_of(make_span(0, 0))
     read_step = flow.begin(T)
     assert isinstance(read_step, Read)
+    assert (flow.busy, flow.due(T), flow.idle, flow.status(T).state) == (True, None, False, "busy")
     mark = flow.hand_over([make_span(0, 1, parent=0)], NOW_NS)
     write = flow.feed(read_step, Absent(), T, NOW_NS)
     assert isinstance(write, Write)
@@ -102,16 +90,6 @@ def test_spans_that_come_during_the_write_stay_pending() -> None:
     assert flow.due(T + 0.3) == T + 1.0
 
 
-def test_a_newer_text_that_comes_during_the_write_stays_pending() -> None:
-    """What the PUT carried is delivered no longer; the span still counts once."""
-    flow = flow_of(make_span(0, 0, text="early"), merge=False)
-    write = flow.begin(T)
-    assert isinstance(write, Write)
-    flow.hand_over([make_span(0, 0, text="ended")], NOW_NS)
-    flow.feed(write, Stored(200, None), T, NOW_NS)
-    assert counts(flow) == (1, 0, 1, {})
-
-
 # -- marks and verdicts ---------------------------------------------------------------------------------------
 
 
@@ -126,9 +104,8 @@ def test_a_mark_is_settled_when_its_spans_are_delivered() -> None:
     assert (flow.settled(first), flow.settled(second)) == (True, False)
 
 
-def test_a_verdict_is_open_until_it_is_known() -> None:
+def test_a_verdict_is_open_until_it_is_known(platform: Platform) -> None:
     """None while the attempt is due or under way, True when it is delivered."""
-    platform = Platform()
     flow = flow_of()
     mark = flow.hand_over([make_span(0, 0)], NOW_NS)
     assert flow.verdict(mark, 0, T) is None
@@ -147,35 +124,6 @@ def test_waiting_for_the_pacing_interval_is_a_success() -> None:
     assert flow.verdict(mark, 0, T + 1.0) is None
 
 
-def test_trouble_is_a_failure() -> None:
-    """The spans stay pending and are delivered later; the caller is told that they are not yet."""
-    flow = flow_of(merge=False)
-    mark = flow.hand_over([make_span(0, 0)], NOW_NS)
-    list(answers(flow, T, [DOWN]))
-    assert flow.verdict(mark, 0, T) is False
-    assert flow.verdict(flow.hand_over([make_span(1, 0)], NOW_NS), 0, T) is False
-
-
-def test_a_search_is_trouble() -> None:
-    """Nobody knows yet who is refused."""
-    flow = flow_of(merge=False)
-    mark = flow.hand_over([make_span(0, 0), make_span(1, 0)], NOW_NS)
-    list(answers(flow, T, [REFUSED]))
-    assert flow.verdict(mark, 0, T) is False
-
-
-def test_a_loss_is_a_failure() -> None:
-    """Whatever became of the others."""
-    platform = Platform()
-    flow = flow_of(max_spans=1)
-    lost = flow.lost
-    mark = flow.hand_over([make_span(0, 0), make_span(1, 0)], NOW_NS)
-    settle(flow, platform, T)
-    assert flow.lost == 1
-    assert flow.verdict(mark, lost, T) is False
-    assert flow.verdict(mark, flow.lost, T) is True
-
-
 def test_a_span_that_is_handed_over_again_is_settled() -> None:
     """There is nothing to wait for."""
     flow = delivered_flow(Platform(), make_span(0, 0))
@@ -183,9 +131,8 @@ def test_a_span_that_is_handed_over_again_is_settled() -> None:
     assert (flow.settled(mark), flow.verdict(mark, 0, T), counts(flow)) == (True, True, (1, 1, 0, {}))
 
 
-def test_a_rewrite_is_not_settled_until_it_is_written() -> None:
+def test_a_rewrite_is_not_settled_until_it_is_written(platform: Platform) -> None:
     """What moved must have left before a flush is done."""
-    platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0))
     flow.take(key(0, 0))
     mark = flow.hurry(T)

@@ -48,9 +48,8 @@ from tests.flow.model import (
 # -- merging --------------------------------------------------------------------------------------------------
 
 
-def test_merge_keeps_what_the_flow_has() -> None:
+def test_merge_keeps_what_the_flow_has(platform: Platform) -> None:
     """Foreign spans, unknown members and the description, byte for byte."""
-    platform = Platform()
     more = b', "id" : "01J", "tags":[ 1.0 ,' + b"9" * 5000 + b"]"
     platform.stored["a"] = document(foreign(1), b'{ "no": "ids" }', more=more)
     delivered_flow(platform, make_span(0, 0))
@@ -65,9 +64,8 @@ def test_merge_keeps_what_the_flow_has() -> None:
     )
 
 
-def test_what_is_known_is_not_parsed_again() -> None:
+def test_what_is_known_is_not_parsed_again(platform: Platform) -> None:
     """The read after a PUT asks with the digest of the PUT's answer."""
-    platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0))
     flow.hand_over([make_span(1, 0)], NOW_NS)
     step = flow.begin(T + 1)
@@ -86,9 +84,8 @@ def test_a_put_that_failed_makes_the_next_read_a_full_one() -> None:
     assert flow.begin(T + 9) == Read("a", None)
 
 
-def test_a_person_s_edit_is_kept() -> None:
+def test_a_person_s_edit_is_kept(platform: Platform) -> None:
     """A description and members that change between two PUTs are what is written next."""
-    platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0))
     platform.stored["a"] = document(make_span(0, 0).body, more=b',"x":[ ]')
     flow.hand_over([make_span(1, 0)], NOW_NS)
@@ -97,9 +94,8 @@ def test_a_person_s_edit_is_kept() -> None:
     assert platform.keys("a") == [key(0, 0), key(1, 0)]
 
 
-def test_a_foreign_span_that_changes_is_taken_as_it_is() -> None:
+def test_a_foreign_span_that_changes_is_taken_as_it_is(platform: Platform) -> None:
     """Its newer text is kept; ours is not touched by what is stored under its ids."""
-    platform = Platform()
     ours, theirs = make_span(0, 0), make_span(1, 0, text="theirs")
     platform.stored["a"] = document(theirs.body)
     flow = delivered_flow(platform, ours)
@@ -110,9 +106,8 @@ def test_a_foreign_span_that_changes_is_taken_as_it_is() -> None:
     assert [span["name"] for span in platform.spans("a")] == ["", "newer", ""]
 
 
-def test_a_foreign_root_is_a_root() -> None:
+def test_a_foreign_root_is_a_root(platform: Platform) -> None:
     """It stays longest in a trace that is cut."""
-    platform = Platform()
     root, child = make_span(0, 0), make_span(0, 1, start=1, parent=0)
     platform.stored["a"] = document(root.body, child.body)
     flow = flow_of(make_span(0, 2, start=2, parent=0), max_spans=2)
@@ -120,18 +115,16 @@ def test_a_foreign_root_is_a_root() -> None:
     assert platform.keys("a") == [key(0, 0), key(0, 2)]
 
 
-def test_foreign_spans_age_out_within_the_bounds() -> None:
+def test_foreign_spans_age_out_within_the_bounds(platform: Platform) -> None:
     """The window's bounds are the flow's, and the newest whole traces stay; pending ones stay longest."""
-    platform = Platform()
     platform.stored["a"] = document(*(foreign(number, start=number) for number in range(5)))
     flow = delivered_flow(platform, make_span(0, 0, start=-50), max_spans=3)
     assert [span["spanContext"]["traceId"][-3:] for span in platform.spans("a")] == ["001", "388", "389"]
     assert counts(flow) == (1, 1, 0, {})
 
 
-def test_what_aged_out_is_not_foreign_when_a_read_still_shows_it() -> None:
+def test_what_aged_out_is_not_foreign_when_a_read_still_shows_it(platform: Platform) -> None:
     """What was written last is the base of the merge: an own span does not come back as somebody else's."""
-    platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0, start=1), max_spans=2)
     platform.stored["a"] = platform.stored["a"].replace(b'"description":""', b'"description":"x"')
     flow.hand_over([make_span(2, 0, start=2)], NOW_NS + 10**12)
@@ -141,9 +134,8 @@ def test_what_aged_out_is_not_foreign_when_a_read_still_shows_it() -> None:
     assert platform.keys("a") == [key(1, 0), key(2, 0)]
 
 
-def test_what_an_ambiguous_put_carried_is_not_foreign() -> None:
+def test_what_an_ambiguous_put_carried_is_not_foreign(platform: Platform) -> None:
     """A PUT without an answer may have been applied; its spans are still pending, and then delivered once."""
-    platform = Platform()
     flow = flow_of(make_span(0, 0), make_span(1, 0, start=1), max_spans=2)
     *_, write = answers(flow, T, [None, DOWN])
     perform(write, platform, 0.0)
@@ -156,9 +148,8 @@ def test_what_an_ambiguous_put_carried_is_not_foreign() -> None:
     assert not flow._exchange.known.others_seen
 
 
-def test_a_flow_that_cannot_be_read_is_not_overwritten() -> None:
+def test_a_flow_that_cannot_be_read_is_not_overwritten(platform: Platform) -> None:
     """Until it is repaired."""
-    platform = Platform()
     platform.stored["a"] = b'{"spans":{}}'
     flow = flow_of(make_span(0, 0))
     assert attempt(flow, platform, T) == ["Read"]
@@ -168,9 +159,8 @@ def test_a_flow_that_cannot_be_read_is_not_overwritten() -> None:
     assert counts(flow) == (1, 1, 0, {})
 
 
-def test_members_that_leave_no_room_make_a_span_too_large() -> None:
+def test_members_that_leave_no_room_make_a_span_too_large(platform: Platform) -> None:
     """A flow whose other members fill the bound takes no span, and never a body beyond it."""
-    platform = Platform()
     platform.stored["a"] = document(more=b',"x":"' + b"x" * 900 + b'"')
     flow = flow_of(make_span(0, 0, size=400), max_bytes=1000)
     assert attempt(flow, platform, T) == ["Read"]
@@ -184,9 +174,8 @@ def test_members_that_leave_no_room_make_a_span_too_large() -> None:
 # -- deleted flows --------------------------------------------------------------------------------------------
 
 
-def test_a_delivered_flow_that_is_gone_was_deleted_on_purpose() -> None:
+def test_a_delivered_flow_that_is_gone_was_deleted_on_purpose(platform: Platform) -> None:
     """Delivered spans are forgotten, its members too; pending ones start it anew. It is said."""
-    platform = Platform()
     platform.stored["a"] = document(foreign(1), more=b',"x":1')
     flow = delivered_flow(platform, make_span(0, 0))
     del platform.stored["a"]
@@ -212,9 +201,8 @@ def test_a_flow_that_was_never_there_was_not_deleted() -> None:
     assert said(flow) == []
 
 
-def test_a_flow_that_was_read_and_is_gone_was_deleted() -> None:
+def test_a_flow_that_was_read_and_is_gone_was_deleted(platform: Platform) -> None:
     """Also where no PUT of ours ever came through: what was read is forgotten."""
-    platform = Platform()
     platform.stored["a"] = document(foreign(1), more=b',"x":1')
     flow = flow_of(make_span(0, 0))
     stored = read(platform.stored.pop("a"), b"d")
@@ -223,9 +211,8 @@ def test_a_flow_that_was_read_and_is_gone_was_deleted() -> None:
     assert platform.stored["a"] == b'{"name":"a","description":"","spans":[' + make_span(0, 0).body + b"]}"
 
 
-def test_a_deleted_flow_is_not_made_again_for_nothing() -> None:
+def test_a_deleted_flow_is_not_made_again_for_nothing(platform: Platform) -> None:
     """A check that finds it gone leaves it gone."""
-    platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0))
     flow.close(T)
     del platform.stored["a"]
@@ -236,17 +223,15 @@ def test_a_deleted_flow_is_not_made_again_for_nothing() -> None:
 # -- other writers --------------------------------------------------------------------------------------------
 
 
-def test_a_lonely_writer_does_not_check() -> None:
+def test_a_lonely_writer_does_not_check(platform: Platform) -> None:
     """A PUT that was stored is stored."""
-    platform = Platform()
     platform.stored["a"] = document(foreign(1))
     flow = delivered_flow(platform, make_span(0, 0))
     assert (flow.idle, flow.due(T)) == (True, None)
 
 
-def test_another_writer_that_was_seen_makes_each_put_read_again() -> None:
+def test_another_writer_that_was_seen_makes_each_put_read_again(platform: Platform) -> None:
     """A random moment later, so that two do not look, and erase, at the same time again and again."""
-    platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0), uniform=lambda low, high: low + high)
     erase(platform, make_span(0, 0).body, foreign(1))
     flow.hand_over([make_span(1, 0)], NOW_NS)
@@ -262,20 +247,8 @@ def test_another_writer_that_was_seen_makes_each_put_read_again() -> None:
     assert counts(flow) == (2, 2, 0, {})
 
 
-def test_a_check_that_finds_nothing_missing_writes_nothing() -> None:
-    """And is not repeated."""
-    platform = Platform()
-    flow = delivered_flow(platform, make_span(0, 0))
-    erase(platform, make_span(0, 0).body, foreign(1))
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    attempt(flow, platform, T + 1)
-    assert attempt(flow, platform, T + 2) == ["Read"]
-    assert (flow.due(T + 2), flow.idle) == (None, True)
-
-
-def test_a_check_that_fails_is_made_again() -> None:
+def test_a_check_that_fails_is_made_again(platform: Platform) -> None:
     """After the backoff."""
-    platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0))
     erase(platform, make_span(0, 0).body, foreign(1))
     flow.hand_over([make_span(1, 0)], NOW_NS)
@@ -285,20 +258,8 @@ def test_a_check_that_fails_is_made_again() -> None:
     assert attempt(flow, platform, T + 4) == ["Read"]
 
 
-def test_what_another_writer_erased_is_written_again() -> None:
-    """A missing span of ours tells of another writer, without any span of its own."""
-    platform = Platform()
-    flow = delivered_flow(platform, make_span(0, 0))
-    erase(platform)
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    attempt(flow, platform, T + 1)
-    assert platform.keys("a") == [key(0, 0), key(1, 0)]
-    assert flow.due(T + 1) == T + 2, "it checks now"
-
-
-def test_another_writer_that_was_seen_once_may_come_again() -> None:
+def test_another_writer_that_was_seen_once_may_come_again(platform: Platform) -> None:
     """Also after the flow was deleted, and made anew by it."""
-    platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0))
     erase(platform, foreign(1))
     flow.hand_over([make_span(1, 0)], NOW_NS)
@@ -311,9 +272,8 @@ def test_another_writer_that_was_seen_once_may_come_again() -> None:
     assert flow.due(T + 3) == T + 4
 
 
-def test_a_burst_is_checked_so_often_and_no_more() -> None:
+def test_a_burst_is_checked_so_often_and_no_more(platform: Platform) -> None:
     """A writer that erases for ever is left to win, until new spans come."""
-    platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0))
     erase(platform, foreign(1))
     flow.hand_over([make_span(1, 0)], NOW_NS)
@@ -328,9 +288,8 @@ def test_a_burst_is_checked_so_often_and_no_more() -> None:
     assert flow.due(now + 1) == now + 2
 
 
-def test_a_check_that_is_due_gives_way_to_pending_spans() -> None:
+def test_a_check_that_is_due_gives_way_to_pending_spans(platform: Platform) -> None:
     """They are read and written as ever, and checked later."""
-    platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0))
     erase(platform, make_span(0, 0).body, foreign(1))
     flow.hand_over([make_span(1, 0)], NOW_NS)
@@ -370,9 +329,8 @@ AT_WRITE: list[Any] = [
 @pytest.mark.parametrize(
     ("at", "stray"), [*(("Read", answer) for answer in AT_READ), *(("Write", answer) for answer in AT_WRITE)]
 )
-def test_a_stray_answer_costs_nothing(at: str, stray: Any, merge: bool) -> None:
+def test_a_stray_answer_costs_nothing(platform: Platform, at: str, stray: Any, merge: bool) -> None:
     """At whichever step it comes: nothing stored is lost, nothing handed over is dropped."""
-    platform = Platform()
     if merge:
         platform.stored["a"] = document(foreign(1), more=b',"x":1')
     flow = delivered_flow(platform, make_span(0, 0), merge=merge)
@@ -389,9 +347,8 @@ def test_a_stray_answer_costs_nothing(at: str, stray: Any, merge: bool) -> None:
     assert (b'"x":1' in platform.stored["a"]) is merge
 
 
-def test_the_second_look_at_a_missing_flow_has_its_own_connection() -> None:
+def test_the_second_look_at_a_missing_flow_has_its_own_connection(platform: Platform) -> None:
     """And comes a pacing interval later at least, whoever waits."""
-    platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0), min_interval=5.0)
     flow.hand_over([make_span(1, 0)], NOW_NS)
     flow.hurry(T + 1, T + 60)
@@ -441,9 +398,8 @@ def test_when_a_flow_is_gone(reads: list[tuple[float, bool, bool]], believed: bo
     assert not absence.doubted
 
 
-def test_a_flow_that_is_seen_in_between_is_not_deleted() -> None:
+def test_a_flow_that_is_seen_in_between_is_not_deleted(platform: Platform) -> None:
     """Two 404s that are no row prove nothing."""
-    platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0))
     for now in (T + 1, T + 4):
         flow.hand_over([make_span(int(now), 0)], NOW_NS)
@@ -454,9 +410,10 @@ def test_a_flow_that_is_seen_in_between_is_not_deleted() -> None:
 
 @pytest.mark.parametrize("shown", [True, False])
 @pytest.mark.parametrize("merge", [True, False])
-def test_a_put_that_is_not_believed_is_delivered_once_a_read_shows_it(shown: bool, merge: bool) -> None:
+def test_an_unbelieved_put_is_delivered_once_a_read_shows_it(
+    platform: Platform, shown: bool, merge: bool
+) -> None:
     """In the same attempt, in replace mode too; otherwise it fails."""
-    platform = Platform()
     flow = flow_of(make_span(0, 0), merge=merge)
     step: Any = flow.begin(T)
     if merge:
@@ -473,9 +430,8 @@ def test_a_put_that_is_not_believed_is_delivered_once_a_read_shows_it(shown: boo
     assert shown or "200 and what is no flow" in (flow.status(T).last_error or "")
 
 
-def test_what_must_leave_leaves_though_a_put_was_not_believed() -> None:
+def test_what_must_leave_leaves_though_a_put_was_not_believed(platform: Platform) -> None:
     """A moved span is in the old flow until a read shows that it is not."""
-    platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
     flow.take(key(0, 0))
     step: Any = flow.begin(T + 1)
@@ -487,9 +443,8 @@ def test_what_must_leave_leaves_though_a_put_was_not_believed() -> None:
     assert platform.keys("a") == [key(1, 0)]
 
 
-def test_an_older_text_proves_nothing() -> None:
+def test_an_older_text_proves_nothing(platform: Platform) -> None:
     """A read that shows the flow as it was before the PUT does not show what it carried."""
-    platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0, text="early"))
     flow.hand_over([make_span(0, 0, text="ended")], NOW_NS)
     read_step: Any = flow.begin(T + 1)
@@ -499,9 +454,8 @@ def test_an_older_text_proves_nothing() -> None:
     assert counts(flow) == (2, 1, 1, {})
 
 
-def test_what_was_read_too_long_ago_is_read_again() -> None:
+def test_what_was_read_too_long_ago_is_read_again(platform: Platform) -> None:
     """The attempt goes on with what another writer has put there meanwhile."""
-    platform = Platform()
     flow = flow_of(make_span(0, 0))
     erase(platform, foreign(1))
     steps = list(answers(flow, T, [None, Stale(), read(platform.stored["a"], b"d"), Stored(200, None)]))
@@ -568,15 +522,14 @@ def test_what_others_wrote_leaves_with_a_word(policy: dict[str, int], words: str
         erase(platform, ours.body, *(foreign(50 + n, start=n) for n in range(first, first + 9)))
         flow.close(T)
         settle(flow, platform, T)
-    ((level, text),) = [notice for notice in said(flow) if notice[0] == logging.WARNING]
+    (text,) = [text for level, text in said(flow) if level == logging.WARNING]
     assert text.startswith(
         f"flow 'a': the stored flow has {words} quiet for longest; raise VERSORI_FLOW_MAX_{setting}"
     )
 
 
-def test_members_that_leave_no_room_at_all_are_said() -> None:
+def test_members_that_leave_no_room_at_all_are_said(platform: Platform) -> None:
     """Nothing is written or dropped; the spans wait until somebody makes room."""
-    platform = Platform()
     platform.stored["a"] = document(more=b',"x":"' + b"x" * 2000 + b'"')
     flow = flow_of(make_span(0, 0), make_span(1, 0), max_bytes=1000)
     assert attempt(flow, platform, T) == ["Read"]
@@ -593,9 +546,8 @@ def test_members_that_leave_no_room_at_all_are_said() -> None:
 
 
 @pytest.mark.parametrize("right_after", [True, False])
-def test_a_whole_body_comes_back_only_right_after_its_put(right_after: bool) -> None:
+def test_a_whole_body_comes_back_only_right_after_its_put(platform: Platform, right_after: bool) -> None:
     """Then a writer that had read before has overwritten it; later somebody has taken spans away."""
-    platform = Platform()
     platform.stored["a"] = document(foreign(1))
     flow = delivered_flow(platform, make_span(0, 0))
     if right_after:

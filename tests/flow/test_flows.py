@@ -109,27 +109,6 @@ def test_a_span_that_left_its_window_does_not_move() -> None:
     assert routing.flows.hand_over([], [Move("c", "d", *key(9, 9))], [], T, NOW_NS) == []
 
 
-def test_a_span_that_comes_again_under_a_new_name_is_one_span() -> None:
-    """Its newer text is in the new flow, and the older one in neither."""
-    routing, platform = Routing(), Platform()
-    routing.hand_over(make_span(0, 0, text="early"))
-    settle_all(routing.flows, platform, T)
-    routing.hand_over(make_span(0, 0, text="ended", name="b"))
-    settle_all(routing.flows, platform, T + 1)
-    assert platform.keys("a") == []
-    assert [span["name"] for span in platform.spans("b")] == ["ended"]
-
-
-def test_an_unencodable_span_is_counted_in_its_flow() -> None:
-    """It fails the hand-over, whatever else is in it."""
-    routing = Routing()
-    (receipt,) = routing.hand_over(make_span(0, 0), lost=["a"])
-    assert (receipt.lost, receipt.mark, routing.flows.verdict(receipt, T)) == (0, 1, False)
-    (alone,) = routing.hand_over(lost=["b", "b"])
-    assert (alone.flow.name, alone.lost, routing.flows.verdict(alone, T)) == ("b", 0, False)
-    assert counts(routing.flows) == {"a": (2, 0, 1, {"unencodable": 1}), "b": (2, 0, 0, {"unencodable": 2})}
-
-
 # -- attempts ----------------------------------------------------------------------------------------------
 
 
@@ -265,9 +244,8 @@ def delivered_flows(platform: Platform, count: int, **policy: Any) -> Routing:
     return routing
 
 
-def test_the_flow_that_was_delivered_longest_ago_leaves_memory() -> None:
+def test_the_flow_that_was_delivered_longest_ago_leaves_memory(platform: Platform) -> None:
     """Once there are more than `max_flows`; one that was never delivered first: nothing is to be read back."""
-    platform = Platform()
     routing = delivered_flows(platform, 3, max_flows=3)
     assert held(routing.flows) == ["f0", "f1", "f2"]
     routing.hand_over(make_span(0, 1), default="f0", now=T + 5)
@@ -307,14 +285,14 @@ def test_a_busy_flow_stays_in_memory() -> None:
     assert platform.keys("a") == []
 
 
-def test_a_flow_that_left_memory_counts_on_when_it_comes_back() -> None:
+def test_a_flow_that_left_memory_counts_on_when_it_comes_back(platform: Platform) -> None:
     """It is in the status meanwhile, and merge mode reads its spans back."""
-    platform = Platform()
     routing = delivered_flows(platform, 2, max_flows=1)
     flows = routing.flows
     routing.hand_over(lost=["f1"], now=T + 2)
     routing.hand_over(make_span(0, 1), default="f0", now=T + 9)
     settle_all(flows, platform, T + 9)
+    assert flows.totals().handed_over == 4
     routing.hand_over(make_span(5, 0), default="f2", now=T + 9)
     assert held(flows) == ["f2"]
     assert (counts(flows)["f0"], counts(flows)["f1"]) == ((2, 2, 0, {}), (2, 1, 0, {"unencodable": 1}))
@@ -322,6 +300,15 @@ def test_a_flow_that_left_memory_counts_on_when_it_comes_back() -> None:
     totals = flows.totals()
     assert (totals.handed_over, totals.delivered, totals.pending) == (5, 3, 1)
     assert totals.dropped == {"unencodable": 1}
+
+
+def test_a_flow_that_comes_back_is_paced_as_ever(platform: Platform) -> None:
+    """One that is busy all the time may leave memory between two PUTs."""
+    routing = delivered_flows(platform, 1, max_flows=1, min_interval=9.0)
+    for name, due in (("other", T + 1), ("f0", T + 9)):
+        routing.hand_over(make_span(50, 0), default=name, now=T + 1)
+        assert routing.flows.next_due() == due
+        settle_all(routing.flows, platform, T + 1)
 
 
 def test_what_a_flow_had_still_to_say_is_said_when_it_leaves() -> None:
@@ -396,7 +383,9 @@ def test_a_ranking_is_that_of_a_sorted_list(changes: list[tuple[str, int | None]
             ranks[name] = rank
         assert (len(ranking), ranking.rank(name), name in ranking) == (len(ranks), rank, name in ranks)
         assert ranking.first() == min(((rank, name) for name, rank in ranks.items()), default=None)
-    assert len(ranking._heap) <= 64 + 2 * 6
+    for rank in range(200):
+        ranking.put("a", rank)
+        assert len(ranking._heap) <= 64 + 2 * len(ranking)
 
 
 class Scanned:

@@ -9,10 +9,10 @@ import pytest
 
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
 from opentelemetry.exporter.versori_flow.flow.delivery import Flow
-from opentelemetry.exporter.versori_flow.flow.entry import Origin
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
 from opentelemetry.exporter.versori_flow.flow.stored import read
+from opentelemetry.exporter.versori_flow.flow.window import Origin
 from opentelemetry.exporter.versori_flow.http.answers import (
     Absent,
     Conflict,
@@ -47,25 +47,8 @@ from tests.flow.model import (
 # -- spans that move ------------------------------------------------------------------------------------------
 
 
-def test_moved_spans_leave_the_one_and_arrive_in_the_other() -> None:
-    """Both are written; what was delivered stays so, and is handed over anew."""
-    platform = Platform()
-    source = delivered_flow(platform, make_span(0, 0, end=5), make_span(1, 0))
-    target = flow_of(name="b")
-    assert source.take(key(9, 9)) is None
-    mark = move(source, target, key(0, 0))
-    assert target.window.latest_end(key(0, 0)[0]) == NOW_NS
-    assert (counts(source), counts(target)) == ((2, 2, 0, {}), (1, 0, 1, {}))
-    assert not target.settled(mark)
-    settle(source, platform, T + 1)
-    settle(target, platform, T + 1)
-    assert (platform.keys("a"), platform.keys("b")) == ([key(1, 0)], [key(0, 0)])
-    assert target.settled(mark)
-
-
-def test_moved_spans_are_a_new_burst() -> None:
+def test_moved_spans_are_a_new_burst(platform: Platform) -> None:
     """Their PUT is checked where another writer was seen, however often was checked before."""
-    platform = Platform()
     target = delivered_flow(platform, make_span(0, 0))
     erase(platform, foreign(1))
     target.hand_over([make_span(1, 0)], NOW_NS)
@@ -81,18 +64,16 @@ def test_moved_spans_are_a_new_burst() -> None:
     assert target.due(now) is not None
 
 
-def test_a_pending_span_moves_without_a_trace() -> None:
+def test_a_pending_span_moves_without_a_trace(platform: Platform) -> None:
     """A flow that was never written is not written for it."""
-    platform = Platform()
     source = flow_of(make_span(0, 0))
     source.take(key(0, 0))
     assert (source.due(T), source.idle, counts(source)) == (None, True, (0, 0, 0, {}))
     assert platform.puts == []
 
 
-def test_a_flow_whose_last_span_moved_is_emptied() -> None:
+def test_a_flow_whose_last_span_moved_is_emptied(platform: Platform) -> None:
     """What the platform has of it must go."""
-    platform = Platform()
     source = delivered_flow(platform, make_span(0, 0))
     source.take(key(0, 0))
     assert source.status(T).state == "dirty"
@@ -101,9 +82,10 @@ def test_a_flow_whose_last_span_moved_is_emptied() -> None:
 
 
 @pytest.mark.parametrize("merge", [True, False])
-def test_a_span_that_moves_while_its_put_is_under_way_leaves_there_too(merge: bool) -> None:
+def test_a_span_that_moves_while_its_put_is_under_way_leaves_there_too(
+    platform: Platform, merge: bool
+) -> None:
     """The flow is written again without it; the span is delivered by the other one only."""
-    platform = Platform()
     source, target = flow_of(make_span(0, 0), merge=merge), flow_of(name="b", merge=merge)
     step = source.begin(T)
     if merge:
@@ -118,9 +100,8 @@ def test_a_span_that_moves_while_its_put_is_under_way_leaves_there_too(merge: bo
 
 
 @pytest.mark.parametrize("answer", [DOWN, Denied(401, "", None)])
-def test_a_flow_that_may_stand_there_is_emptied_in_the_end(answer: Any) -> None:
+def test_a_flow_that_may_stand_there_is_emptied_in_the_end(platform: Platform, answer: Any) -> None:
     """Also when the PUT that empties it fails too, more than once."""
-    platform = Platform()
     source = flow_of(make_span(0, 0), merge=False)
     step: Any = source.begin(T)
     perform(step, platform, 0.0)
@@ -134,9 +115,8 @@ def test_a_flow_that_may_stand_there_is_emptied_in_the_end(answer: Any) -> None:
     assert platform.keys("a") == []
 
 
-def test_a_span_that_moves_during_a_check_leaves_there_too() -> None:
+def test_a_span_that_moves_during_a_check_leaves_there_too(platform: Platform) -> None:
     """The check writes, though nothing is missing."""
-    platform = Platform()
     flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
     flow.close(T)
     step: Any = flow.begin(T)
@@ -146,21 +126,8 @@ def test_a_span_that_moves_during_a_check_leaves_there_too() -> None:
     assert platform.keys("a") == [key(1, 0)]
 
 
-def test_a_span_that_moves_during_a_write_that_fails_leaves_there_too() -> None:
-    """The next attempt is for it, though nothing is pending."""
-    platform = Platform()
-    flow = flow_of(make_span(0, 0), merge=False)
-    step: Any = flow.begin(T)
-    perform(step, platform, 0.0)
-    flow.take(key(0, 0))
-    flow.feed(step, DOWN, T, NOW_NS)
-    settle(flow, platform, T)
-    assert platform.keys("a") == []
-
-
-def test_a_span_that_moves_during_the_read_is_not_written() -> None:
+def test_a_span_that_moves_during_the_read_is_not_written(platform: Platform) -> None:
     """There is nothing to empty: the flow was never there."""
-    platform = Platform()
     source = flow_of(make_span(0, 0))
     step = source.begin(T)
     source.take(key(0, 0))
@@ -169,9 +136,8 @@ def test_a_span_that_moves_during_the_read_is_not_written() -> None:
 
 
 @pytest.mark.parametrize("answer", [DOWN, Conflict("again"), REFUSED, TooLarge("413"), Denied(401, "", None)])
-def test_a_rewrite_that_fails_is_not_forgotten(answer: Any) -> None:
+def test_a_rewrite_that_fails_is_not_forgotten(platform: Platform, answer: Any) -> None:
     """A moved span must leave its old flow, however often that takes."""
-    platform = Platform()
     source = delivered_flow(platform, make_span(0, 0), make_span(1, 0), make_span(2, 0), merge=False)
     source.take(key(0, 0))
     list(answers(source, T + 1, [answer]))
@@ -179,9 +145,8 @@ def test_a_rewrite_that_fails_is_not_forgotten(answer: Any) -> None:
     assert key(0, 0) not in platform.keys("a")
 
 
-def test_a_rewrite_that_meets_a_conflict_goes_on() -> None:
+def test_a_rewrite_that_meets_a_conflict_goes_on(platform: Platform) -> None:
     """After the second read it is written, though nothing is pending."""
-    platform = Platform()
     source = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
     source.take(key(0, 0))
     stored = read(platform.stored["a"], digest_of(platform.stored["a"]))
@@ -189,9 +154,8 @@ def test_a_rewrite_that_meets_a_conflict_goes_on() -> None:
     assert [type(step).__name__ for step in steps] == ["Read", "Write", "Read", "Write"]
 
 
-def test_what_moved_is_never_adopted_again() -> None:
+def test_what_moved_is_never_adopted_again(platform: Platform) -> None:
     """Another writer may still hold it; it belongs to another flow now."""
-    platform = Platform()
     source = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
     source.take(key(0, 0))
     settle(source, platform, T + 1)
@@ -201,9 +165,8 @@ def test_what_moved_is_never_adopted_again() -> None:
     assert platform.keys("a") == [key(1, 0), key(2, 0)]
 
 
-def test_what_comes_back_is_at_home_again() -> None:
+def test_what_comes_back_is_at_home_again(platform: Platform) -> None:
     """A span that moved away and back is kept, and adopted if need be."""
-    platform = Platform()
     source, target = delivered_flow(platform, make_span(0, 0)), flow_of(name="b")
     move(source, target, key(0, 0))
     move(target, source, key(0, 0))
@@ -213,9 +176,8 @@ def test_what_comes_back_is_at_home_again() -> None:
     assert source._exchange.known._never_adopt == {}
 
 
-def test_a_foreign_span_is_not_moved() -> None:
+def test_a_foreign_span_is_not_moved(platform: Platform) -> None:
     """What an earlier run wrote stays where it is."""
-    platform = Platform()
     platform.stored["a"] = document(make_span(0, 0).body)
     flow = delivered_flow(platform, make_span(1, 0))
     assert flow.take(key(0, 0)) is None
@@ -231,9 +193,8 @@ def test_an_older_text_does_not_take_the_place_of_a_newer_one() -> None:
     assert target.window.get(key(0, 0)).body == make_span(0, 0, text="ended").body  # type: ignore[union-attr]
 
 
-def test_a_moved_span_takes_the_place_of_a_foreign_one() -> None:
+def test_a_moved_span_takes_the_place_of_a_foreign_one(platform: Platform) -> None:
     """What the stored flow has under its ids is the same span."""
-    platform = Platform()
     platform.stored["b"] = document(make_span(0, 0).body)
     target = delivered_flow(platform, make_span(5, 0), name="b")
     source = flow_of(make_span(0, 0))
@@ -251,7 +212,7 @@ def test_moved_spans_obey_the_bounds() -> None:
     assert key(0, 0) in target.window
 
 
-def test_the_memory_of_an_outage_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_an_outage_is_bounded(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace mode never reads, so what failed PUTs may have left behind is kept for what can still move."""
     monkeypatch.setattr("opentelemetry.exporter.versori_flow.flow.remote.REMEMBERED_KEYS", 10)
     flow = flow_of(merge=False, max_spans=5)
@@ -261,22 +222,11 @@ def test_the_memory_of_an_outage_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(flow._exchange.known.keys) <= 10
     assert key(99, 0) in flow._exchange.known.keys
     flow.take(key(99, 0))
-    platform = Platform()
     settle(flow, platform, T)
     assert platform.keys("a") == [key(n, 0) for n in range(95, 99)]
 
 
 # -- losses ---------------------------------------------------------------------------------------------------
-
-
-def test_a_pending_span_that_is_pushed_out_is_lost() -> None:
-    """Counted and said; a delivered one just ages out."""
-    flow = delivered_flow(Platform(), make_span(0, 0), max_spans=1)
-    flow.hand_over([make_span(1, 0, start=1)], NOW_NS + 10**12)
-    assert counts(flow) == (2, 1, 1, {})
-    flow.hand_over([make_span(2, 0, start=2)], NOW_NS + 10**12)
-    assert counts(flow) == (3, 1, 1, {"window_full": 1})
-    assert [level for level, _ in said(flow)] == [logging.ERROR]
 
 
 def test_a_loss_in_an_outage_says_why_nothing_was_delivered() -> None:
@@ -290,15 +240,6 @@ def test_a_loss_in_an_outage_says_why_nothing_was_delivered() -> None:
     flow.report.take(T)
     flow.hand_over([make_span(2, 0, start=2), make_span(3, 0, start=3)], NOW_NS + 10**12)
     assert said(flow, T + 60)[0][1].endswith("or record fewer spans")
-
-
-def test_an_unencodable_span_is_counted() -> None:
-    """With what is known of it."""
-    flow = flow_of()
-    mark = flow.lose_unencodable("TypeError")
-    assert counts(flow) == (1, 0, 0, {"unencodable": 1})
-    assert flow.verdict(mark, 0, T) is False
-    assert said(flow)[0][1].endswith("could not be turned into JSON: TypeError")
 
 
 def test_a_window_can_be_squeezed() -> None:
@@ -317,9 +258,9 @@ def test_a_window_can_be_squeezed() -> None:
     assert flow.window.spans == 0
 
 
-def test_a_delivered_span_that_is_squeezed_out_is_not_lost() -> None:
+def test_a_delivered_span_that_is_squeezed_out_is_not_lost(platform: Platform) -> None:
     """It stands in the platform."""
-    flow = delivered_flow(Platform(), make_span(0, 0))
+    flow = delivered_flow(platform, make_span(0, 0))
     flow.squeeze(10)
     assert (counts(flow), flow.window.spans) == ((1, 1, 0, {}), 0)
 
@@ -348,9 +289,8 @@ def test_an_answer_that_comes_after_the_end_counts_nothing_twice() -> None:
     assert counts(flow) == (1, 0, 0, {"shutdown": 1})
 
 
-def test_counts_go_on_where_the_former_window_left_off() -> None:
+def test_counts_go_on_where_the_former_window_left_off(platform: Platform) -> None:
     """A flow that left memory and comes back is the same flow to those who look."""
-    platform = Platform()
     former = flow_of(make_span(0, 0, text="bad"), make_span(1, 0))
     settle(former, poisoned("bad", fields=True), T)
     flow = Flow("a", make_policy(), former.status(T))
@@ -405,9 +345,10 @@ def test_what_was_pushed_out_under_way_is_lost_at_the_end() -> None:
     assert counts(flow) == (2, 0, 0, {"shutdown": 2})
 
 
-def test_what_is_pushed_out_during_an_unbelieved_put_is_delivered_if_a_read_shows_it() -> None:
+def test_what_is_pushed_out_during_an_unbelieved_put_is_delivered_if_a_read_shows_it(
+    platform: Platform,
+) -> None:
     """Like all the others that it carried."""
-    platform = Platform()
     flow = flow_of(make_span(0, 0), merge=False, max_spans=1)
     step: Any = flow.begin(T)
     perform(step, platform, 0.0)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentelemetry.exporter.versori_flow.flow.entry import Entry, Origin
 from opentelemetry.exporter.versori_flow.flow.refusal_search import SINGLES_IN_A_ROW, Search, Verdict
+from opentelemetry.exporter.versori_flow.flow.window import Entry, Origin
 
 Refuses = Callable[[list[int]], bool]
 
@@ -90,13 +90,6 @@ def test_eight_in_a_row_take_the_rest_with_them() -> None:
     assert dropped == [[10], [11], [12], [13], [14], [15], [16], [17, 18, 19]]
 
 
-def test_a_success_begins_the_count_anew() -> None:
-    """Seven refused, one that is fine, and eight more."""
-    play = Play(32, lambda body: bool(set(body) - {7}))
-    assert sorted(play.dropped) == [n for n in range(32) if n != 7]
-    assert play.bodies.count([13]) == 2, "the thirteenth is tried alone, and once more"
-
-
 def test_the_first_halves_are_tried_first() -> None:
     """The order is that of the body."""
     search = Search(suspects(5))
@@ -113,13 +106,6 @@ def test_nobody_is_dropped_for_one_refusal() -> None:
     assert (numbers(search.testing), search.guilty) == ([1], [])
     assert search.refused() is Verdict.DROP
     assert (numbers(search.guilty), search.done) == ([1], True)
-
-
-def test_a_suspect_that_is_accepted_at_last_is_no_offender() -> None:
-    """The refusal was a stray one."""
-    search = Search(suspects(1))
-    assert steps(search, "-", "+", "+") == [[0], [], [0], []]
-    assert (search.done, search.guilty) == (True, [])
 
 
 def test_a_body_that_is_refused_anyway_convicts_nobody() -> None:

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from opentelemetry.exporter.versori_flow.flow.entry import Entry, Origin
 from opentelemetry.exporter.versori_flow.flow.remote import KnownFlow
 from opentelemetry.exporter.versori_flow.flow.stored import StoredFlow, read
-from opentelemetry.exporter.versori_flow.flow.window import Window
+from opentelemetry.exporter.versori_flow.flow.window import Entry, Origin, Window
 from tests.flow.model import NOW_NS, SECOND, key, make_span
 
 
@@ -32,24 +31,6 @@ def own(window: Window) -> list[Entry]:
 
 def keys(window: Window) -> list[tuple[str, str]]:
     return sorted(entry.key for entry in window)
-
-
-def test_nothing_is_known_at_first() -> None:
-    """The head has the name and an empty description."""
-    flow, _ = known()
-    assert (flow.exists, flow.keys, flow.digest, flow.others_seen) == (False, set(), None, False)
-    assert flow.head == b'{"name":"a","description":"","spans":['
-    assert flow.size == len(flow.head) + 2
-
-
-def test_a_read_adopts_what_is_new() -> None:
-    """With its members and its description, and remembers what was shown."""
-    flow, window = known(make_span(0, 0))
-    flow.read(stored(make_span(0, 0), make_span(1, 0), members=b',"id" : 1'), NOW_NS, False)
-    assert keys(window) == [key(0, 0), key(1, 0)]
-    assert (flow.exists, flow.keys, flow.digest) == (True, {key(0, 0), key(1, 0)}, b"digest")
-    assert flow.head == b'{"name":"a","description":"d","id" : 1,"spans":['
-    assert [entry.key for entry in own(window)] == [key(0, 0)]
 
 
 @pytest.mark.parametrize(("description", "text"), [("", b'""'), ('"ü"', '"\\"ü\\""'.encode())])
@@ -75,15 +56,6 @@ def test_what_was_shown_or_written_before_is_nothing_new() -> None:
     assert keys(window) == [key(0, 0)], "it was gone from there, and somebody put it back"
 
 
-def test_what_may_have_been_written_is_nothing_new() -> None:
-    """It adds to what is known; the digest of the last answer is worth nothing then."""
-    flow, window = known(make_span(0, 0), make_span(1, 0))
-    first, second = own(window)
-    flow.wrote([first], b"d")
-    flow.may_have_written([second], True)
-    assert (flow.keys, flow.digest) == ({key(0, 0), key(1, 0)}, None)
-
-
 @pytest.mark.parametrize("is_read", [True, False])
 def test_memory_is_bounded_where_no_read_does_it(is_read: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """What has left the window can't move any more; where reads tell, nothing is forgotten before."""
@@ -93,30 +65,6 @@ def test_memory_is_bounded_where_no_read_does_it(is_read: bool, monkeypatch: pyt
     window.remove(entries[0])
     flow.may_have_written(entries, is_read)
     assert flow.keys == ({key(0, 0), key(1, 0)} if is_read else {key(1, 0)})
-
-
-def test_what_is_banished_is_not_adopted() -> None:
-    """Until it is pardoned."""
-    flow, window = known()
-    flow.banish(key(0, 0))
-    flow.read(stored(make_span(0, 0)), NOW_NS, False)
-    assert keys(window) == []
-    flow.read(stored(), NOW_NS, False)
-    flow.pardon(key(0, 0))
-    flow.pardon(key(9, 9))
-    flow.read(stored(make_span(0, 0)), NOW_NS, False)
-    assert keys(window) == [key(0, 0)]
-
-
-def test_another_writer_is_seen_by_what_is_new() -> None:
-    """What the first read shows was there before."""
-    flow, _ = known()
-    flow.read(stored(make_span(0, 0)), NOW_NS, False)
-    assert flow.others_seen is False
-    flow.read(stored(make_span(0, 0)), NOW_NS, False)
-    assert flow.others_seen is False
-    flow.read(stored(make_span(0, 0), make_span(1, 0)), NOW_NS, False)
-    assert flow.others_seen is True
 
 
 def test_another_writer_is_seen_by_what_is_missing() -> None:
@@ -130,17 +78,6 @@ def test_another_writer_is_seen_by_what_is_missing() -> None:
     assert (flow.lacks_own(), flow.others_seen) == (True, True)
     flow.read(stored(make_span(0, 0)), NOW_NS, False)
     assert (flow.lacks_own(), flow.others_seen) == (False, True)
-
-
-def test_a_foreign_span_that_is_not_shown_any_more_is_gone() -> None:
-    """Somebody took it away; it may come back. Ours stay."""
-    flow, window = known(make_span(0, 0))
-    window.deliver(own(window))
-    flow.read(stored(make_span(0, 0), make_span(1, 0), make_span(2, 0)), NOW_NS, False)
-    flow.read(stored(make_span(2, 0)), NOW_NS, False)
-    assert keys(window) == [key(0, 0), key(2, 0)]
-    flow.read(stored(make_span(1, 0)), NOW_NS, False)
-    assert keys(window) == [key(0, 0), key(1, 0)]
 
 
 @pytest.mark.parametrize(("is_read_back", "ours"), [(True, False), (True, True), (False, False)])
@@ -192,18 +129,3 @@ def test_what_a_read_proves() -> None:
         flow.may_have_written(entries, True, entries)
         assert flow.proven(stored(make_span(0, 0))) == shown
     assert flow.proven(stored(make_span(0, 0))) == []
-
-
-def test_a_flow_that_is_gone_takes_its_delivered_spans_along() -> None:
-    """Pending ones stay; members and description are forgotten. It was never there: nothing is."""
-    flow, window = known(make_span(0, 0), make_span(1, 0))
-    window.deliver(own(window)[:1])
-    flow.may_have_written(own(window), True)
-    assert flow.absent() is None
-    assert (keys(window), flow.keys) == ([key(0, 0), key(1, 0)], set())
-    flow.read(stored(make_span(5, 0), members=b',"id":1'), NOW_NS, False)
-    assert flow.absent() == 2
-    assert keys(window) == [key(1, 0)]
-    assert (flow.exists, flow.keys, flow.digest) == (False, set(), None)
-    assert flow.head == b'{"name":"a","description":"","spans":['
-    assert flow.absent() is None

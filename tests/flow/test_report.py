@@ -284,6 +284,22 @@ def test_an_outage_is_over_when_no_flow_is_in_it() -> None:
     assert [text for _, text in said(flows, 1002.0)] == ["flow 'stuck': is delivered again; 1 span waits"]
 
 
+def test_an_outage_ends_once_and_with_the_flow_that_was_in_it(platform: Platform) -> None:
+    """Whose spans moved away has nothing to wait for; who is delivered later has nothing to say."""
+    routing = Routing()
+    flows = routing.flows
+    routing.hand_over(make_span(0, 1, parent=0))
+    fail_all(flows, DOWN, 1000.0)
+    flows.notices(1000.0, False)
+    routing.hand_over(make_span(0, 0, name="b"))
+    told = []
+    for number in range(2):
+        routing.hand_over(make_span(5 + number, 0), default="b", now=1010.0 + number)
+        settle_all(flows, platform, 1010.0 + number)
+        told += said(flows, 1010.0 + number)
+    assert told == [(logging.INFO, "flow 'a': is delivered again")]
+
+
 def test_lines_about_single_flows_have_a_bound() -> None:
     """What is beyond it is added up by reason, and said when the minute is over."""
     routing = Routing()

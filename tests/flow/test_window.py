@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opentelemetry.exporter.versori_flow.flow.entry import Entry, Origin
-from opentelemetry.exporter.versori_flow.flow.window import Window
+from opentelemetry.exporter.versori_flow.flow.ranking import Ranking
+from opentelemetry.exporter.versori_flow.flow.window import Entry, Origin, Window
 from tests.flow.model import NOW_NS, SECOND, key, make_span, trace_id
 
 LATER = NOW_NS + 60 * SECOND
@@ -34,45 +34,6 @@ def adopt(target: Window, trace: int, span: int, start: int = 0, end: int = 0, r
     target.adopt(entry, times[1], LATER, True)
 
 
-def test_a_span_is_pending_until_it_is_delivered() -> None:
-    """A span that is added is pending; delivering it says so once."""
-    held = window(make_span(0, 0))
-    entry = held.get(key(0, 0))
-    assert entry is not None
-    assert (held.spans, held.pending, held.pending_size) == (1, 1, len(entry.body) + 1)
-    assert (entry.pending, entry.origin, entry.is_root, entry.start) == (True, Origin.OWN, True, NOW_NS)
-    assert held.deliver([entry]) == 1
-    assert (held.spans, held.pending, held.pending_size, entry.pending) == (1, 0, 0, False)
-    assert held.deliver([entry]) == 0
-    assert held.pending == 0
-
-
-def test_the_same_span_twice_is_one_span() -> None:
-    """The same text again counts as nothing, pending or delivered."""
-    held = Window(100, 100_000)
-    assert held.add(make_span(0, 0), LATER) is True
-    assert held.add(make_span(0, 0), LATER) is False
-    held.deliver(list(held))
-    assert held.add(make_span(0, 0), LATER) is False
-    assert (held.spans, held.pending) == (1, 0)
-
-
-def test_a_newer_text_takes_the_place_of_a_pending_one() -> None:
-    """A pending span that comes again with another text is still one hand-over, and the newer text stays."""
-    held = window(make_span(0, 0, text="early"))
-    assert held.add(make_span(0, 0, text="ended"), LATER) is False
-    (entry,) = held
-    assert entry.body == make_span(0, 0, text="ended").body
-    assert (held.spans, held.pending, held.size) == (1, 1, len(entry.body) + 1)
-
-
-def test_a_newer_text_of_a_delivered_span_is_handed_over_anew() -> None:
-    """A delivered span that comes again with another text is pending again, and counts."""
-    held = window(make_span(0, 0, text="early"), delivered=True)
-    assert held.add(make_span(0, 0, text="ended"), LATER) is True
-    assert (held.spans, held.pending) == (1, 1)
-
-
 def test_an_own_span_takes_the_place_of_a_foreign_one() -> None:
     """What an earlier run wrote under the same ids gives way, and the span counts, even with equal bytes."""
     held = Window(100, 100_000)
@@ -83,94 +44,6 @@ def test_an_own_span_takes_the_place_of_a_foreign_one() -> None:
     assert held.add(span, LATER) is True
     (entry,) = held
     assert (entry.origin, entry.pending, held.spans, held.foreign) == (Origin.OWN, True, 1, 0)
-
-
-def test_a_foreign_span_counts_as_delivered() -> None:
-    """What is adopted is never pending."""
-    held = Window(100, 100_000)
-    adopt(held, 0, 1, start=3, root=True)
-    (entry,) = held
-    assert (entry.origin, entry.pending, entry.is_root, entry.start) == (
-        Origin.FOREIGN,
-        False,
-        True,
-        NOW_NS + 3 * SECOND,
-    )
-    assert (held.pending, held.size) == (0, len(b'{"foreign":1}') + 1)
-
-
-def test_the_size_counts_commas_and_the_other_members() -> None:
-    """`size` is the body's: every span with a comma, and the overhead."""
-    held = window(make_span(0, 0), make_span(0, 1))
-    assert held.size == 2 * (len(make_span(0, 0).body) + 1)
-    held.overhead = 500
-    assert held.size == 2 * (len(make_span(0, 0).body) + 1) + 500
-
-
-def test_the_body_goes_by_trace_then_start() -> None:
-    """The trace that began first stands first; in it, spans stand by start, then by id."""
-    held = window(
-        make_span(1, 0, start=5),
-        make_span(0, 3, start=9),
-        make_span(0, 2, start=6),
-        make_span(1, 1, start=7),
-        make_span(0, 1, start=6),
-        make_span(2, 0, start=5),
-    )
-    assert keys(held.in_order()) == [key(1, 0), key(1, 1), key(2, 0), key(0, 1), key(0, 2), key(0, 3)]
-    held.add(make_span(0, 9, start=1), LATER)
-    assert keys(held.in_order())[:2] == [key(0, 9), key(0, 1)]
-    held.remove(held.get(key(0, 9)))  # type: ignore[arg-type]
-    assert keys(held.in_order())[0] == key(1, 0)
-
-
-def test_the_trace_that_was_quiet_for_longest_leaves_whole() -> None:
-    """By the latest end in the trace: not by start, not by arrival."""
-    held = window(
-        make_span(0, 0, start=0, end=59),
-        make_span(1, 0, start=20, end=30),
-        make_span(1, 1, start=1, end=2),
-        make_span(2, 0, start=50, end=58),
-        max_spans=3,
-        delivered=True,
-    )
-    assert held.trim() == []
-    assert sorted(keys(held)) == [key(0, 0), key(2, 0)]
-
-
-def test_a_late_span_keeps_its_trace() -> None:
-    """A trace that stirs again is not the one that was quiet for longest any more."""
-    held = window(make_span(0, 0, end=1), make_span(1, 0, end=2), make_span(0, 1, end=3), max_spans=2)
-    lost = held.trim()
-    assert keys(lost) == [key(1, 0)]
-    assert held.latest_end(trace_id(0)) == NOW_NS + 3 * SECOND
-
-
-def test_delivered_traces_leave_before_pending_ones() -> None:
-    """However old the pending one is."""
-    held = window(make_span(0, 0, end=50), make_span(1, 0, end=60), delivered=True)
-    held.add(make_span(2, 0, end=1), LATER)
-    held.max_spans = 1
-    assert held.trim() == []
-    assert keys(held) == [key(2, 0)]
-
-
-def test_a_trace_that_is_too_large_alone_is_cut_oldest_first() -> None:
-    """The last trace loses its oldest spans, and never its root."""
-    held = window(
-        make_span(0, 0, start=0), *(make_span(0, n, start=n, parent=0) for n in (3, 1, 4, 2)), max_spans=3
-    )
-    assert keys(held.trim()) == [key(0, 1), key(0, 2)]
-    assert sorted(keys(held)) == [key(0, 0), key(0, 3), key(0, 4)]
-
-
-def test_the_last_span_stays() -> None:
-    """One span that is too large alone is left to the caller, which knows the reason to give."""
-    held = window(make_span(0, 0, size=500), max_bytes=10)
-    assert held.trim() == []
-    assert held.spans == 1
-    held = window(*(make_span(0, n, start=n, parent=9, size=500) for n in range(3)), max_bytes=10)
-    assert keys(held.trim()) == [key(0, 0), key(0, 1)]
 
 
 def test_what_another_window_gave_up_is_pending_here() -> None:
@@ -220,8 +93,18 @@ def test_what_a_first_read_shows_is_as_old_as_it_says() -> None:
 
 def test_equal_ends_leave_in_order_of_arrival() -> None:
     """A trace arrives with its last span."""
-    held = window(make_span(2, 0), make_span(0, 0), make_span(1, 0), make_span(2, 1), max_spans=2)
-    assert keys(held.trim()) == [key(0, 0), key(1, 0)]
+    held = window(make_span(2, 0), make_span(1, 0), make_span(0, 0), make_span(2, 1), max_spans=2)
+    assert keys(held.trim()) == [key(1, 0), key(0, 0)]
+
+
+def test_a_trace_whose_last_pending_span_is_taken_out_is_a_delivered_one() -> None:
+    """It leaves in its turn."""
+    held = window(make_span(0, 0), make_span(1, 0, start=1), delivered=True)
+    held.add(make_span(0, 1), LATER)
+    held.remove(held.get(key(0, 1)))  # type: ignore[arg-type]
+    held.max_spans = 1
+    held.trim()
+    assert held_in(held) == [1]
 
 
 @pytest.mark.parametrize("back", [61, 3600])
@@ -259,21 +142,19 @@ def test_two_writers_agree_whoever_reads_the_other_s() -> None:
     assert kept[0] == kept[1] == list(range(10, 20))
 
 
-def test_a_trace_that_grows_for_long_costs_no_memory_for_its_past() -> None:
-    """The order of traces holds no more than a few entries for each span, and stays right."""
-    held, longest = Window(10, 100_000), 0
-    held.add(make_span(9, 0, end=0), LATER)
-    for number in range(2000):
-        held.add(make_span(0, number % 3, end=number % 50, text=str(number)), LATER)
-        held.add(make_span(1, 0, end=1, text=str(number)), LATER)
-        if number % 2:
-            held.deliver(list(held))
-        longest = max(longest, len(held._order))
-    assert longest <= 2 * (64 + 4 * held.spans)
-    held.deliver(list(held))
-    held.max_spans = 3
+def test_a_trace_that_is_too_large_for_its_window_costs_what_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each cut looks at what is new, not at all that is there."""
+    held, looks = window(*(make_span(0, n, start=n, parent=9) for n in range(200)), max_spans=100), []
     held.trim()
-    assert {entry.key[0] for entry in held} == {trace_id(0)}
+    rank = Ranking.put
+    monkeypatch.setattr(Ranking, "put", lambda *given: (looks.append(given), rank(*given))[1])
+    for number in range(200, 310):
+        held.add(make_span(0, number, start=number, parent=9), LATER)
+        assert keys(held.trim()) == [key(0, number - 100)]
+    assert len(looks) <= 110 * 4
+    held.deliver([held.get(key(0, 250))])  # type: ignore[list-item]
+    held.add(make_span(0, 400, parent=9), LATER)
+    assert (held.trim(), key(0, 250) in held) == ([], False), "what is delivered leaves first, as ever"
 
 
 # -- against a plain model ---------------------------------------------------------------------------------
@@ -396,14 +277,3 @@ def test_a_window_does_what_a_plain_model_does(operations: list[Any]) -> None:
             model.size(),
         )
         assert held.pending_size == sum(len(e["body"]) + 1 for e in model.entries if e["pending"])
-
-
-def test_a_cut_takes_no_more_than_it_must() -> None:
-    """Bytes are counted while cutting."""
-    spans = [make_span(0, n, start=n, parent=9, size=500) for n in range(4)]
-    held = window(*spans, max_bytes=3 * 501)
-    assert keys(held.trim()) == [key(0, 0)]
-    held = window(*spans, max_bytes=3 * 501 - 1)
-    assert keys(held.trim()) == [key(0, 0), key(0, 1)]
-    held = window(*spans, max_spans=2)
-    assert keys(held.trim()) == [key(0, 0), key(0, 1)]

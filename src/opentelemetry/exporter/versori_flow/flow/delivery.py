@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from ..encoded_span import EncodedSpan
-from .entry import Entry, Key
 from .exchange import Exchange
 from .holdings import Holdings
 from .journal import Change, Kept
@@ -23,6 +22,7 @@ from .ledger import DropReason, FlowStatus, Totals
 from .policy import FlowPolicy
 from .schedule import Schedule
 from .steps import Read, Reading, Step, Write
+from .window import Entry, Key
 
 _FOREVER = float("inf")
 

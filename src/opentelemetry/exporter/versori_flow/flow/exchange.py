@@ -6,7 +6,6 @@ import logging
 
 from ..http.answers import Absent, Conflict, Found, Rejected, Stored, TooLarge
 from .body import Body
-from .entry import Entry, Key
 from .holdings import Holdings
 from .ledger import DropReason
 from .outcomes import Absence, Attempt, blame, make_smaller
@@ -17,6 +16,7 @@ from .report import Trouble, explain
 from .schedule import MAX_CHECKS, Schedule
 from .steps import Read, Reading, Stale, Step, Write
 from .stored import StoredFlow
+from .window import Entry, Key
 
 
 class Exchange:
@@ -238,7 +238,7 @@ class Exchange:
 
     def _rejected(self, attempt: Attempt, answer: Rejected, now: float) -> Step | None:
         self._spans.ledger.last_error = answer.message
-        own, others = blame(answer, attempt.body, self._spans.window)
+        own, others = blame(answer, attempt.body)
         if not own and (others or not (attempt.carried or self._search)):
             # Nothing of ours is to blame. A span that somebody else made is not ours to throw away.
             self._search = None

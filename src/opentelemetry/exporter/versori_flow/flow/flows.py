@@ -15,7 +15,6 @@ from ..encoded_span import EncodedSpan, Move, Routed, Unencodable
 from ..http.answers import failed_by
 from .bulletin import Bulletin
 from .delivery import Flow
-from .entry import Key
 from .journal import Change, Kept
 from .ledger import DropReason, FlowStatus, Totals
 from .memory import Memory
@@ -24,6 +23,7 @@ from .probe import Probe
 from .ranking import Ranking
 from .report import Notice, explain
 from .steps import Reading, Step
+from .window import Key
 
 
 class Receipt(NamedTuple):

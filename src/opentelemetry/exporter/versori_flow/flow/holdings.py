@@ -6,13 +6,12 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from ..encoded_span import EncodedSpan
-from .entry import Entry, Key, Origin
 from .journal import Change, Journal, Kept, kept
 from .ledger import DropReason, FlowStatus, Ledger
 from .policy import FlowPolicy
 from .report import Reporter, Trouble, spans
 from .stored import StoredFlow
-from .window import Window
+from .window import Entry, Key, Origin, Window
 
 _FULL_TWICE = 2
 """Times that a window may fill between two PUTs before it is said that it can't hold what comes."""

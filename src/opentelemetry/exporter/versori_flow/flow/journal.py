@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..encoded_span import EncodedSpan
-from .entry import Entry, Key
+from .window import Entry, Key
 
 
 class Kept(NamedTuple):

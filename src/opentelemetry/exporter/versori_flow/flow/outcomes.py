@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..http.answers import Absent, Rejected
-from .entry import Entry, Origin
-from .window import Window
+from .window import Entry, Origin
 
 STRAYS_BELIEVED = 3
 SECONDS_OF_STRAYS = 2.0
@@ -83,11 +82,11 @@ class Absence:
         return (self.since or 0.0) + self._interval
 
 
-def blame(answer: Rejected, body: Sequence[Entry], window: Window) -> tuple[list[Entry], bool]:
-    """Whom a refusal names: spans of this side that are still here, and whether it names anybody else's."""
+def blame(answer: Rejected, body: Sequence[Entry]) -> tuple[list[Entry], bool]:
+    """Whom a refusal names: spans of this side, and whether it names anybody else's."""
     named = [body[index] for index in answer.spans if index < len(body)]
-    own = [entry for entry in named if entry.origin is Origin.OWN and window.holds(entry)]
-    return own, any(entry.origin is Origin.FOREIGN for entry in named)
+    own = [entry for entry in named if entry.origin is Origin.OWN]
+    return own, len(own) < len(named)
 
 
 def make_smaller(body: Sequence[Entry], overhead: int, accepted: int) -> Entry | int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 
-from .entry import Entry
+from .window import Entry
 
 SINGLES_IN_A_ROW = 8
 """After so many single refusals without one success the rest of the batch leaves with them: they have the

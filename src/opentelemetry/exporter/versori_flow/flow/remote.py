@@ -10,9 +10,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from .body import head, text
-from .entry import Entry, Key, Origin
 from .stored import StoredFlow
-from .window import Window
+from .window import Entry, Key, Origin, Window
 
 REMEMBERED_KEYS = 4096
 """Spans that are never adopted again, and, in replace mode, spans that the platform may have."""

@@ -153,4 +153,4 @@ class Schedule:
         wait = self._policy.uniform(1, 3) * took
         if not self.closing:
             wait = max(self._policy.min_interval, wait)
-        self.check_at = now if self.closing and alone else now + wait
+        self.check_at = now if alone else now + wait

@@ -14,7 +14,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from .entry import Key
+from .window import Key
 
 MAX_VALUES = 1_000_000
 """Values in a document, and one more for each 16 bytes beyond 16 MB: real ones take that much and more, and

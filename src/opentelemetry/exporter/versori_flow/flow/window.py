@@ -9,13 +9,40 @@ was there, but for that difference.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from enum import Enum
 
 from ..encoded_span import EncodedSpan
-from .entry import Entry, Key, Origin
 from .ranking import Ranking
 
 CLOCKS_DIFFER = 60_000_000_000
 """Nanoseconds. What the clocks of hosts, or of one host before and after it was set, are trusted to agree by."""
+
+
+Key = tuple[str, str]
+"""(trace id, span id): the same span handed over twice is one span."""
+
+
+class Origin(Enum):
+    """Who made a span: this exporter, or somebody else (another process, an earlier run)."""
+
+    OWN = "own"
+    FOREIGN = "foreign"
+
+
+class Entry:
+    """One span in a window; `pending` until a successful PUT has carried it."""
+
+    __slots__ = ("body", "is_root", "key", "origin", "pending", "start")
+
+    def __init__(
+        self, key: Key, start: int, is_root: bool, body: bytes, pending: bool, origin: Origin
+    ) -> None:
+        self.key = key
+        self.start = start
+        self.is_root = is_root
+        self.body = body
+        self.pending = pending
+        self.origin = origin
 
 
 class _Trace:

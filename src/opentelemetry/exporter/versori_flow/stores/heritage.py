@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import os
 
-from ..flow.entry import Key
 from ..flow.journal import Kept
+from ..flow.window import Key
 from . import owned
 from .connection import DamagedError, NewerError, StoreError
 from .folder import Folder

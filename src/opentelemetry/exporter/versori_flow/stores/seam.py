@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from ..flow.entry import Key
 from ..flow.journal import Change, Kept
 from ..flow.report import Notice
+from ..flow.window import Key
 
 
 class Left(NamedTuple):

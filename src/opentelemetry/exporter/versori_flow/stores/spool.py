@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from ..flow.entry import Key
 from ..flow.journal import Change, Kept
 from ..flow.report import Notice
+from ..flow.window import Key
 from . import owned
 from .connection import DamagedError, StoreError
 from .folder import Folder
