@@ -166,6 +166,15 @@ def test_faults_on_a_third_of_all_requests(platform, make_exporter, make_provide
     assert exporter.status()["shop"].dropped == {}
 
 
+def test_a_read_that_took_long_is_not_the_base_of_a_write(platform, make_exporter, make_provider):
+    """Stopped or slow, nobody knows: it is read again, and where that takes as long, the platform is slow."""
+    exporter = make_exporter(export_wait=8)
+    with platform.fault("slow=1.2,method=GET"):
+        spans = ended_spans(make_provider().get_tracer("test"), 1)
+        assert exporter.export(spans) is SpanExportResult.SUCCESS
+    assert [request.method for request in platform.requests] == ["GET", "GET", "PUT"]
+
+
 @pytest.mark.slow
 def test_an_outage_ends_without_new_traffic(platform, make_exporter, make_provider, caplog):
     """20 s down under 400 spans a second: none lost, nothing raised, few lines, delivered by itself."""

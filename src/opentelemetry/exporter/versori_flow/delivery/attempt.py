@@ -14,7 +14,7 @@ from ..flow.flows import FlowStep
 from ..flow.report import error_type
 from ..flow.steps import Read, Reading, Stale, Write
 from ..flow.stored import UnreadableFlow, read
-from ..http.answers import Found, failed_by
+from ..http.answers import STALE, Found, Unavailable, failed_by
 from ..http.api import FlowsApi
 from .host_lock import Turn
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC) if hasattr(time, "clock_gettime") else None
 
 _STALE = 1.0
-"""Seconds between an answer and the write that rests on it. It takes milliseconds, unless the process was
-stopped (SIGSTOP, a frozen Lambda, a suspended laptop), and others may have written meanwhile."""
+"""Seconds from the begin of a read to that of the write that rests on it. It takes milliseconds, unless the
+process was stopped (SIGSTOP, a frozen Lambda, a suspended laptop), and others may have written meanwhile. Where
+the platform itself is as slow as that, the second read shows it: it may take twice as long."""
 
 
 class Attempt:
@@ -63,16 +64,23 @@ def make(attempt: Attempt, api: FlowsApi, feed: Feed, metrics: OwnMetrics | None
         feed: Is given the answer to each step, and sets the next one.
         metrics: The exporter's own; None: switched off.
     """
-    answered = _now()
+    asked, patience = _now(), _STALE
+
+    def fresh() -> bool:
+        return _now() - asked <= patience
+
     try:
         while (job := attempt.job) is not None:
             step = job.step
-            stale = isinstance(step, Write) and _now() - answered > _STALE
+            if isinstance(step, Read):
+                asked = _now()
             try:
-                answer = Stale() if stale else perform(step, api, attempt.deadline)
+                answer = perform(step, api, attempt.deadline, fresh)
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread, or stay unsaid
                 answer = failed_by(error)
-            answered = _now()
+            stale = isinstance(answer, Stale)
+            if stale:
+                patience = 2 * (_now() - asked)
             if metrics is not None and not stale:  # before the flows are told, and whoever waits for them
                 method, size = ("PUT", step.body.size) if isinstance(step, Write) else ("GET", None)
                 metrics.request(job.name, attempt.begun, method, size, error_type(answer))
@@ -82,10 +90,16 @@ def make(attempt: Attempt, api: FlowsApi, feed: Feed, metrics: OwnMetrics | None
             attempt.turn.release()
 
 
-def perform(step: Read | Write, api: FlowsApi, deadline: float) -> Reading:
-    """Carries out one step, by a deadline in seconds of the monotonic clock."""
+def perform(
+    step: Read | Write, api: FlowsApi, deadline: float, fresh: Callable[[], bool] | None = None
+) -> Reading:
+    """Carries out one step, by a deadline in seconds of the monotonic clock.
+
+    A write is not begun where `fresh` says no, and no more of its body is sent.
+    """
     if isinstance(step, Write):
-        return api.put(step.flow, step.body.join(), deadline)
+        answer = api.put(step.flow, step.body.join(), deadline, fresh)
+        return Stale() if isinstance(answer, Unavailable) and answer.kind == STALE else answer
     answer = api.get(step.flow, deadline, own_connection=step.own_connection)
     if not isinstance(answer, Found) or answer.digest == step.known:
         return answer

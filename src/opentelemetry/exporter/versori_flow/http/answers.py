@@ -61,6 +61,10 @@ class Conflict(NamedTuple):
     message: str
 
 
+STALE = "stale"
+"""The kind of an `Unavailable` PUT that was not begun, since what it rests on is too old by now."""
+
+
 class Unavailable(NamedTuple):
     """Try again later. `kind` is a status, or what failed; `answered`: a status line was received."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -85,7 +86,9 @@ class FlowsApi:
         """
         return self._request("GET", flow_name, None, deadline, own_connection)
 
-    def put(self, flow_name: str, body: bytes, deadline: float) -> Answer:
+    def put(
+        self, flow_name: str, body: bytes, deadline: float, fresh: Callable[[], bool] | None = None
+    ) -> Answer:
         """Creates or replaces one flow.
 
         Args:
@@ -93,8 +96,9 @@ class FlowsApi:
             body: The flow as JSON.
             deadline: The `time.monotonic()` by which the answer is there, whatever the platform does. After
                 it nothing more of the request is sent, wherever the process was stopped meanwhile.
+            fresh: Whether what the body rests on still holds; once it does not, nothing more is sent either.
         """
-        return self._request("PUT", flow_name, body, deadline)
+        return self._request("PUT", flow_name, body, deadline, fresh=fresh)
 
     def take_problem(self) -> str | None:
         """What is wrong with the key file now, while the last good key is in use; each trouble once."""
@@ -127,7 +131,13 @@ class FlowsApi:
         return self._connections
 
     def _request(
-        self, method: str, flow_name: str, body: bytes | None, deadline: float, own_connection: bool = False
+        self,
+        method: str,
+        flow_name: str,
+        body: bytes | None,
+        deadline: float,
+        own_connection: bool = False,
+        fresh: Callable[[], bool] | None = None,
     ) -> Answer:
         read = self._read if body is None else self._written
         try:
@@ -136,7 +146,9 @@ class FlowsApi:
             for _ in range(2):
                 authorization = self._credentials.authorization()
                 whole = [(b"Authorization", authorization), *head]
-                answer = self._open().exchange(method, url, whole, content, deadline, read, own_connection)
+                answer = self._open().exchange(
+                    method, url, whole, content, deadline, read, own_connection, fresh
+                )
                 if not isinstance(answer, Denied) or not self._credentials.reread(authorization):
                     break
         except BrokenError as error:

@@ -33,7 +33,7 @@ from opentelemetry.context import (
     set_value,
 )
 
-from .answers import Answer, BrokenError
+from .answers import STALE, Answer, BrokenError
 from .broken import broken, let_go
 from .line import KEEPALIVE_SECONDS, Exchange, Head, Line, Origin, Watchdog
 from .trust import tls_context
@@ -73,6 +73,7 @@ class Connections:
         deadline: float,
         read: Callable[[Exchange], Answer],
         own_connection: bool,
+        fresh: Callable[[], bool] | None,
     ) -> Answer:
         """Sends one request and returns what `read` makes of the answer.
 
@@ -84,7 +85,7 @@ class Connections:
         with _ours():
             line = self._new_line() if own_connection else self._free_line()
             while True:
-                exchange, keep = Exchange(line, deadline), False
+                exchange, keep = Exchange(line, deadline, fresh), False
                 self._watchdog.watch(exchange)
                 try:
                     if self._closed:
@@ -107,6 +108,8 @@ class Connections:
         trouble = broken(error, tls, exchange)
         if self._closed:
             trouble = BrokenError("closed", "the client is closed")
+        elif exchange.stale:
+            trouble = BrokenError(STALE, "what it rests on is too old")
         elif exchange.cut_off and trouble.kind != "timeout":
             trouble = BrokenError("timeout", "no answer in time")
         trouble.answered = exchange.status > 0

@@ -8,7 +8,7 @@ import time
 import urllib.request
 from _queue import Empty
 from _socket import socket as native_socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http.cookiejar import DefaultCookiePolicy
 from ssl import SSLContext
 from typing import Any, NamedTuple
@@ -77,15 +77,18 @@ class Exchange:
         connected: A connection was made for it.
         tls: With whom TLS was begun; and whether that is whom the line is connected to.
         status: The answer's; 0 before there is one.
+        stale: It was given up: what it rests on is too old.
     """
 
-    def __init__(self, line: Line, deadline: float) -> None:
+    def __init__(self, line: Line, deadline: float, fresh: Callable[[], bool] | None) -> None:
         self.line = line
         self.deadline = deadline
         self.cut_off = False
         self.connected = False
         self.tls: tuple[str, bool] | None = None
         self.status = 0
+        self.stale = False
+        self._fresh = fresh
         self._copy: Any = None
         self._response: Any = None
 
@@ -147,15 +150,22 @@ class Exchange:
         if self._copy is not None:
             self._copy.close()
 
+    def _may_send(self) -> None:
+        """Raises where the process was stopped for too long meanwhile, or connecting took all the time."""
+        self.left()
+        if self._fresh is not None and not self._fresh():
+            self.stale = True
+            raise httpx.ReadTimeout("what it rests on is too old")
+
     def _pieces(self, body: bytes) -> Iterator[bytes]:
         for start in range(0, len(body), _PIECE):
-            self.left()
+            self._may_send()
             yield body[start : start + _PIECE]
 
     def _trace(self, event: str, info: dict[str, Any]) -> None:
         """Follows the connection's socket; called on the thread of the request."""
         if event.endswith("send_request_headers.started"):
-            self.left()  # connecting took a while, or the process was stopped
+            self._may_send()
         elif event.endswith("connect_tcp.started"):
             self.connected = True
             self.line.peer = (info.get("host", ""), info.get("port", 0))
