@@ -7,7 +7,7 @@ The way of a span::
     exporter, processor      VersoriFlowSpanExporter, VersoriFlowSpanProcessor
         |
     intake                   left there: no lock, no wait
-        |                                           the courier's thread, which owns the flows
+        |                                           one thread at a time has the flows
     encoding, routing        its bytes, once; the flow that it belongs to
         |
     flow                     what is kept, what the platform has, what it refuses, what is due: pure

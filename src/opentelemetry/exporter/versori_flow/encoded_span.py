@@ -1,7 +1,5 @@
 """The values that pass from room to room: a span that is encoded once, and where it belongs."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

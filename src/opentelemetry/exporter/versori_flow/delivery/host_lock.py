@@ -9,8 +9,6 @@ inherits it. Within a process such a lock stops nobody, and closing the file any
 looks for a turn here looks first whether this very process has it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -10,13 +10,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..flow.flows import Flows, FlowStep
 from ..flow.ledger import DropReason
 from ..flow.report import Notice, spans
-from ..stores.seam import Store
 from .host_lock import Turn
 from .turn_queue import TurnQueue
+
+if TYPE_CHECKING:
+    from ..stores.seam import Store
 
 _BETWEEN_LOOKS = 0.02
 """Seconds between two looks whether what was left is taken."""

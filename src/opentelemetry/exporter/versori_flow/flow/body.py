@@ -1,7 +1,5 @@
 """The body of the next PUT: bytes that exist already, joined. Pure."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,11 +1,9 @@
 """The flows of one target, together: who gets which span, which is due, what leaves memory. Pure.
 
-This is the store `memory:`. One thread owns it, so there is no lock. What an operation costs depends on the
+Who calls it is the only one to do so: there is no lock. What an operation costs depends on the
 flows that it touches, not on how many there are: a flow is lined up anew after everything that may change
 when it is due, how large it is, whether it may leave, or what it has to say.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial

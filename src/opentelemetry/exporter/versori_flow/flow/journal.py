@@ -1,7 +1,5 @@
 """What happened to the spans of a flow since a store was told last. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ back but a pending span that moves to another flow: a delivered one that moves s
 and is handed over anew where it goes.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import Enum

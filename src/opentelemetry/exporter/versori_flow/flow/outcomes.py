@@ -1,7 +1,5 @@
 """What an answer leads to: what may be believed, and who has to leave. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ..http.answers import Absent, Rejected

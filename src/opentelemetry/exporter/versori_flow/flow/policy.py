@@ -1,7 +1,5 @@
 """What holds for every flow of an exporter. A value."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

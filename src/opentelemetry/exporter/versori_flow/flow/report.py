@@ -4,8 +4,6 @@ Lines are collected; the courier logs them. What concerns all flows alike, such 
 said once for all of them: see `bulletin.py`.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The steps of an attempt at a flow, as data: what to do next. `delivery/attempt.py` does it."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from ..http.answers import Answer

@@ -5,8 +5,6 @@ does not know, spans with unknown fields, numbers of any length. The standard li
 each value begins and ends; the text between is kept, never written anew.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Iterator

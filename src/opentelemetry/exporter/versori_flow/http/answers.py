@@ -5,8 +5,6 @@ PUT   Stored, Rejected, TooLarge, Conflict
 both  Unavailable (try again), Denied (the key), Misconfigured (a person must act)
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple, TypeAlias
 
 

@@ -249,4 +249,6 @@ def _segment(text: str) -> str:
     """Returns a text as one segment of a path."""
     if text in (".", ".."):  # as they are, they would be steps in the path
         return text.replace(".", "%2E")
-    return quote(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"), safe="")
+    if not text.isascii():
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return quote(text, safe="")

@@ -1,7 +1,5 @@
 """What a refusal says: the platform's error document, `Retry-After`, and text that is safe to show. Pure."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable
