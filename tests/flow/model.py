@@ -173,7 +173,7 @@ class Platform:
         body = self.stored.get(flow_name)
         return Absent() if body is None else Found(body, digest_of(body), 200)
 
-    def put(self, flow_name: str, body: bytes, deadline: float) -> Any:
+    def put(self, flow_name: str, body: bytes, deadline: float, fresh: Any = None) -> Any:
         self.puts.append((flow_name, body))
         self.deadlines.append(deadline)
         if self.max_body is not None and len(body) > self.max_body:

@@ -70,6 +70,8 @@ class Writer:
         self.in_the_dark = False
         self.latest: dict[tuple[str, str], bytes] = {}
         self.texts: set[bytes] = set()
+        # What a store that is told of every change keeps, by flow and key.
+        self.kept: dict[tuple[str, tuple[str, str]], bytes] = {}
 
 
 class Histories(RuleBasedStateMachine):
@@ -112,6 +114,7 @@ class Histories(RuleBasedStateMachine):
             max_bytes=10_000_000 if self.roomy else 8_000,
             min_interval=min_interval,
             description=description,
+            durable=True,
         )
         max_flows = 100 if self.roomy else max_flows
         self.writers = [Writer(number, self.policy, max_flows) for number in range(1 + two)]
@@ -387,6 +390,26 @@ class Histories(RuleBasedStateMachine):
                 totals["delivered"],
                 totals["pending"],
             )
+
+    @invariant()
+    def a_store_that_is_told_keeps_what_is_pending(self) -> None:
+        for writer in getattr(self, "writers", ()):
+            if writer.abandoned:
+                continue
+            for change in writer.flows.changes():
+                for span in change.added:
+                    writer.kept[change.flow, span.key] = span.body
+                for key in (*change.settled, *change.gone):
+                    writer.kept.pop((change.flow, key), None)
+            in_windows = {
+                (flow.name, entry.key): entry.body
+                for flow in writer.flows
+                for entry in flow.window
+                if entry.pending
+            }
+            # Beside them, what was pushed out while a PUT that carries it is under way.
+            assert in_windows.items() <= writer.kept.items()
+            assert len(writer.kept) == writer.flows.totals().pending
 
     @invariant()
     def windows_are_true_and_within_bounds(self) -> None:
