@@ -242,6 +242,8 @@ def test_another_writer_that_was_seen_makes_each_put_read_again(platform: Platfo
     assert flow.due(T + 3) == T + 3 + (1 + 3) * 2
     assert (flow.idle, flow.status(T + 3).state) == (False, "dirty")
     erase(platform, foreign(1))
+    assert attempt(flow, platform, T + 11) == ["Read"], "it looks without this host's turn"
+    assert (flow.idle, flow.due(T + 11)) == (False, T + 11), "and writes in it, at once"
     assert attempt(flow, platform, T + 11) == ["Read", "Write"]
     assert set(platform.keys("a")) == {key(901, 1), key(0, 0), key(1, 0)}
     assert counts(flow) == (2, 2, 0, {})
@@ -254,7 +256,7 @@ def test_a_check_that_fails_is_made_again(platform: Platform) -> None:
     flow.hand_over([make_span(1, 0)], NOW_NS)
     attempt(flow, platform, T + 1)
     (step,) = answers(flow, T + 2, [DOWN])
-    assert (step, flow.due(T + 2)) == (Read("a", None), T + 4), "it reads everything"
+    assert (step, flow.due(T + 2)) == (Read("a", None, in_turn=False), T + 4), "it reads everything"
     assert attempt(flow, platform, T + 4) == ["Read"]
 
 

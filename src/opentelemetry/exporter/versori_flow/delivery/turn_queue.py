@@ -6,6 +6,7 @@ import heapq
 from itertools import count
 
 from ..flow.flows import FlowStep
+from ..flow.steps import Read
 from .attempt import Attempt
 from .host_lock import HostLock, Turn, Wait
 
@@ -28,7 +29,8 @@ class TurnQueue:
     def enter(self, job: FlowStep, now: float, last_call: float) -> None:
         """Begins an attempt, and to wait for its turn; the arguments are those of `leave`."""
         lock, deadline = self._host_lock, min(last_call, now + self._timeout)
-        wait = None if lock is None else lock.wait(job.name, deadline, now)
+        goes_alone = lock is None or (isinstance(job.step, Read) and not job.step.in_turn)
+        wait = None if lock is None or goes_alone else lock.wait(job.name, deadline, now)
         if wait is not None and job.name in self._reserved:
             wait.turn = self._reserved.pop(job.name)
         heapq.heappush(self._waiting, (now, next(self._numbers), job, deadline, wait))

@@ -38,10 +38,11 @@ class Exchange:
         self._schedule = schedule
         self._absence = Absence(policy.min_interval)
         self._search: Search | None = None
-        # Whether the last body was too large: one 413 alone may come from something on the way.
+        # One 413 alone may come from something on the way.
         self._was_too_large = False
         # The platform has what it must not have, or lacks what it had: written anew, though nothing is pending.
         self._rewrite = False
+        self._alarmed = False  # a look without the turn has found something missing
         spans.leave_room(self.known.size)
 
     @property
@@ -73,9 +74,10 @@ class Exchange:
         self.attempt = Attempt(now, mark, self._policy.merge and not self.waiting)
         if not self._policy.merge:
             return self._write(self.attempt, now)
-        # A check reads everything: an answer like the last one proves nothing about what is missing in it.
+        # A check reads everything: the same answer proves nothing about what is missing in it. It takes no turn.
         known = None if self.attempt.checking else self.known.digest
-        return Read(self._name, known, self._absence.doubted)
+        looks, self._alarmed = self.attempt.checking and not self._alarmed, False
+        return Read(self._name, known, self._absence.doubted, in_turn=not looks)
 
     def feed(self, step: Step, answer: Reading, now: float, now_ns: int, in_turn: bool) -> Step | None:
         """Takes the answer to a step; returns the next one, or None when the attempt is over."""
@@ -117,11 +119,16 @@ class Exchange:
                 self._forget()
             case Found():
                 self._absence.clear()
+            case StoredFlow() if not step.in_turn and self.known.lacks(answer):
+                self._alarmed = True
+                return self._try_again(now)
             case StoredFlow():
                 self._absence.clear()
                 self._merge(attempt, answer, now_ns)
             case _:
                 return self._fail(answer, now)
+        if self.waiting and not step.in_turn:
+            return self._try_again(now)
         if attempt.checking:
             self._schedule.check_at = None
         if self.waiting and self._spans.crowded:
@@ -146,14 +153,13 @@ class Exchange:
         if gone is not None:
             self._rewrite = False
             self._spans.leave_room(self.known.size)
-            forgotten = "1 delivered span is" if gone == 1 else f"{gone} delivered spans are"
-            self._spans.report.remark(f"was deleted on the platform; {forgotten} forgotten")
+            them = "1 delivered span is" if gone == 1 else f"{gone} delivered spans are"
+            self._spans.report.remark(f"was deleted on the platform; {them} forgotten")
 
     def _doubt(self, answer: Absent, now: float) -> Step | None:
         if not answer.own_form:
             return self._fail(answer, now)
-        # No trouble: a pacing interval later a second read will tell.
-        self.attempt = None
+        self.attempt = None  # no trouble: a pacing interval later a second read will tell
         self._schedule.wait_until(self._absence.next_read)
         return None
 

@@ -72,6 +72,10 @@ class KnownFlow:
         self._describe(stored.description, stored.members)
         self.keys, self.digest, self.exists = shown, stored.digest, True
 
+    def lacks(self, stored: StoredFlow) -> bool:
+        """Whether a delivered span of this side is not in it."""
+        return self._lacks_own({span.key for span in stored.spans})
+
     def lacks_own(self) -> bool:
         """After a read, and with the window trimmed: is a delivered span of this side not in the stored flow?"""
         missing = self._lacks_own(self.keys)

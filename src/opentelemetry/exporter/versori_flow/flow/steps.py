@@ -13,11 +13,13 @@ class Read(NamedTuple):
     Attributes:
         known: The digest of the flow as it is known already, or None: what has it need not be parsed.
         own_connection: Whether to read on a connection of its own: the answer before was hard to believe.
+        in_turn: Whether a write may follow, so that this host's turn is to be had first.
     """
 
     flow: str
     known: bytes | None
     own_connection: bool = False
+    in_turn: bool = True
 
 
 class Write(NamedTuple):
