@@ -21,6 +21,7 @@ from ..native import allocate_lock, get_ident
 _T = TypeVar("_T")
 
 PAGE = 8192
+_OF_A_NEW_FILE = (f"page_size = {PAGE}", "auto_vacuum = INCREMENTAL")
 _LONGEST_STATEMENT = 5.0
 """Seconds that a fork waits for the disk."""
 
@@ -131,8 +132,7 @@ class Connection:
         try:
             connection.text_factory = bytes  # what is damaged may be no text
             for setting in (
-                f"page_size = {PAGE}",
-                "auto_vacuum = INCREMENTAL",
+                *(_OF_A_NEW_FILE if not os.path.getsize(self.path) else ()),
                 "locking_mode = EXCLUSIVE",  # no shared memory: nobody else ever opens it
                 "journal_mode = WAL",
                 f"journal_size_limit = {self._log_bytes}",

@@ -14,6 +14,7 @@ import secrets
 import time
 from typing import NamedTuple
 
+from . import owned
 from .connection import PAGE, StoreError, told
 from .spool_file import Limits, SpoolFile, Target
 
@@ -95,6 +96,7 @@ class Folder(NamedTuple):
     def set_aside(self, file: SpoolFile) -> str:
         """Renames a damaged file, and removes its side file; the last three are kept. Returns its name then."""
         file.close()
+        owned.note(file.side, 0)  # they are counted
         aside = f"{file.path.removesuffix('.db')}.corrupt-{time.time_ns()}"
         try:
             os.rename(file.path, aside)

@@ -91,6 +91,13 @@ class Own:
             self._file.remove()
         self._has_none()
 
+    def remove_if_delivered(self) -> bool:
+        """Begins anew where nothing is pending: that takes no room on the disk."""
+        if self._places:
+            return False
+        self.remove()
+        return True
+
     def set_aside(self) -> str:
         """Begins anew, a person may look at the file; returns its name."""
         aside = "" if self._file is None else self._folder.set_aside(self._file)

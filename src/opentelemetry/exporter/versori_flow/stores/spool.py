@@ -106,6 +106,8 @@ class Spool:
     def _fail(self, error: StoreError, adding: bool, now: float) -> None:
         path = self._folder.path
         if not adding:
+            if self._own.remove_if_delivered():
+                return
             self._remarks.trouble(
                 "remove",
                 f"what was delivered can't be removed from {path} ({error}): after a crash it is delivered once more",

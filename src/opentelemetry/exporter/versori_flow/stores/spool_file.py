@@ -281,6 +281,7 @@ class SpoolFile:
     def remove(self) -> None:
         """Removes the file, its log and its side file."""
         self.close()
+        owned.note(self.side, 0)  # who finds only half of it has lost nothing
         for path in (self.path, self.path + "-wal", self.path + "-journal"):
             with contextlib.suppress(OSError):
                 os.unlink(path)
