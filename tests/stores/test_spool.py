@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import resource
@@ -205,7 +206,8 @@ def test_a_torn_log(tmp_path: Path, start: Start, folder: Path):
         shutil.copytree(folder, torn)
         os.truncate(names(torn, "-wal")[0], at)
         losses.add(check_heir(start, torn, left))
-    assert losses == {0, 3, 6, 9, 12} - {0}
+    assert 12 in losses
+    assert losses <= {3, 6, 9, 12}
 
 
 @pytest.mark.parametrize("suffix", [".db", "-wal"])
@@ -258,7 +260,7 @@ def test_three_damaged_files_are_kept(start: Start, folder: Path):
         left = orphan(start, folder, 2, 1)
         names(folder, ".db")[0].write_bytes(content)
         if content:
-            names(folder, "-wal")[0].unlink()
+            names(folder, ".db-wal")[0].unlink()
         assert check_heir(start, folder, left) == 2
         heir = start()
         heir.apply(settled("shop", [span for _, span in heir.inherit()]))
@@ -613,29 +615,33 @@ def write_and_fork(store: Spool, told: bool) -> int:
 
 def ends_as_a_program_does(store: Spool) -> None:
     """What is left of the store is thrown away, as at the end of the interpreter."""
-    for connection in (store._own, store._heritage):
-        connection.__dict__.clear()
+    store._own.__dict__.clear()
+    store._heritage.__dict__.clear()
+    gc.collect()
     os._exit(0)
 
 
-def test_a_child_that_nobody_told_of_has_its_own_file(start: Start, folder: Path):
-    """After a fork without hooks (uWSGI) parent and child write on, each into its own file."""
+@pytest.mark.parametrize("uses", [True, False])
+def test_a_child_that_nobody_told_of_has_its_own_file(start: Start, folder: Path, uses: bool):
+    """After a fork without hooks (uWSGI) parent and child write on, each into its own file, and end on their own."""
     writer = start()
     writer.apply(added("shop", spans(3)))
-    assert writer.run(child_writes) == 0
+    assert writer.run(fork_untold, uses) == 0
     writer.apply(added("shop", spans(3, 10)))
     heir = start()
-    assert {flow for flow, _ in heir.inherit()} == {"child"}
+    assert {flow for flow, _ in heir.inherit()} == ({"child"} if uses else set())
     writer.kill()
     assert len(heir.inherit()) == 6
 
 
-def child_writes(store: Spool) -> int:
+def fork_untold(store: Spool, uses: bool) -> int:
     pid = ctypes.PyDLL(None).fork()
     if not pid:
-        assert not store.keeps("shop", spans(1)[0].key)
-        store.apply(added("child", spans(2, 20)))
-        os._exit(0 if store.keeps("child", spans(1, 20)[0].key) else 1)
+        if uses:
+            assert not store.keeps("shop", spans(1)[0].key)
+            store.apply(added("child", spans(2, 20)))
+            assert store.keeps("child", spans(1, 20)[0].key)
+        ends_as_a_program_does(store)
     return os.waitpid(pid, 0)[1]
 
 
