@@ -491,11 +491,28 @@ def test_a_folder_that_goes(start: Start, folder: Path, monkeypatch: pytest.Monk
     writer.apply(added("shop", spans(3)))
     shutil.rmtree(folder)
     writer.apply(added("shop", spans(1, 10)))
-    assert ["has removed" in notice.text for notice in writer.remarks()] == [True]
+    assert ["taken away" in notice.text for notice in writer.remarks()] == [True]
     assert writer.wants_all(time.monotonic())
     writer.apply(added("shop", [*spans(3), *spans(1, 10)]))
     writer.kill()
     assert len(start().inherit()) == 4
+
+
+def test_a_lock_that_was_dropped(start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whoever reads the side file in the same process drops its lock: it is locked again, or left to who has it."""
+    monkeypatch.setattr(spool_module, "_BETWEEN_SYNCS", 0.0)
+    writer, heir = start(), start()
+    for number in range(2):
+        writer.apply(added("shop", spans(1, number)))
+        assert int(writer.run(read_side)) == number + 1
+    assert heir.inherit() == []  # the database is locked too
+    writer.apply(settled("shop", spans(1)))
+    writer.kill()
+    assert [span for _, span in heir.inherit()] == spans(1, 1)
+
+
+def read_side(store: Spool) -> str:
+    return names(Path(store._folder.path), ".lock")[0].read_text()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..native import allocate_lock, get_ident
 
@@ -41,24 +41,34 @@ class NewerError(StoreError):
     """A file was written by a newer version of this package."""
 
 
+class Limits(NamedTuple):
+    """What holds for a file.
+
+    Attributes:
+        full_sync: Whether each write waits for the disk; otherwise a power cut may take the last second.
+        max_bytes: What the file may grow to.
+        log_bytes: What its log may, about.
+    """
+
+    full_sync: bool
+    max_bytes: int
+    log_bytes: int
+
+
 class Connection:
     """Opened when it is used first.
 
     Args:
         path: The file; it is there.
-        full_sync: Whether each write waits for the disk; otherwise a power cut may take the last second.
-        max_bytes: What the file may grow to.
-        log_bytes: The size of the log from which on it goes into the file.
+        limits: What holds for it.
 
     Attributes:
         path: The file.
     """
 
-    def __init__(self, path: str, full_sync: bool, max_bytes: int, log_bytes: int) -> None:
+    def __init__(self, path: str, limits: Limits) -> None:
         self.path = path
-        self._full_sync = full_sync
-        self._max_bytes = max_bytes
-        self._log_bytes = log_bytes
+        self._limits = limits
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
 
@@ -92,6 +102,8 @@ class Connection:
         """Does something in one transaction; raises like `use`."""
 
         def transaction(connection: sqlite3.Connection) -> None:
+            if connection.in_transaction:  # a signal handler has raised in the middle of one
+                connection.execute("ROLLBACK")
             connection.execute("BEGIN IMMEDIATE")
             try:
                 change(connection)
@@ -105,7 +117,7 @@ class Connection:
 
     def limit(self, max_bytes: int) -> None:
         """Sets what the file may grow to."""
-        self._max_bytes = max_bytes
+        self._limits = self._limits._replace(max_bytes=max_bytes)
         if self.is_open:
             self.use(self._set_limit)
 
@@ -122,7 +134,7 @@ class Connection:
             _refer(connection, False)
 
     def _set_limit(self, connection: sqlite3.Connection) -> None:
-        connection.execute(f"PRAGMA max_page_count = {max(1, self._max_bytes // PAGE)}").fetchall()
+        connection.execute(f"PRAGMA max_page_count = {max(1, self._limits.max_bytes // PAGE)}").fetchall()
 
     def _connect(self) -> sqlite3.Connection:
         # No cache of statements: since Python 3.12 it can keep one alive beyond its connection.
@@ -135,9 +147,9 @@ class Connection:
                 *(_OF_A_NEW_FILE if not os.path.getsize(self.path) else ()),
                 "locking_mode = EXCLUSIVE",  # no shared memory: nobody else ever opens it
                 "journal_mode = WAL",
-                f"journal_size_limit = {self._log_bytes}",
-                f"wal_autocheckpoint = {max(1, self._log_bytes // PAGE)}",
-                f"synchronous = {'FULL' if self._full_sync else 'NORMAL'}",
+                f"journal_size_limit = {self._limits.log_bytes}",
+                f"wal_autocheckpoint = {max(1, self._limits.log_bytes // PAGE)}",
+                f"synchronous = {'FULL' if self._limits.full_sync else 'NORMAL'}",
                 "cache_size = -256",
                 "trusted_schema = OFF",
             ):

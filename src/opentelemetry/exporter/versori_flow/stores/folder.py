@@ -15,8 +15,8 @@ import time
 from typing import NamedTuple
 
 from . import owned
-from .connection import PAGE, StoreError, told
-from .spool_file import Limits, SpoolFile, Target
+from .connection import PAGE, Limits, StoreError, told
+from .spool_file import SpoolFile, Target
 
 _CORRUPT_KEPT = 3
 _MOST_LOG_BYTES = 4 << 20

@@ -85,6 +85,12 @@ class Own:
         file.limit(self._folder.room(file))
         return True
 
+    def abandon(self) -> None:
+        """Begins anew, the file having gone."""
+        if self._file is not None:
+            self._file.abandon()
+        self._has_none()
+
     def remove(self) -> None:
         """Begins anew, without the file."""
         if self._file is not None:

@@ -125,12 +125,16 @@ def noted(path: str) -> int:
 
 
 def is_there(path: str) -> bool:
-    """Whether the side file that this process has locked is still where others look for it."""
+    """Whether the side file is still where others look for it, and locked."""
     side = _table.sides.get(path)
     try:
-        return side is not None and side.identity == _identity(os.lstat(path))
+        if side is None or side.identity != _identity(os.lstat(path)):
+            return False
+        # Whoever has opened and closed it in this process has dropped the lock.
+        fcntl.lockf(side.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
+    return True
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

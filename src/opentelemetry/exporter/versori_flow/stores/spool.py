@@ -130,11 +130,11 @@ class Spool:
         except StoreError:
             return  # the next write says it
         if not there:
-            self._own.remove()
+            self._own.abandon()
             self._trouble.damaged(now)
             self._remarks.say(
                 logging.WARNING,
-                f"somebody has removed this process's file in {self._folder.path}: a new one is begun",
+                f"somebody has taken away this process's file in {self._folder.path}: a new one is begun",
             )
 
     # -- what others left ----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from . import owned
-from .connection import PAGE, Connection, DamagedError, NewerError, StoreError, told
+from .connection import PAGE, Connection, DamagedError, Limits, NewerError, StoreError, told
 from .rows import Row, as_bytes, as_text, ranges, row, values
 
 VERSION = 1
@@ -64,20 +64,6 @@ class Page(NamedTuple):
     broken: int
 
 
-class Limits(NamedTuple):
-    """What holds for each file of a folder.
-
-    Attributes:
-        full_sync: Whether each write waits for the disk; otherwise a power cut may take the last second.
-        max_bytes: What the file may grow to.
-        log_bytes: What its log may, about.
-    """
-
-    full_sync: bool
-    max_bytes: int
-    log_bytes: int
-
-
 class SpoolFile:
     """A spool's file, whose side file this process has locked. Not made, or opened, before it is used.
 
@@ -88,7 +74,7 @@ class SpoolFile:
     Attributes:
         path: The database.
         side: The file beside it.
-        count: Spans in it.
+        count: Spans in it, at least.
         untended: Whether it was written since `tend`, or has more to give back.
     """
 
@@ -97,7 +83,7 @@ class SpoolFile:
         self.side = stem + ".lock"
         self.count = 0
         self.untended = False
-        self._connection = Connection(self.path, *limits)
+        self._connection = Connection(self.path, limits)
 
     # -- used by whoever owns it ---------------------------------------------------------------------------
 
@@ -212,6 +198,8 @@ class SpoolFile:
             StoreError: It can't be opened now.
         """
 
+        self.count = owned.noted(self.side)  # there may be more, and counting them would read the whole file
+
         def look(connection: sqlite3.Connection) -> Target | None:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > VERSION:
@@ -221,7 +209,6 @@ class SpoolFile:
             found = connection.execute("SELECT base_url, organisation, project FROM target").fetchone()
             if version != VERSION or found is None or not all(isinstance(text, bytes) for text in found):
                 raise DamagedError(f"{self.path} is no spool")
-            (self.count,) = connection.execute("SELECT count(*) FROM span").fetchone()
             return Target(*map(as_text, found))
 
         return self._connection.use(look)
@@ -276,6 +263,13 @@ class SpoolFile:
     def release(self) -> None:
         """Closes it, and lets another process have it."""
         self.close()
+        owned.let_go(self.side)
+
+    def abandon(self) -> None:
+        """Closes it, which others can't find, or have: what nobody would find is removed."""
+        self.close()
+        if not os.path.lexists(self.side):
+            self.remove()
         owned.let_go(self.side)
 
     def remove(self) -> None:
