@@ -10,6 +10,7 @@ import resource
 import shutil
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -615,7 +616,12 @@ def write_and_fork(store: Spool, told: bool) -> int:
 
     thread = threading.Thread(target=write)
     thread.start()
-    fork = os.fork if told else ctypes.PyDLL(None).fork
+    fork = os.fork
+    if not told:
+        fork = ctypes.PyDLL(None).fork
+        sys.setswitchinterval(
+            1000
+        )  # a child would wait for a thread that has asked for its turn, and is not there
     for number in range(25):
         while kept_spans[0] < 4 * number:
             time.sleep(0.001)
