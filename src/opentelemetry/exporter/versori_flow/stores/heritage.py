@@ -11,12 +11,12 @@ import logging
 import os
 import stat
 
-from ..flow.entry import Key
 from ..flow.journal import Kept
 from . import owned
 from .connection import DamagedError, NewerError, StoreError
 from .folder import Folder
 from .remarks import Remarks
+from .rows import Place
 from .seam import Left
 from .spool_file import Page, SpoolFile, Target
 
@@ -91,11 +91,11 @@ class Heritage:
         self._remarks = remarks
         self._heirlooms: list[Heirloom] = []
         self._left: list[Heirloom] = []
-        self._places: dict[tuple[str, Key], tuple[Heirloom, int]] = {}
+        self._places: dict[Place, tuple[Heirloom, int]] = {}
         self._look_at = float("-inf")
         self._more = False
 
-    def __contains__(self, place: tuple[str, Key]) -> bool:
+    def __contains__(self, place: Place) -> bool:
         return place in self._places
 
     def look_at(self, now: float) -> None:
@@ -124,7 +124,7 @@ class Heritage:
                 left += self._read(heirloom)
         return left
 
-    def forget(self, place: tuple[str, Key]) -> None:
+    def forget(self, place: Place) -> None:
         """A span is pending no longer."""
         where = self._places.pop(place, None)
         if where is not None:
@@ -274,7 +274,7 @@ class Heritage:
             return
         if not heirloom.damaged:
             try:
-                file.write((), heirloom.removed)
+                file.write(0, {}, heirloom.removed)
                 file.tend()
             except StoreError as error:
                 # They stay in the file, and are delivered once more by the next heir: twice rather than never.

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..flow.entry import Key
 from ..flow.journal import Kept
 from .folder import Folder
-from .rows import Row
+from .rows import Place
 from .spool_file import SpoolFile, Target
-
-Place = tuple[str, Key]
-"""A flow and a span in it."""
 
 _ELSEWHERE = 0
 """The number of a row that another process has by now."""
@@ -51,19 +47,17 @@ class Own:
         if (added or self._removed) and self._file is not None and not self._file.held:
             self.take_back()  # it was left, and the process goes on
         for some in self._in_parts(added):
-            number, rows, removed = self._number, [], list(self._removed)
-            for place, kept in some.items():
-                number += 1
-                rows.append(Row(number, place[0], kept))
-                if (older := self._places.get(place, _ELSEWHERE)) != _ELSEWHERE:
-                    removed.append(older)
-            if not (rows or removed):
+            removed = [*self._removed, *(self._places[place] for place in some if place in self._places)]
+            removed = [number for number in removed if number != _ELSEWHERE]
+            if not (some or removed):
                 return
             if self._file is None:
                 self._file = self._folder.new(self._target)
-            self._file.write(rows, removed)
-            self._number, self._removed = number, []
-            self._places.update(zip(some, (row.id for row in rows), strict=True))
+            self._file.write(self._number + 1, some, removed)
+            self._removed = []
+            for place in some:
+                self._number += 1
+                self._places[place] = self._number
 
     @property
     def untended(self) -> bool:
@@ -134,9 +128,13 @@ class Own:
         self._removed = []
         self._places.clear()
 
-    def _in_parts(self, added: Mapping[Place, Kept]) -> Iterator[dict[Place, Kept]]:
+    def _in_parts(self, added: Mapping[Place, Kept]) -> Iterator[Mapping[Place, Kept]]:
         """Parts that a log has room for; one at least."""
-        most, size, part = self._folder.log_bytes // 2, 0, dict[Place, Kept]()
+        most = self._folder.log_bytes // 2
+        if sum(len(kept.body) for kept in added.values()) <= most:
+            yield added
+            return
+        size, part = 0, dict[Place, Kept]()
         for place, kept in added.items():
             if part and size + len(kept.body) > most:
                 yield part

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..flow.entry import Key
 from ..flow.journal import Kept
 
+Place = tuple[str, Key]
+"""A flow and a span in it."""
+
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
+_MEMBERS = b"%b %b %d %d %d"
+"""What a checksum is of, beside flow and body."""
 
 
 class Row(NamedTuple):
@@ -19,19 +25,19 @@ class Row(NamedTuple):
     kept: Kept
 
 
-def values(rows: Iterable[Row]) -> Iterator[tuple[Any, ...]]:
-    """What the columns of each hold."""
+def values(number: int, added: Mapping[Place, Kept]) -> Iterator[tuple[Any, ...]]:
+    """What the columns of each hold; the first has that number, and so on."""
     last, flow_bytes, seed = None, b"", 0
-    for number, flow, (key, start, end, is_root, body) in rows:
+    for (flow, _), ((trace_id, span_id), start, end, is_root, body) in added.items():
         if flow != last:
             last, flow_bytes = flow, as_bytes(flow)
             seed = zlib.crc32(flow_bytes)
-        trace_id, span_id = map(as_bytes, key)
-        start, end = _within(start), _within(end)
-        yield (
-            *(number, flow_bytes, trace_id, span_id, start, end, int(is_root)),
-            *(_checksum(seed, trace_id, span_id, start, end, is_root, body), body),
-        )
+        trace, span = as_bytes(trace_id), as_bytes(span_id)
+        if not (_LEAST <= start <= _MOST and _LEAST <= end <= _MOST):
+            start, end = (max(_LEAST, min(_MOST, figure)) for figure in (start, end))
+        checksum = zlib.crc32(body, zlib.crc32(_MEMBERS % (trace, span, start, end, is_root), seed))
+        yield number, flow_bytes, trace, span, start, end, is_root, checksum, body
+        number += 1
 
 
 def row(columns: Sequence[Any]) -> Row | None:
@@ -42,7 +48,10 @@ def row(columns: Sequence[Any]) -> Row | None:
         return None
     if not all(isinstance(figure, int) for figure in (start, end)) or is_root not in (0, 1):
         return None
-    if _checksum(zlib.crc32(flow), trace_id, span_id, start, end, is_root, body) != checksum:
+    if (
+        zlib.crc32(body, zlib.crc32(_MEMBERS % (trace_id, span_id, start, end, is_root), zlib.crc32(flow)))
+        != checksum
+    ):
         return None
     key = (as_text(trace_id), as_text(span_id))
     return Row(number, as_text(flow), Kept(key, start, end, bool(is_root), body))
@@ -70,14 +79,3 @@ def as_bytes(text: str) -> bytes:
 def as_text(data: bytes) -> str:
     """The other way."""
     return data.decode("utf-8", "surrogatepass")
-
-
-def _within(figure: int) -> int:
-    return figure if _LEAST <= figure <= _MOST else max(_LEAST, min(_MOST, figure))
-
-
-def _checksum(
-    seed: int, trace_id: bytes, span_id: bytes, start: int, end: int, is_root: int, body: bytes
-) -> int:
-    members = b"%b %b %d %d %d" % (trace_id, span_id, start, end, is_root)
-    return zlib.crc32(body, zlib.crc32(members, seed))

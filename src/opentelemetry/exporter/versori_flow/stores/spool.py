@@ -17,8 +17,9 @@ from ..flow.report import Notice
 from .connection import DamagedError, StoreError
 from .folder import Folder
 from .heritage import Heritage
-from .own import Own, Place
+from .own import Own
 from .remarks import Remarks
+from .rows import Place
 from .seam import Left
 from .spool_file import Target
 

@@ -10,12 +10,13 @@ import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..flow.journal import Kept
 from . import owned
 from .connection import PAGE, Connection, DamagedError, Limits, NewerError, StoreError, told
-from .rows import Row, as_bytes, as_text, ranges, row, values
+from .rows import Place, Row, as_bytes, as_text, ranges, row, values
 
 VERSION = 1
 _FREE_BYTES = 1 << 20
@@ -117,13 +118,18 @@ class SpoolFile:
         """Whether it is this process's."""
         return owned.held(self.side)
 
-    def write(self, added: Sequence[Row], removed: Sequence[int]) -> None:
+    def write(self, number: int, added: Mapping[Place, Kept], removed: Sequence[int]) -> None:
         """Adds and removes spans, all or nothing.
+
+        Args:
+            number: The first new row's; those of the others follow.
+            added: New spans.
+            removed: Numbers of rows.
 
         Raises:
             StoreError: It can't be done; nothing of it was.
         """
-        rows, runs = list(values(added)), list(ranges(removed))
+        rows, runs = list(values(number, added)), list(ranges(removed))
 
         def change(connection: sqlite3.Connection) -> None:
             connection.executemany(_DELETE, runs)
