@@ -320,15 +320,20 @@ def test_an_odd_file_keeps_nobody_from_working(start: Start, folder: Path, what:
         "unreadable": lambda: odd.touch(0),
     }[what]()
     heir = start()
-    for _ in range(3):
-        found = heir.inherit()
-        assert [span for _, span in found] in (left, [])
+    assert [span for _, span in heir.inherit()] == left
+    descriptors = heir.run(open_descriptors)
+    assert heir.inherit() == heir.inherit() == []
+    assert heir.run(open_descriptors) == descriptors
     assert len(heir.remarks()) <= 1
     heir.apply(settled("shop", left))
     heir.apply(added("shop", spans(1, 50)))
     heir.kill()
     assert [span for _, span in start().inherit()] == spans(1, 50)
     assert outside.read_text() == "precious"
+
+
+def open_descriptors(_store: Store | None = None) -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 def test_a_newer_version_is_left_alone(start: Start, folder: Path):
@@ -359,16 +364,19 @@ def test_two_spools_of_one_process(folder: Path, tmp_path: Path):
     """Two exporters of one process never inherit from each other, by whatever name they know the folder."""
     folder.mkdir()
     (tmp_path / "link").symlink_to(folder)
+    before = open_descriptors()
     one, other = spool(folder), spool(tmp_path / "link")
     one.apply(added("shop", spans(1)))
     assert inherit(other) == []
     other.apply(added("shop", spans(2, 10)))
     assert inherit(one) == []
+    assert not [*one.remarks(), *other.remarks()]
     assert one.leave([])
     assert [span for _, span in inherit(other)] == spans(1)
     other.apply(settled("shop", [*spans(1), *spans(2, 10)]))
     assert not other.leave([])
     assert not list(folder.iterdir())
+    assert open_descriptors() == before
 
 
 def test_two_threads_find_one_orphan(start: Start, folder: Path):
