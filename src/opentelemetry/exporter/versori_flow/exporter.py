@@ -134,11 +134,6 @@ class VersoriFlowSpanExporter(SpanExporter):
         if before is not None:
             crew.at_work.clear()
             host_lock.start_anew()
-            if f"{__package__}.stores.connection" in sys.modules:
-                from .stores import connection, owned
-
-                connection.start_anew()
-                owned.start_anew()
             if self._metrics is not None:
                 self._metrics.start_anew()
         merge = settings.write_mode == "merge"

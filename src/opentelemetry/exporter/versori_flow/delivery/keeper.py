@@ -90,7 +90,7 @@ class Keeper:
         if self._store is None or self._left_at is not None or now < self._store.next_look():
             return
         for left in self._store.inherit(now):
-            self._flows.inherit(left.flow, left.spans, left.kept, now, time.time_ns())
+            self._flows.inherit(left.flow, left.spans, now, time.time_ns())
             if until != _FOREVER:
                 self._flows.take_back(left.flow, now, until)
             self._left.discard(left.flow)
@@ -161,9 +161,8 @@ class Keeper:
             return []
         if self._left_at is None:
             store.apply(self._flows.changes())
+            store.leave(self._flows.waiting() if self._durable else ())
         waiting = self._flows.abandon(store.keeps)
-        if self._left_at is None:
-            store.leave(())
         notices = store.remarks()
         count = sum(waiting.values())
         if count and self._left_at is not None:

@@ -49,12 +49,9 @@ class Flow:
         self._spans.hand_over(spans, now_ns)
         return self._news()
 
-    def inherit(self, spans: Sequence[Kept], is_kept: bool, now_ns: int) -> int:
-        """Takes spans that another process has left; `is_kept`: a store goes on keeping them. Returns a mark."""
-        if is_kept:
-            self._spans.inherit(spans, now_ns)
-        else:
-            self._spans.hand_over((span.encoded for span in spans), now_ns)
+    def inherit(self, spans: Sequence[Kept], now_ns: int) -> int:
+        """Takes spans that another process has left, and that a store goes on keeping; returns a mark."""
+        self._spans.inherit(spans, now_ns)
         return self._news()
 
     def changes(self) -> Change | None:

@@ -103,11 +103,11 @@ class Flows:
         self._make_room(now, lost_before)
         return [Receipt(flows[name], mark, lost_before[name]) for name, mark in marks.items()]
 
-    def inherit(self, name: str, spans: Sequence[Kept], is_kept: bool, now: float, now_ns: int) -> None:
-        """Takes spans of one flow that another process has left; `is_kept`: a store goes on keeping them."""
+    def inherit(self, name: str, spans: Sequence[Kept], now: float, now_ns: int) -> None:
+        """Takes spans of one flow that another process has left, and that a store goes on keeping."""
         flow = self._memory.get(name)
         flow.take_back()
-        flow.inherit(spans, is_kept, now_ns)
+        flow.inherit(spans, now_ns)
         self._line_up(flow, now)
         self._make_room(now, (name,))
 

@@ -2,22 +2,23 @@
 
 Who gets the lock of an orphan's side file is its heir. It removes what a PUT has carried, and the file once it is
 empty; if it dies before that, there are two orphans. So nothing is lost; and what is delivered twice is one
-span in its flow, by its ids.
+span in its flow, by its ids. A damaged file is read only, and set aside once all that was whole is delivered.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import stat
 
 from ..flow.journal import Kept
-from ..flow.window import Key
 from . import owned
 from .connection import DamagedError, NewerError, StoreError
 from .folder import Folder
 from .remarks import Remarks
+from .rows import Place
 from .seam import Left
-from .spool_file import SpoolFile, Target
+from .spool_file import Page, SpoolFile, Target
 
 _BETWEEN_LOOKS = 60.0
 _MOST_OPEN = 64
@@ -35,22 +36,38 @@ class Heirloom:
         file: The file.
         expected: Spans that its owner has noted.
         found: Spans that were read.
+        broken: Rows that were read, and are not whole.
         cursor: The number of the last row that was read; -1 once all are.
         in_memory: Rows that were read and are not delivered yet, each with its bytes.
+        size: Their bytes.
         removed: Rows that are delivered, and still in the file.
         damaged: Whether it can only be read.
     """
 
-    __slots__ = ("cursor", "damaged", "expected", "file", "found", "in_memory", "removed")
+    __slots__ = ("broken", "cursor", "damaged", "expected", "file", "found", "in_memory", "removed", "size")
 
     def __init__(self, file: SpoolFile, expected: int) -> None:
         self.file = file
         self.expected = expected
-        self.found = 0
-        self.cursor = 0
+        self.found = self.broken = self.cursor = self.size = 0
         self.in_memory: dict[int, int] = {}
         self.removed: list[int] = []
         self.damaged = False
+
+    def took(self, number: int, size: int) -> None:
+        """A row is in memory."""
+        self.in_memory[number] = size
+        self.size += size
+
+    def delivered(self, number: int) -> None:
+        """A row is pending no longer."""
+        self.size -= self.in_memory.pop(number)
+        self.removed.append(number)
+
+    @property
+    def lost(self) -> int:
+        """Spans that nobody can read any more, once all was read."""
+        return max(self.expected - self.found, self.broken)
 
 
 class Heritage:
@@ -77,11 +94,12 @@ class Heritage:
         self._remarks = remarks
         self._heirlooms: list[Heirloom] = []
         self._left: list[Heirloom] = []
-        self._places: dict[tuple[str, Key], tuple[Heirloom, int]] = {}
+        self._places: dict[Place, tuple[Heirloom, int]] = {}
         self._every = _BETWEEN_LOOKS if at_once else float("inf")
         self._look_at = float("-inf") if at_once else float("inf")
+        self._more = False
 
-    def __contains__(self, place: tuple[str, Key]) -> bool:
+    def __contains__(self, place: Place) -> bool:
         return place in self._places
 
     def look_at(self, now: float) -> None:
@@ -98,47 +116,54 @@ class Heritage:
         """Looks for orphans from time to time; returns as much of them as may be in memory at once."""
         if now >= self._look_at:
             self._look_at = now + self._every
+            self._more = False
             for side in self._folder.sides(self._target):
                 if len(self._heirlooms) < _MOST_OPEN:
                     self._adopt(side)
+                else:
+                    self._more = True
         left: list[Left] = []
         for heirloom in [heirloom for heirloom in self._heirlooms if heirloom.cursor >= 0]:
             if self._room():
                 left += self._read(heirloom)
         return left
 
-    def forget(self, place: tuple[str, Key]) -> None:
+    def forget(self, place: Place) -> None:
         """A span is pending no longer."""
         where = self._places.pop(place, None)
         if where is not None:
             heirloom, number = where
-            del heirloom.in_memory[number]
-            heirloom.removed.append(number)
+            heirloom.delivered(number)
 
     def remove(self) -> None:
         """Removes from the files what is pending no longer, and files that are empty."""
         for heirloom in [heirloom for heirloom in self._heirlooms if heirloom.removed]:
             self._remove_from(heirloom)
 
-    def leave(self) -> bool:
+    def let_go(self) -> bool:
         """Leaves all of it to whoever comes next; False where there is nothing."""
-        # The places stay: they say what is safe.
-        self._left, self._heirlooms = self._heirlooms, []
-        for heirloom in self._left:
+        for heirloom in self._heirlooms:
             heirloom.file.release()
+        self._left += self._heirlooms
+        self._heirlooms = []
         return bool(self._left)
 
     def take_back(self) -> bool:
-        """Takes back what was left and nobody else has by now; False where that is nothing."""
-        self._heirlooms = [heirloom for heirloom in self._left if owned.take(heirloom.file.side)]
-        self._left = []
-        return bool(self._heirlooms)
+        """Takes back what was left; False where another process has some of it: then it gets all."""
+        left, self._left = self._left, []
+        taken = [heirloom for heirloom in left if heirloom.file.retake()]
+        if len(taken) == len(left):
+            self._heirlooms += taken
+            return True
+        for heirloom in taken:
+            heirloom.file.release()
+        return False
 
     def _room(self) -> int:
         spans, size = 0, 0
         for heirloom in self._heirlooms:
             spans += len(heirloom.in_memory)
-            size += sum(heirloom.in_memory.values())
+            size += heirloom.size
         return max(0, self._max_spans - spans) if size < _MOST_BYTES else 0
 
     def _adopt(self, side: str) -> None:
@@ -148,22 +173,28 @@ class Heritage:
         except OSError as error:
             self._remarks.trouble(side, f"{side} can't be locked ({error.strerror})")
             return
-        file = self._folder.file(side)
-        heirloom = Heirloom(file, owned.noted(side))
+        heirloom = Heirloom(self._folder.file(side), owned.noted(side))
+        file = heirloom.file
         try:
-            if not os.path.exists(file.path) or not os.path.getsize(file.path):
+            if self._is_empty(heirloom):
+                self._heirlooms.append(heirloom)
+                self._is_read(heirloom)
+                return
+            target = file.open()
+            if target is None and not heirloom.expected:
                 file.remove()  # its owner was killed before it wrote anything
                 return
-            if file.open() != self._target:
+            if target is not None and target != self._target:
                 file.release()
                 return
+            heirloom.damaged = target is None
         except DamagedError:
             heirloom.damaged = True
         except NewerError as error:
             self._remarks.trouble(side, f"{error}: it is left alone")
             file.release()
             return
-        except StoreError as error:
+        except (StoreError, OSError) as error:
             self._remarks.trouble(
                 side, f"{file.path} can't be opened ({error}); it is tried again each minute"
             )
@@ -171,64 +202,91 @@ class Heritage:
             return
         self._heirlooms.append(heirloom)
 
+    def _is_empty(self, heirloom: Heirloom) -> bool:
+        """Whether there is nothing to read; what was there once is lost."""
+        try:
+            status = os.lstat(heirloom.file.path)
+        except FileNotFoundError:
+            size = 0
+        else:
+            if not stat.S_ISREG(status.st_mode):
+                raise StoreError("it is no file")
+            size = status.st_size
+        if size:
+            return False
+        heirloom.cursor = -1
+        heirloom.damaged = bool(heirloom.expected)
+        return True
+
     def _read(self, heirloom: Heirloom) -> list[Left]:
         file = heirloom.file
         try:
-            rows, heirloom.cursor = file.page(heirloom.cursor, self._room(), _PAGE_BYTES)
-        except DamagedError:
-            rows, heirloom.damaged = [], True
-            heirloom.cursor = file.readable_after(heirloom.cursor)
+            page = self._page(heirloom)
         except StoreError as error:
             self._remarks.trouble(
                 file.side, f"{file.path} can't be read ({error}); the next process tries again"
             )
             self._drop(heirloom)
-            file.release()
             return []
-        heirloom.found += len(rows)
+        heirloom.cursor = page.cursor
+        heirloom.found += len(page.rows)
+        heirloom.broken += page.broken
+        heirloom.damaged = heirloom.damaged or bool(page.broken)
         by_flow: dict[str, list[Kept]] = {}
-        for row in rows:
+        for row in page.rows:
+            place = (row.flow, row.kept.key)
+            self.forget(place)  # two orphans may have it, where an heir died
+            self._places[place] = (heirloom, row.id)
+            heirloom.took(row.id, len(row.kept.body))
             by_flow.setdefault(row.flow, []).append(row.kept)
-            if not heirloom.damaged:
-                place = (row.flow, row.kept.key)
-                self.forget(place)  # two orphans may have it, where an heir died
-                self._places[place] = (heirloom, row.id)
-                heirloom.in_memory[row.id] = len(row.kept.body)
         if heirloom.cursor < 0:
             self._is_read(heirloom)
-        return [Left(flow, spans, not heirloom.damaged) for flow, spans in by_flow.items()]
+        return [Left(flow, spans) for flow, spans in by_flow.items()]
+
+    def _page(self, heirloom: Heirloom) -> Page:
+        try:
+            return heirloom.file.page(heirloom.cursor, self._room(), _PAGE_BYTES)
+        except DamagedError:
+            heirloom.damaged = True
+            return Page([], heirloom.file.readable_after(heirloom.cursor), 0)
 
     def _is_read(self, heirloom: Heirloom) -> None:
-        path, lost = heirloom.file.path, max(0, heirloom.expected - heirloom.found)
+        lost = heirloom.lost
         self.unreadable += lost
+        if lost:
+            heirloom.damaged = True
+            owned.note(heirloom.file.side, len(heirloom.in_memory))  # counted once, whoever reads it next
         if heirloom.damaged:
-            self._drop(heirloom)
-            aside = self._folder.set_aside(heirloom.file)
             self._remarks.say(
                 logging.ERROR,
-                f"{path} is damaged: {heirloom.found} spans of it were read, {lost} are lost; it is kept as {aside}",
-            )
-            return
-        if lost:
-            self._remarks.say(
-                logging.ERROR, f"{path} was torn: {heirloom.found} spans of it were read, {lost} are lost"
+                f"{heirloom.file.path} is damaged: {heirloom.found} spans of it were read, {lost} are lost; once "
+                "they are delivered it is set aside",
             )
         if not heirloom.in_memory:
             self._remove_from(heirloom)
 
     def _remove_from(self, heirloom: Heirloom) -> None:
+        file = heirloom.file
         if heirloom.cursor < 0 and not heirloom.in_memory:
             self._heirlooms.remove(heirloom)
-            heirloom.file.remove()
+            if heirloom.damaged:
+                self._folder.set_aside(file)
+            else:
+                file.remove()
+            if self._more:
+                self._look_at = float("-inf")
             return
-        try:
-            heirloom.file.write((), heirloom.removed)
-        except StoreError as error:
-            # They stay in the file, and are delivered once more by the next heir: twice rather than never.
-            self._remarks.trouble(heirloom.file.side, f"{heirloom.file.path} can't be written ({error})")
+        if not heirloom.damaged:
+            try:
+                file.write(0, {}, heirloom.removed)
+                file.tend()
+            except StoreError as error:
+                # They stay in the file, and are delivered once more by the next heir: twice rather than never.
+                heirloom.damaged = isinstance(error, DamagedError)
+                self._remarks.trouble(file.side, f"{file.path} can't be written ({error})")
         heirloom.removed = []
 
     def _drop(self, heirloom: Heirloom) -> None:
         self._heirlooms.remove(heirloom)
-        for place in [place for place, where in self._places.items() if where[0] is heirloom]:
-            del self._places[place]
+        self._places = {place: where for place, where in self._places.items() if where[0] is not heirloom}
+        heirloom.file.release()

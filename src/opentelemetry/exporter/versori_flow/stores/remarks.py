@@ -12,21 +12,22 @@ class Remarks:
 
     def __init__(self) -> None:
         self._notices: list[Notice] = []
-        self._troubles: dict[str, str] = {}
+        self._troubles: set[str] = set()
 
     def say(self, level: int, text: str) -> None:
         """A line."""
         self._notices.append(Notice(level, text))
 
     def trouble(self, what: str, text: str) -> None:
-        """A trouble; the same one is said once."""
-        if self._troubles.get(what) != text:
-            self._troubles[what] = text
+        """A trouble; it is said once until it is over."""
+        if what not in self._troubles:
+            self._troubles.add(what)
             self.say(logging.WARNING, text)
 
     def over(self, what: str, text: str) -> None:
         """A trouble is over."""
-        if self._troubles.pop(what, None) is not None:
+        if what in self._troubles:
+            self._troubles.remove(what)
             self.say(logging.WARNING, text)
 
     def take(self) -> list[Notice]:

@@ -21,14 +21,11 @@ class Left(NamedTuple):
 
     Attributes:
         flow: The flow's name.
-        spans: The spans, oldest first.
-        kept: Whether the store goes on keeping them, until it is told what became of them; otherwise they are
-            to be told to it like new ones.
+        spans: The spans, oldest first. The store goes on keeping them until it is told what became of them.
     """
 
     flow: str
     spans: Sequence[Kept]
-    kept: bool
 
 
 class Store(Protocol):
@@ -44,7 +41,7 @@ class Store(Protocol):
         """Keeps what was added, and forgets what was settled or is gone."""
 
     def wants_all(self, now: float) -> bool:
-        """Whether it must be told anew all that is pending: it could not keep it, and it is time to try again."""
+        """Whether the next `apply` must be told anew all that is pending: it could not be kept, and it is time."""
 
     def look_soon(self, now: float) -> None:
         """A turn was let go: who ended meanwhile has left what it had."""
@@ -62,10 +59,10 @@ class Store(Protocol):
         """Whether a span is safe here, should the process end now."""
 
     def leave(self, pending: Sequence[Change]) -> bool:
-        """Leaves all that is pending to whoever comes next; False where nothing is kept."""
+        """Leaves all that is pending to whoever comes next; False where not all of it is kept, or there is nothing."""
 
     def take_back(self) -> bool:
-        """Takes back what was left; False where another process has it already."""
+        """Takes back what was left; False where another process has some of it already: then it gets all."""
 
     def remarks(self) -> list[Notice]:
         """Lines to log, each of them once."""

@@ -6,19 +6,22 @@ wait for its turn, but leaves what it has to whoever has it.
 
 from __future__ import annotations
 
+import logging
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..flow.journal import Change, Kept
 from ..flow.report import Notice
 from ..flow.window import Key
-from . import owned
 from .connection import DamagedError, StoreError
 from .folder import Folder
 from .heritage import Heritage
+from .own import Own
 from .remarks import Remarks
+from .rows import Place
 from .seam import Left
-from .spool_file import Row, SpoolFile, Target
+from .spool_file import Target
 
 _BETWEEN_TRIALS = 60.0
 _BETWEEN_SYNCS = 1.0
@@ -41,101 +44,101 @@ class Spool:
         self.durable = durable
         self._folder = folder
         self._target = target
+        self._max_spans = max_spans
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
         self._remarks = Remarks()
-        self._heritage = Heritage(folder, target, max_spans, self._remarks, at_once=durable)
-        self._own: SpoolFile | None = None
-        self._number = 0
-        self._places: dict[tuple[str, Key], int] = {}
-        self._removed: list[int] = []
-        self._again_at: float | None = None
-        self._synced_at = 0.0
+        self._own = Own(self._folder, self._target)
+        self._heritage = Heritage(
+            self._folder, self._target, self._max_spans, self._remarks, at_once=self.durable
+        )
+        self._trouble = Trouble()
+        self._tended_at = float("-inf")
+
+    def _begin_in_a_child(self) -> None:
+        """A forked child has files of its own, whether or not the fork has told anybody."""
+        if self._pid != os.getpid():
+            self._begin()
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Keeps what was added, and forgets what was settled or is gone."""
-        added: list[tuple[str, Kept]] = []
-        for change in changes:
-            for key in (*change.settled, *change.gone):
-                self._forget((change.flow, key))
-            for kept in change.added if self.durable else ():
-                self._forget((change.flow, kept.key))
-                added.append((change.flow, kept))
-        self._heritage.remove()
+        self._begin_in_a_child()
         now = time.monotonic()
-        if self._again_at is None or now >= self._again_at:
-            self._write(added, now)
-        elif self._removed and self._own is not None:
-            self._write((), now)
-        if self._own is not None and self._own.unsynced and now - self._synced_at >= _BETWEEN_SYNCS:
-            self._synced_at = now
-            self._tend(self._own)
+        added: dict[Place, Kept] = {}
+        for flow, come, settled, gone in changes:
+            for key in (*settled, *gone):
+                place = (flow, key)
+                added.pop(place, None)
+                self._own.forget(place)
+                self._heritage.forget(place)
+            for kept in come if self.durable else ():
+                added[flow, kept.key] = kept
+        self._keep(added if self._trouble.may_add() else {}, now)
+        self._heritage.remove()
+        self._tend(now)
 
     def wants_all(self, now: float) -> bool:
-        """Whether it must be told anew all that is pending: it could not keep it, and it is time to try again."""
-        return self._again_at is not None and now >= self._again_at
+        """Whether the next `apply` must be told anew all that is pending: it could not be kept, and is tried again."""
+        self._begin_in_a_child()
+        return self._trouble.asks(now)
 
-    def _write(self, added: Sequence[tuple[str, Kept]], now: float) -> None:
-        if not (added or self._removed):
-            return
-        first, rows = self._number + 1, []
-        for flow, kept in added:
-            self._number += 1
-            rows.append(Row(self._number, flow, kept))
+    def _keep(self, added: Mapping[Place, Kept], now: float) -> bool:
         try:
-            if self._own is None:
-                self._own = self._folder.new(self._target)
-            self._own.write(rows, self._removed)
+            self._own.write(added)
         except DamagedError as error:
-            self._is_damaged(error, now)
-            return
-        except (StoreError, OSError) as error:
+            aside = self._own.set_aside()
+            self._remarks.say(
+                logging.ERROR,
+                f"the store is damaged ({error}): it is kept as {aside}, and a new one is begun",
+            )
+            self._trouble.damaged(now)
+            return False
+        except StoreError as error:
             self._fail(error, bool(added), now)
-            return
-        self._removed = []
-        for number, (flow, kept) in enumerate(added, first):
-            self._places[flow, kept.key] = number
-        if added and self._again_at is not None:
-            self._again_at = None
+            return False
+        if added:
+            # Only now: an orphan's row is removed once the own file has the span.
+            for place in added:
+                self._heritage.forget(place)
+            self._trouble.over()
             self._remarks.over("write", f"spans are kept in {self._folder.path} again")
+        return True
 
-    def _fail(self, error: Exception, adding: bool, now: float) -> None:
-        reason = getattr(error, "strerror", None) or str(error)
+    def _fail(self, error: StoreError, adding: bool, now: float) -> None:
+        path = self._folder.path
+        if not adding:
+            if self._own.remove_if_delivered():
+                return
+            self._remarks.trouble(
+                "remove",
+                f"what was delivered can't be removed from {path} ({error}): after a crash it is delivered once more",
+            )
+            return
         self._remarks.trouble(
             "write",
-            f"spans can't be kept in {self._folder.path} ({reason}): they wait in memory only, and a crash would lose "
-            "them; free space there or raise VERSORI_FLOW_MAX_STORE_BYTES; tried again each minute",
+            f"spans can't be kept in {path} ({error}): they wait in memory only, and a crash would lose them; "
+            "free space there or raise VERSORI_FLOW_MAX_STORE_BYTES; tried again each minute",
         )
-        if not adding:
-            return  # what is to be removed is tried with the next change
-        self._again_at = now + _BETWEEN_TRIALS
-        # Removing makes room, also where nothing can be added.
-        if self._own is not None and self._removed:
-            try:
-                self._own.write((), self._removed)
-            except StoreError:
-                return
-            self._removed = []
+        self._trouble.met(now)
+        self._keep({}, now)  # removing makes room, also where nothing can be added
 
-    def _is_damaged(self, error: DamagedError, now: float) -> None:
-        aside = None if self._own is None else self._folder.set_aside(self._own)
-        self._remarks.trouble(
-            "write", f"the store is damaged ({error}): it is kept as {aside}, and a new file is begun"
-        )
-        self._own, self._removed = None, []
-        self._places.clear()
-        self._again_at = now  # all that is pending is still in memory
-
-    def _tend(self, own: SpoolFile) -> None:
+    def _tend(self, now: float) -> None:
+        if now - self._tended_at < _BETWEEN_SYNCS:
+            return
+        self._tended_at = now
         try:
-            own.tend()
-            own.limit(self._folder.room(own))
+            there = self._own.tend()
         except StoreError:
             return  # the next write says it
-
-    def _forget(self, place: tuple[str, Key]) -> None:
-        self._heritage.forget(place)
-        number = self._places.pop(place, None)
-        if number is not None:
-            self._removed.append(number)
+        if not there:
+            self._own.abandon()
+            self._trouble.damaged(now)
+            self._remarks.say(
+                logging.WARNING,
+                f"somebody has taken away this process's file in {self._folder.path}: a new one is begun",
+            )
 
     # -- what others left ----------------------------------------------------------------------------------
 
@@ -145,12 +148,13 @@ class Spool:
 
     def next_look(self) -> float:
         """When to call `inherit` again, in seconds of the monotonic clock."""
-        look = self._heritage.next_look()
-        unsynced = self._own is not None and self._own.unsynced
-        return min(look, self._synced_at + _BETWEEN_SYNCS) if unsynced else look
+        look_at = self._heritage.next_look()
+        return min(look_at, self._tended_at + _BETWEEN_SYNCS) if self._own.untended else look_at
 
     def inherit(self, now: float) -> Sequence[Left]:
         """What processes that are gone have left, as much of it as may be in memory at once."""
+        self._begin_in_a_child()
+        self._tend(now)
         return self._heritage.read(now)
 
     def take_unreadable(self) -> int:
@@ -162,36 +166,70 @@ class Spool:
 
     def keeps(self, flow: str, key: Key) -> bool:
         """Whether a span is safe here, should the process end now."""
+        self._begin_in_a_child()
         place = (flow, key)
-        return place in self._places or place in self._heritage
+        return place in self._own or place in self._heritage
 
     def leave(self, pending: Sequence[Change]) -> bool:
-        """Leaves all that is pending to whoever comes next; False where nothing is kept."""
-        unkept = [
-            (change.flow, kept)
-            for change in pending
-            for kept in change.added
-            if not self.keeps(change.flow, kept.key)
-        ]
-        self._write(unkept, time.monotonic())
-        inherited = self._heritage.leave()
-        if self._own is None:
-            return inherited
-        if not self._places:
-            self._own.remove()
-            self._own = None
-            return inherited
-        self._own.release()
-        return True
+        """Leaves all that is pending to whoever comes next; False where not all of it can be kept, or nothing is."""
+        self._begin_in_a_child()
+        now = time.monotonic()
+        for _ in range(2):  # a damaged file takes what it held with it
+            unkept = {
+                (change.flow, kept.key): kept
+                for change in pending
+                for kept in change.added
+                if not self.keeps(change.flow, kept.key)
+            }
+            if self._keep(unkept, now):
+                break
+        else:
+            return False
+        inherited = self._heritage.let_go()
+        return self._own.let_go() or inherited
 
     def take_back(self) -> bool:
-        """Takes back what was left and no other process has by now; False where that is nothing."""
-        inherited = self._heritage.take_back()
-        if self._own is not None and owned.take(self._own.side):
+        """Takes back what was left; False where another process has some of it already: then it gets all."""
+        self._begin_in_a_child()
+        if self._own.take_back() and self._heritage.take_back():
             return True
-        self._own = None  # the places stay: what was there is safe
-        return inherited
+        self._own.let_go()
+        return False
 
     def remarks(self) -> list[Notice]:
         """Lines to log, each of them once."""
         return self._remarks.take()
+
+
+class Trouble:
+    """Spans that could not be kept wait in memory: when they are to be told anew."""
+
+    __slots__ = ("_again_at", "_asked", "_damaged_at")
+
+    def __init__(self) -> None:
+        self._again_at: float | None = None
+        self._asked = False
+        self._damaged_at = float("-inf")
+
+    def may_add(self) -> bool:
+        """Whether the next spans are all that wait in memory only."""
+        asked, self._asked = self._asked, False
+        return asked or self._again_at is None
+
+    def asks(self, now: float) -> bool:
+        """Whether it is time; the next spans are then all."""
+        self._asked = self._again_at is not None and now >= self._again_at
+        return self._asked
+
+    def met(self, now: float) -> None:
+        """Nothing can be added for a minute."""
+        self._again_at = now + _BETWEEN_TRIALS
+
+    def damaged(self, now: float) -> None:
+        """The file is lost: all is to be told anew at once; a disk that damages each is tried once a minute."""
+        self._again_at = max(now, self._damaged_at + _BETWEEN_TRIALS)
+        self._damaged_at = now
+
+    def over(self) -> None:
+        """All that is pending is kept."""
+        self._again_at = None

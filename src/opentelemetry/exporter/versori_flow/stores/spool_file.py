@@ -10,26 +10,32 @@ import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ..flow.journal import Kept
 from . import owned
-from .connection import PAGE, Connection, DamagedError, NewerError, StoreError, told
+from .connection import PAGE, Connection, DamagedError, Limits, NewerError, StoreError, told
+from .rows import Place, Row, as_bytes, as_text, ranges, row, values
 
 VERSION = 1
 _FREE_BYTES = 1 << 20
 """From so many bytes of free pages on they are given back."""
 
+_MOST_FREED = 16 << 20
+"""Bytes that are given back at once: more would hold up the deliveries."""
+
 _TABLES = """
 CREATE TABLE target(base_url TEXT, organisation TEXT, project TEXT, pid INTEGER, began REAL);
 CREATE TABLE span(
-    id INTEGER PRIMARY KEY, flow TEXT, trace_id TEXT, span_id TEXT, start INTEGER, end INTEGER,
+    id INTEGER PRIMARY KEY, flow BLOB, trace_id TEXT, span_id TEXT, start INTEGER, end INTEGER,
     is_root INTEGER, checksum INTEGER, body BLOB
 );
 """
 _SELECT = "SELECT * FROM span WHERE id > ? ORDER BY id"
 _INSERT = "INSERT INTO span VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_DELETE = "DELETE FROM span WHERE id BETWEEN ? AND ?"
+_IDS_TRIED_ONE_BY_ONE = 512
 
 
 class Target(NamedTuple):
@@ -45,12 +51,18 @@ class Target(NamedTuple):
         return f"{zlib.crc32(chr(0).join(self).encode('utf-8', 'replace')):08x}"
 
 
-class Row(NamedTuple):
-    """A span in a file, by its number there."""
+class Page(NamedTuple):
+    """What was read at once.
 
-    id: int
-    flow: str
-    kept: Kept
+    Attributes:
+        rows: Spans that are whole.
+        cursor: The number from which to read on; -1 at the end.
+        broken: Rows that are not whole.
+    """
+
+    rows: list[Row]
+    cursor: int
+    broken: int
 
 
 class SpoolFile:
@@ -58,32 +70,39 @@ class SpoolFile:
 
     Args:
         stem: The path without `.db` and `.lock`.
-        full_sync: Whether each write waits for the disk; otherwise a power cut may take the last second.
-        max_bytes: What the file may grow to.
+        limits: What holds for it.
+
+    Attributes:
+        path: The database.
+        side: The file beside it.
+        count: Spans in it, at least.
+        untended: Whether it was written since `tend`, or has more to give back.
     """
 
-    def __init__(self, stem: str, full_sync: bool, max_bytes: int) -> None:
+    def __init__(self, stem: str, limits: Limits) -> None:
         self.path = stem + ".db"
         self.side = stem + ".lock"
-        self.unsynced = False
         self.count = 0
-        self._connection = Connection(self.path, full_sync, max_bytes)
+        self.untended = False
+        self._connection = Connection(self.path, limits)
 
     # -- used by whoever owns it ---------------------------------------------------------------------------
 
-    def create(self, target: Target) -> None:
-        """Makes both files.
+    def create(self, target: Target) -> bool:
+        """Makes both files; False where somebody took the side file away.
 
         Raises:
             StoreError: They can't be made.
         """
         with told(self.path):
             if not owned.create(self.side):
-                raise StoreError(f"{self.side} was taken away")
+                return False
             descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            os.fchmod(descriptor, 0o600)
-            os.close(descriptor)
-        row = (*target, os.getpid(), time.time())
+            try:
+                os.fchmod(descriptor, 0o600)
+            finally:
+                os.close(descriptor)
+        row = (*map(as_bytes, target), os.getpid(), time.time())
 
         def make(connection: sqlite3.Connection) -> None:
             for statement in filter(str.strip, _TABLES.split(";")):
@@ -92,35 +111,38 @@ class SpoolFile:
             connection.execute("INSERT INTO target VALUES (?, ?, ?, ?, ?)", row)
 
         self._connection.change(make)
+        return True
 
-    def write(self, added: Sequence[Row], removed: Sequence[int]) -> None:
+    @property
+    def held(self) -> bool:
+        """Whether it is this process's."""
+        return owned.held(self.side)
+
+    def write(self, number: int, added: Mapping[Place, Kept], removed: Sequence[int]) -> None:
         """Adds and removes spans, all or nothing.
+
+        Args:
+            number: The first new row's; those of the others follow.
+            added: New spans.
+            removed: Numbers of rows.
 
         Raises:
             StoreError: It can't be done; nothing of it was.
         """
-        rows = [
-            (
-                *(number, flow, *kept.key, kept.start, kept.end, int(kept.is_root)),
-                *(_checksum(flow, kept), kept.body),
-            )
-            for number, flow, kept in added
-        ]
+        rows, runs = list(values(number, added)), list(ranges(removed))
 
         def change(connection: sqlite3.Connection) -> None:
-            if removed:
-                connection.executemany("DELETE FROM span WHERE id = ?", [(number,) for number in removed])
-            if rows:
-                connection.executemany(_INSERT, rows)
+            connection.executemany(_DELETE, runs)
+            connection.executemany(_INSERT, rows)
 
         # Never more than there are: what is noted and not found counts as lost.
         owned.note(self.side, self.count - len(removed))
         self._connection.change(change)
         self.count += len(added) - len(removed)
         owned.note(self.side, self.count)
-        self.unsynced = True
+        self.untended = True
 
-    def page(self, after: int, spans: int, size: int) -> tuple[list[Row], int]:
+    def page(self, after: int, spans: int, size: int) -> Page:
         """Reads on.
 
         Args:
@@ -128,50 +150,53 @@ class SpoolFile:
             spans: Rows to read at most.
             size: Bytes after which to stop.
 
-        Returns:
-            The rows that are whole; and the number from which to read on, -1 at the end.
-
         Raises:
-            DamagedError: Beyond `after` there are pages that can't be read.
+            DamagedError: The row after `after` can't be read.
         """
 
-        def read(connection: sqlite3.Connection) -> tuple[list[Row], int]:
+        def read(connection: sqlite3.Connection) -> Page:
             rows: list[Row] = []
-            last, left = after, spans
+            last, bytes_read, broken = after, 0, 0
             with contextlib.closing(connection.execute(_SELECT, (after,))) as cursor:
-                bytes_read = 0
                 try:
-                    for number, flow, trace_id, span_id, start, end, is_root, checksum, body in cursor:
-                        last, left = number, left - 1
-                        kept = Kept((trace_id, span_id), start, end, bool(is_root), body)
-                        if isinstance(body, bytes) and _checksum(flow, kept) == checksum:
-                            rows.append(Row(number, flow, kept))
-                            bytes_read += len(body)
-                        if not left or bytes_read >= size:
-                            return rows, last
+                    for columns in cursor:
+                        if columns[0] <= last:
+                            broken += 1  # a page of the tree that stands in another's place
+                            continue
+                        last = columns[0]
+                        span = row(columns)
+                        if span is None:
+                            broken += 1
+                            continue
+                        rows.append(span)
+                        bytes_read += len(span.kept.body)
+                        if len(rows) >= spans or bytes_read >= size:
+                            return Page(rows, last, broken)
                 except sqlite3.DatabaseError:
-                    if not rows:
+                    if last == after:
                         raise
-                    return rows, last
-            return rows, -1
+                    return Page(rows, last, broken)
+            return Page(rows, -1, broken)
 
         return self._connection.use(read)
 
-    def readable_after(self, after: int, until: int = 1 << 48) -> int:
-        """Where to read on behind a damaged page; -1: nowhere."""
+    def readable_after(self, after: int) -> int:
+        """Where to read on behind a row that can't be read; -1: nowhere."""
         low, step = after, 1
-        while not self._reads(after + step):
-            low, step = after + step, 2 * step
-            if step > until:
+        while not self._reads(low + step):
+            low += step
+            if low - after > _IDS_TRIED_ONE_BY_ONE:
+                step *= 2
+            if step > 1 << 48:
                 return -1
-        high = after + step
+        high = low + step
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if self._reads(middle) else (middle, high)
         return high
 
-    def open(self) -> Target:
-        """Opens a file that another process has left; returns what its spans are for.
+    def open(self) -> Target | None:
+        """Opens a file that another process has left; returns what its spans are for, None if it is empty.
 
         Raises:
             DamagedError: It can't be read as a spool.
@@ -179,34 +204,48 @@ class SpoolFile:
             StoreError: It can't be opened now.
         """
 
-        def look(connection: sqlite3.Connection) -> tuple[int, Target | None, int]:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version != VERSION:
-                return version, None, 0
-            row = connection.execute("SELECT base_url, organisation, project FROM target").fetchone()
-            (count,) = connection.execute("SELECT count(*) FROM span").fetchone()
-            return version, Target(*row) if row else None, count
+        self.count = owned.noted(self.side)  # there may be more, and counting them would read the whole file
 
-        version, target, self.count = self._connection.use(look)
-        if version > VERSION:
-            raise NewerError(f"{self.path} was written by a newer version")
-        if target is None:
-            raise DamagedError(f"{self.path} is no spool")
-        return target
+        def look(connection: sqlite3.Connection) -> Target | None:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > VERSION:
+                raise NewerError(f"{self.path} was written by a newer version")
+            if not version and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                return None  # its owner was killed while it made it
+            found = connection.execute("SELECT base_url, organisation, project FROM target").fetchone()
+            if version != VERSION or found is None or not all(isinstance(text, bytes) for text in found):
+                raise DamagedError(f"{self.path} is no spool")
+            return Target(*map(as_text, found))
+
+        return self._connection.use(look)
+
+    def retake(self) -> bool:
+        """Takes it back after `release`; False where another process has it, or has had it to its end."""
+        try:
+            if not owned.take(self.side):
+                return False
+            self.open()  # another one may have removed something meanwhile
+        except (StoreError, OSError):
+            self.release()
+            return False
+        return True
 
     def tend(self) -> None:
-        """Gives free pages back, and sees to it that what was written is on the disk."""
+        """Gives free pages back, and sees to it that what was written is on the disk; raises like `write`."""
 
-        def free(connection: sqlite3.Connection) -> None:
+        def free(connection: sqlite3.Connection) -> int:
             (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
             if pages * PAGE > _FREE_BYTES:
-                connection.execute(f"PRAGMA incremental_vacuum({2 * _FREE_BYTES // PAGE})").fetchall()
+                connection.execute(f"PRAGMA incremental_vacuum({_MOST_FREED // PAGE})").fetchall()
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            return int(pages) * PAGE
 
-        if not self._connection.is_open:
+        if not self.untended:
             return
-        self.unsynced = False
-        self._connection.use(free)
+        if not self._connection.is_open:
+            self.untended = False  # closing it has brought all to the disk
+            return
+        self.untended = self._connection.use(free) > _MOST_FREED
         # By a descriptor of our own: the connection's locks are on the other file.
         with contextlib.suppress(OSError):
             descriptor = os.open(self.path + "-wal", os.O_RDONLY | os.O_CLOEXEC)
@@ -216,8 +255,12 @@ class SpoolFile:
                 os.close(descriptor)
 
     def limit(self, max_bytes: int) -> None:
-        """Sets what the file may grow to."""
+        """Sets what the file may grow to; raises like `write`."""
         self._connection.limit(max_bytes)
+
+    def is_there(self) -> bool:
+        """Whether others find it, should this process end now."""
+        return owned.is_there(self.side) and os.path.exists(self.path)
 
     def close(self) -> None:
         """Closes the connection, if it is open; the next use opens it again."""
@@ -228,29 +271,29 @@ class SpoolFile:
         self.close()
         owned.let_go(self.side)
 
+    def abandon(self) -> None:
+        """Closes it, which others can't find, or have: what nobody would find is removed."""
+        self.close()
+        if not os.path.lexists(self.side):
+            self.remove()
+        owned.let_go(self.side)
+
     def remove(self) -> None:
         """Removes the file, its log and its side file."""
         self.close()
+        owned.note(self.side, 0)  # who finds only half of it has lost nothing
         for path in (self.path, self.path + "-wal", self.path + "-journal"):
             with contextlib.suppress(OSError):
                 os.unlink(path)
         with contextlib.suppress(OSError):
             owned.remove(self.side)
 
-    # -- small things --------------------------------------------------------------------------------------
-
     def _reads(self, after: int) -> bool:
+        def read(connection: sqlite3.Connection) -> Any:
+            return connection.execute(_SELECT + " LIMIT 1", (after,)).fetchall()
+
         try:
-            self._connection.use(
-                lambda connection: connection.execute(
-                    "SELECT length(body) FROM span WHERE id > ? ORDER BY id LIMIT 1", (after,)
-                ).fetchall()
-            )
+            self._connection.use(read)
         except DamagedError:
             return False
         return True
-
-
-def _checksum(flow: str, kept: Kept) -> int:
-    members = f"{flow}\0{kept.key}\0{kept.start}\0{kept.end}\0{kept.is_root}"
-    return zlib.crc32(kept.body, zlib.crc32(members.encode("utf-8", "replace")))

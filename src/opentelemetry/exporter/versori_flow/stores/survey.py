@@ -64,7 +64,7 @@ def drop(folder: Folder, target: Target | None, flow: str | None) -> int:
             with contextlib.suppress(StoreError):
                 file.open()
                 numbers, left = _numbers(file, flow)
-                file.write((), numbers)
+                file.write(1, {}, numbers)
                 dropped += len(numbers)
                 if left:
                     continue
@@ -75,8 +75,9 @@ def drop(folder: Folder, target: Target | None, flow: str | None) -> int:
 def _numbers(file: SpoolFile, flow: str | None) -> tuple[list[int], int]:
     numbers, left, cursor = [], 0, 0
     while cursor >= 0:
-        rows, cursor = file.page(cursor, _PAGE_SPANS, _PAGE_BYTES)
-        for row in rows:
+        page = file.page(cursor, _PAGE_SPANS, _PAGE_BYTES)
+        cursor = page.cursor
+        for row in page.rows:
             if flow is None or row.flow == flow:
                 numbers.append(row.id)
             else:
@@ -90,8 +91,9 @@ def _read(file: SpoolFile) -> list[Waiting]:
         target = file.open()
         cursor = 0
         while cursor >= 0:
-            rows, cursor = file.page(cursor, _PAGE_SPANS, _PAGE_BYTES)
-            for row in rows:
+            page = file.page(cursor, _PAGE_SPANS, _PAGE_BYTES)
+            cursor = page.cursor
+            for row in page.rows:
                 of = by_flow.get(
                     row.flow, Waiting(file.path, target, row.flow, 0, 0, row.kept.start, "", False)
                 )

@@ -1,0 +1,144 @@
+"""What this process keeps in the file that is its own, and where each span stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..flow.journal import Kept
+from .folder import Folder
+from .rows import Place
+from .spool_file import SpoolFile, Target
+
+_ELSEWHERE = 0
+"""The number of a row that another process has by now."""
+
+
+class Own:
+    """The file of this process, made when it is needed first.
+
+    Args:
+        folder: Where it is.
+        target: What its spans are for.
+    """
+
+    def __init__(self, folder: Folder, target: Target) -> None:
+        self._folder = folder
+        self._target = target
+        self._file: SpoolFile | None = None
+        self._number = 0
+        self._places: dict[Place, int] = {}
+        self._removed: list[int] = []
+
+    def __contains__(self, place: Place) -> bool:
+        return place in self._places
+
+    def forget(self, place: Place) -> None:
+        """A span is pending no longer; it is removed with the next write."""
+        number = self._places.pop(place, _ELSEWHERE)
+        if number != _ELSEWHERE:
+            self._removed.append(number)
+
+    def write(self, added: Mapping[Place, Kept]) -> None:
+        """Removes what is pending no longer, and adds spans, some at a time; a newer text takes an older one's place.
+
+        Raises:
+            StoreError: It can't be done; what is not in here afterwards is not kept.
+        """
+        if (added or self._removed) and self._file is not None and not self._file.held:
+            self.take_back()  # it was left, and the process goes on
+        for some in self._in_parts(added):
+            removed = [*self._removed, *(self._places[place] for place in some if place in self._places)]
+            removed = [number for number in removed if number != _ELSEWHERE]
+            if not (some or removed):
+                return
+            if self._file is None:
+                self._file = self._folder.new(self._target)
+            self._file.write(self._number + 1, some, removed)
+            self._removed = []
+            for place in some:
+                self._number += 1
+                self._places[place] = self._number
+
+    @property
+    def untended(self) -> bool:
+        """Whether there is something to do for `tend`."""
+        return self._file is not None and self._file.untended
+
+    def tend(self) -> bool:
+        """Gives room back, and sees to it that the disk has what was written; False where the file has gone.
+
+        Raises:
+            StoreError: It can't be done.
+        """
+        file = self._file
+        if file is None or not file.held:
+            return True
+        if not file.is_there():
+            return False
+        file.tend()
+        file.limit(self._folder.room(file))
+        return True
+
+    def abandon(self) -> None:
+        """Begins anew, the file having gone."""
+        if self._file is not None:
+            self._file.abandon()
+        self._has_none()
+
+    def remove(self) -> None:
+        """Begins anew, without the file."""
+        if self._file is not None:
+            self._file.remove()
+        self._has_none()
+
+    def remove_if_delivered(self) -> bool:
+        """Begins anew where nothing is pending: that takes no room on the disk."""
+        if self._places:
+            return False
+        self.remove()
+        return True
+
+    def set_aside(self) -> str:
+        """Begins anew, a person may look at the file; returns its name."""
+        aside = "" if self._file is None else self._folder.set_aside(self._file)
+        self._has_none()
+        return aside
+
+    def let_go(self) -> bool:
+        """Leaves all of it to whoever comes next; False where there is nothing."""
+        if self._file is None:
+            return False
+        if not self._places:
+            self.remove()
+            return False
+        self._file.release()
+        return True
+
+    def take_back(self) -> bool:
+        """Takes back what was left; False where another process has it."""
+        if self._file is None or self._file.held or self._file.retake():
+            return True
+        self._file = None
+        self._removed = []
+        self._places = dict.fromkeys(self._places, _ELSEWHERE)
+        return False
+
+    def _has_none(self) -> None:
+        self._file = None
+        self._removed = []
+        self._places.clear()
+
+    def _in_parts(self, added: Mapping[Place, Kept]) -> Iterator[Mapping[Place, Kept]]:
+        """Parts that a log has room for; one at least."""
+        most = self._folder.log_bytes // 2
+        if sum(len(kept.body) for kept in added.values()) <= most:
+            yield added
+            return
+        size, part = 0, dict[Place, Kept]()
+        for place, kept in added.items():
+            if part and size + len(kept.body) > most:
+                yield part
+                size, part = 0, {}
+            part[place] = kept
+            size += len(kept.body)
+        yield part
