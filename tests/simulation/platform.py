@@ -1,0 +1,221 @@
+"""The platform, modelled: what it stores, how it fails, and what people and other writers do to it.
+
+Each PUT replaces the whole flow. Here is looked, PUT by PUT, whether it leaves out what its writer had read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from hashlib import blake2b
+from typing import Any
+
+from opentelemetry.exporter.versori_flow.http.answers import (
+    Absent,
+    Conflict,
+    Denied,
+    Found,
+    Rejected,
+    Stored,
+    Unavailable,
+)
+
+from .machine import Violation
+
+Key = tuple[str, str]
+
+KINDS = (
+    *("503", "429", "401", "409", "unreached", "lost request", "lost answer", "slow"),
+    *("stray page", "stray 404", "foreign 404", "stray 400"),
+)
+"""What may go wrong with a request, each by chance."""
+
+REFUSED = "refuse me"
+"""Who has this in the text of a span is refused."""
+
+
+class Document:
+    """A stored flow."""
+
+    __slots__ = ("body", "description", "digest", "spans")
+
+    def __init__(self, body: bytes) -> None:
+        document = json.loads(body)
+        self.body = body
+        self.digest = blake2b(body, digest_size=16).digest()
+        self.description: str = document["description"]
+        self.spans: dict[Key, Any] = {}
+        for span in document["spans"]:
+            key = span["spanContext"]["traceId"], span["spanContext"]["spanId"]
+            if key in self.spans:
+                raise Violation(f"{key} stands twice in one body")
+            self.spans[key] = span
+
+
+class Platform:
+    """Flows by name, and what became of each span in them.
+
+    Attributes:
+        since: When each span came to stand in its flow.
+        excused: Spans that a person took away, or that a race between two that could not know took.
+        seen: Every span that ever stood in a flow.
+        raced: How many spans were erased by a PUT whose writer had read before they came.
+    """
+
+    def __init__(self, world: Any) -> None:
+        self.world = world
+        self.flows: dict[str, Document] = {}
+        self.since: dict[str, dict[Key, tuple[float, Any]]] = {}
+        self.seen: dict[str, set[Key]] = {}
+        self.excused: set[Key] = set()
+        self.raced: dict[Key, str] = {}
+        self.foreign: dict[Key, str] = {}
+        self.count: Counter[str] = Counter()
+        self._strayed: set[tuple[int, str, str]] = set()
+
+    # -- requests ------------------------------------------------------------------------------------------
+
+    def fault(self, making: Any, method: str) -> str:
+        """What goes wrong with a request; nothing, mostly."""
+        world, process = self.world, making.process
+        if world.outage:
+            return str(world.outage)
+        plan = world.plan
+        if world.resting or not plan.faults or process.random.random() >= plan.fault_rate:
+            return ""
+        kind = process.random.choice(plan.faults)
+        if kind.startswith(("stray", "foreign")):
+            if (kind == "stray 400") != (method == "PUT") and kind != "stray page":
+                return ""
+            # Several in a row are believed, and rightly so: they are what a platform says that means it.
+            # And who has never seen the flow believes the first one: it would cost each new flow a second read.
+            if kind == "stray 404" and not making.job.flow._exchange.known.exists:
+                return ""
+            place = (process.number, making.flow, "any" if kind != "stray page" else kind)
+            if place in self._strayed:
+                return ""
+            self._strayed.add(place)
+        return str(kind) if kind != "409" or method == "PUT" else ""
+
+    def get(self, making: Any, fault: str) -> Any:
+        """Answers a read."""
+        self.count["GET"] += 1
+        refusal = _refusal(fault, making.process)
+        if refusal is not None:
+            return refusal
+        if fault == "stray page":
+            page = b"<html>Welcome</html>"
+            return Found(page, blake2b(page, digest_size=16).digest(), 200)
+        if fault == "stray 404":
+            return Absent(True, "no such flow")
+        if fault == "foreign 404":
+            return Absent(False, "page not found")
+        document = self.flows.get(making.flow)
+        making.read_at = self.world.now
+        making.shown = None if document is None else document
+        if document is None:
+            return Absent(True, "no such flow")
+        self._strayed.discard((making.process.number, making.flow, "any"))
+        return Found(document.body, document.digest, 200)
+
+    def put(self, making: Any, body: bytes, fault: str) -> Any:
+        """Answers a PUT, and takes it unless something goes wrong."""
+        self.count["PUT"] += 1
+        refusal = _refusal(fault, making.process)
+        if refusal is not None:
+            return refusal
+        if fault == "409":
+            return Conflict("changed meanwhile")
+        if fault == "stray 400":
+            return Rejected(400, "bad", "a stray answer", ())
+        if fault == "stray page" and making.process.random.random() < 0.5:
+            return Stored(200, None, believed=False)
+        document = Document(body)
+        wrong = [n for n, span in enumerate(document.spans.values()) if REFUSED in span["name"]]
+        if wrong:
+            named = tuple(wrong) if self.world.plan.names_fields else ()
+            return Rejected(422, "invalid", "a span is wrong", named)
+        self._replace(making, document)
+        if fault == "stray page":
+            return Stored(200, None, believed=False)
+        self._strayed = {place for place in self._strayed if place[:2] != (making.process.number, making.flow)}
+        return Stored(200, document.digest)
+
+    def _replace(self, making: Any, document: Document) -> None:
+        name, world = making.flow, self.world
+        before = self.flows.get(name)
+        since = self.since.setdefault(name, {})
+        if making.shown is not None and making.shown.description != document.description:
+            raise Violation(f"a PUT by {making.process} does not keep the description that it had read")
+        for key in () if before is None else before.spans.keys() - document.spans.keys():
+            came_at, writer = since.pop(key)
+            given = world.given.get(key)
+            if given is not None and given.flows[-1] != name:
+                continue
+            if came_at < making.read_at:
+                if world.plan.roomy and key not in self.excused:
+                    raise Violation(f"a PUT by {making.process} leaves out {key}, which it had read")
+                continue
+            self.count["raced"] += 1
+            what = f"{making.process} had read {name!r} before {key} came by {writer}"
+            self.raced[key] = what
+            alone = making.attempt.in_turn and (writer is None or writer.attempt.in_turn)
+            if key in self.foreign:
+                self.excused.add(key)
+            elif alone and writer is not None and writer.process.host is making.process.host:
+                raise Violation(f"two had their turn at once: {what}")
+        for key in document.spans:
+            since.setdefault(key, (world.now, making))
+            self.raced.pop(key, None)
+        self.flows[name] = document
+        self.seen.setdefault(name, set()).update(document.spans)
+
+    # -- people, and other writers -------------------------------------------------------------------------
+
+    def delete(self, name: str) -> None:
+        """A person deletes a flow; whoever has its spans still may write them again."""
+        if self.flows.pop(name, None) is not None:
+            self.excused |= self.seen.get(name, set())
+            self.since.pop(name, None)
+
+    def take_away(self, name: str, number: int) -> None:
+        """A person takes a span of somebody else's away."""
+        document = self.flows.get(name)
+        others = [key for key in document.spans if key in self.foreign] if document else []
+        if document is not None and others:
+            key = others[number % len(others)]
+            self.excused.add(key)
+            self.since[name].pop(key)
+            self._edit(name, document.description, [s for k, s in document.spans.items() if k != key])
+
+    def describe(self, name: str, text: str) -> None:
+        """A person writes a description."""
+        document = self.flows.get(name)
+        if document is not None:
+            self._edit(name, text, list(document.spans.values()))
+
+    def add(self, name: str, span: Any) -> None:
+        """Another writer, who is no exporter, adds a span, in one step."""
+        document = self.flows.get(name)
+        spans = [] if document is None else list(document.spans.values())
+        self._edit(name, "" if document is None else document.description, [*spans, span])
+        key = span["spanContext"]["traceId"], span["spanContext"]["spanId"]
+        self.foreign[key] = name
+        self.since.setdefault(name, {})[key] = self.world.now, None
+        self.seen.setdefault(name, set()).add(key)
+
+    def _edit(self, name: str, description: str, spans: list[Any]) -> None:
+        document = {"description": description, "name": name, "spans": spans, "more": {"by": "hand"}}
+        self.flows[name] = Document(json.dumps(document).encode())
+
+
+def _refusal(fault: str, process: Any) -> Any:
+    if fault == "503":
+        return Unavailable("503", "503 Service Unavailable", None, True)
+    if fault == "429":
+        return Unavailable("429", "429 Too Many Requests", process.random.choice((0.0, 1.0, 7.0)), True)
+    if fault == "401":
+        return Denied(401, "no", None)
+    if fault == "unreached":
+        return Unavailable("connect", "connection refused", None, False)
+    return None
