@@ -341,7 +341,7 @@ class Process:
         now, flow = self.world.now, making.job.flow
         making.written_at = now
         since = now - self.last_put.get(making.flow, -_FOREVER)
-        if self.closing or now <= self.hurried_until or flow.in_trouble or flow.window.half_full:
+        if self.closing or making.attempt.begun - BOOTED <= self.hurried_until or flow.in_trouble or flow.window.half_full:
             return
         if since < self.world.plan.min_interval - 1e-6:
             raise Violation(f"{self}: writes {making.flow!r} {since:.3f} s after the last time")
@@ -409,7 +409,7 @@ class Process:
             self.was_stopped = BOOTED + self.world.now
             deferred, self._deferred = self._deferred, []
             for what in deferred:
-                self.world.after(self.random.uniform(0, 0.001), partial(self.run, what))
+                self.world.after(0.0, partial(self.run, what))
 
     def _exit(self) -> None:
         self.dead = True
