@@ -153,6 +153,9 @@ class Platform:
             if given is not None and given.flows[-1] != name:
                 continue
             if came_at < making.read_at:
+                entry = making.job.flow.window.get(key)
+                if entry is not None and entry.pending:
+                    continue  # carried before, by a PUT whose answer was lost; its turn comes in a search
                 if world.plan.roomy and key not in self.excused:
                     raise Violation(f"a PUT by {making.process} leaves out {key}, which it had read")
                 continue

@@ -23,7 +23,7 @@ from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
 from opentelemetry.exporter.versori_flow.flow.flows import Flows, FlowStep
 from opentelemetry.exporter.versori_flow.flow.policy import FlowPolicy
 from opentelemetry.exporter.versori_flow.flow.steps import Stale, Write
-from opentelemetry.exporter.versori_flow.http.answers import Stored, Unavailable
+from opentelemetry.exporter.versori_flow.http.answers import Rejected, Stored, Unavailable
 from opentelemetry.exporter.versori_flow.intake import Intake
 from opentelemetry.exporter.versori_flow.routing.router import Router
 from opentelemetry.exporter.versori_flow.stores import owned
@@ -291,7 +291,21 @@ class Process:
         now = int(self.world.now)
         self._rounds = (second, rounds + 1) if now == second else (now, 1)
         if rounds > _MOST_ROUNDS:
-            raise Violation(f"{self}: the courier goes round {rounds} times in a second, for nothing")
+            raise Violation(f"{self}: the courier goes round {rounds} times in a second, for nothing: {self._why()}")
+
+    def _why(self) -> str:
+        keeper, now = self.keeper, clock.monotonic()
+        looks = {
+            "due": self.flows.next_due(),
+            "turns": self.dispatcher._turns.next_look,
+            "take": self.dispatcher._take_at,
+            "keeper": keeper.next_look(),
+            "store": keeper._store and keeper._store.next_look(),
+            "questions": self.dispatcher._questions.next_end,
+            "last call": self.dispatcher._questions.last_call,
+        }
+        looks = {name: at - now for name, at in looks.items() if at is not None}
+        return f"{looks}, left at {keeper._left_at}, busy {self.flows.busy}"
 
     # -- the crew's threads --------------------------------------------------------------------------------
 
@@ -333,6 +347,8 @@ class Process:
             return
         if isinstance(answer, Stored) and answer.believed:
             self.last_put[job.name] = making.written_at
+        elif isinstance(answer, Rejected):
+            self.last_put.pop(job.name, None)  # what it teaches is tried at once
         self.makings.remove(making)
         self.after(self.random.choice((0.0, 0.0, 0.003)), self._come_to_the_desk)
 
@@ -341,6 +357,8 @@ class Process:
         now, flow = self.world.now, making.job.flow
         making.written_at = now
         since = now - self.last_put.get(making.flow, -_FOREVER)
+        if not self.world.plan.roomy:
+            return  # a window that is half full does not wait
         if self.closing or making.attempt.begun - BOOTED <= self.hurried_until or flow.in_trouble or flow.window.half_full:
             return
         if since < self.world.plan.min_interval - 1e-6:
