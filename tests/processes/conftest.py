@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ from opentelemetry.exporter.versori_flow.server import LocalPlatform
 
 @pytest.fixture
 def platform() -> Iterator[LocalPlatform]:
-    with LocalPlatform(key="k") as running:
+    # A project of its own: what the processes of another test have left for each other is none of its business.
+    project = "01" + "".join(random.choices("0123456789ABCDEFGHJKMNPQRSTVWXYZ", k=24))
+    with LocalPlatform(key="k", project_id=project) as running:
         yield running
 
 

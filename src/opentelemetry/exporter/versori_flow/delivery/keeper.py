@@ -165,17 +165,19 @@ class Keeper:
         waiting = self._flows.abandon(store.keeps)
         notices = store.remarks()
         count = sum(waiting.values())
-        if count and self._left_at is not None:
-            text = f"{spans(count)} were left to the process of this host that writes the same flow"
-            notices.append(Notice(logging.DEBUG, text))
-        elif count:
-            flows = f"flow {next(iter(waiting))!r}" if len(waiting) == 1 else f"{len(waiting)} flows"
+        if not count:
+            return notices
+        flows = f"flow {next(iter(waiting))!r}" if len(waiting) == 1 else f"{len(waiting)} flows"
+        if self._durable:
             text = (
                 f"{flows}: {spans(count)} not delivered: kept in {self._name} for the next process that uses it; "
                 "`versori-flow store drain` delivers now"
             )
-            notices.append(Notice(logging.WARNING, text))
-        return notices
+            return [*notices, Notice(logging.WARNING, text)]
+        # Nobody may come after this one, where it had the turn itself.
+        level = logging.WARNING if self._left_at is None else logging.DEBUG
+        text = f"{flows}: {spans(count)} left to the next process of this host that writes there"
+        return [*notices, Notice(level, text)]
 
     def _opened(self) -> Store | None:
         if not self._is_open:
