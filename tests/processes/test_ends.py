@@ -139,10 +139,11 @@ def test_without_a_platform(run: Run, nowhere: str, processor: str) -> None:
         "PYTHONDEVMODE": "1",
     }
     ways = ["return", "exit", "exception", "handler", "ctrl-c", "thread", "asyncio", "nobody"]
-    # All at once: what they do is wait.
-    running = [
-        (how, time.monotonic(), run("ends.py", how.replace("ctrl-c", "signal"), **variables)) for how in ways
-    ]
+    # All at once, as what they do is wait; each has a flow of its own, or they would leave theirs to each other.
+    running = []
+    for how in ways:
+        program = run("ends.py", how.replace("ctrl-c", "signal"), OTEL_SERVICE_NAME=how, **variables)
+        running.append((how, time.monotonic(), program))
     for how, _, program in running:
         if how in ("handler", "ctrl-c"):
             program.says("ready")
