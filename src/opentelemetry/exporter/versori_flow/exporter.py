@@ -254,10 +254,9 @@ def _open_store(settings: Settings) -> Store | None:
     """Opens the store, off the application's thread; None where nothing can be left to other processes."""
     url, durable, folder = settings.store, True, settings.store.folder
     if folder is None:
-        private = host_lock.private_folder() if settings.write_mode == "merge" else None
-        if private is None:
+        folder, durable = host_lock.spool_folder() if settings.write_mode == "merge" else None, False
+        if folder is None:
             return None
-        folder, durable = f"{private}/spool", False
     with lifecycle.forks_wait():
         from .stores.folder import Folder
         from .stores.spool import Spool

@@ -161,6 +161,22 @@ def private_folder() -> str | None:
         return None
 
 
+def spool_folder() -> str | None:
+    """Where processes that end leave spans to each other; None where there are no turns."""
+    folder = private_folder()
+    return None if folder is None else f"{folder}/spool"
+
+
+def anything_left() -> bool:
+    """Whether some process may have left spans: a look that imports nothing."""
+    folder = spool_folder()
+    try:
+        with os.scandir(folder or "") as files:
+            return next(files, None) is not None
+    except OSError:
+        return False
+
+
 def _lock(path: str) -> bool:
     mine: list[int] = []
     if _held.setdefault(path, mine) is not mine:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..flow.flows import Flows, FlowStep
 from ..flow.ledger import DropReason
 from ..flow.report import Notice, spans
-from .host_lock import Turn
+from .host_lock import Turn, anything_left
 from .turn_queue import TurnQueue
 
 if TYPE_CHECKING:
@@ -98,18 +98,16 @@ class Keeper:
 
     def end_turn(self, name: str, turn: Turn | None, now: float, until: float) -> None:
         """Ends a turn at a flow, unless processes that end have left something for it meanwhile."""
-        store = None if turn is None else self._opened()
         if turn is None:
             return
-        if store is not None and until != _FOREVER:
-            store.look_soon(now)
+        if until != _FOREVER:
+            self._look_soon(now)
             self.inherit(now, until)
             if self._flows.waits(name):
                 self.turns.keep(name, turn)
                 return
         turn.release()
-        if store is not None:
-            store.look_soon(now)  # who has looked for the turn a moment ago, and gone
+        self._look_soon(now)  # who has looked for the turn a moment ago, and gone
 
     def leave(self, job: FlowStep) -> None:
         """Another process has the turn at the flow: its spans are left to it, once nothing else is to be done."""
@@ -178,6 +176,12 @@ class Keeper:
         level = logging.WARNING if self._left_at is None else logging.DEBUG
         text = f"{flows}: {spans(count)} left to the next process of this host that writes there"
         return [*notices, Notice(level, text)]
+
+    def _look_soon(self, now: float) -> None:
+        if self._is_open or anything_left():
+            store = self._opened()
+            if store is not None:
+                store.look_soon(now)
 
     def _opened(self) -> Store | None:
         if not self._is_open:
