@@ -12,6 +12,7 @@ import argparse
 import logging
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -76,9 +77,10 @@ RESOURCE_ATTRIBUTES = (
 """The default of the setting."""
 
 
-def only_stores() -> VersoriFlowSpanExporter:
+def only_stores(store_url: str) -> VersoriFlowSpanExporter:
     """Ours, with a window that takes all and a platform that is away: what storing costs, and nothing else."""
-    store = exporter(DOWN, export_wait=0, min_interval=3600, max_spans=10**6, max_bytes=10**9)
+    roomy = {"max_spans": 10**6, "max_bytes": 10**9, "max_store_bytes": 10**9}
+    store = exporter(DOWN, store=store_url, export_wait=0, min_interval=3600, **roomy)
     store.export(make_spans(1))
     while not any(flow.last_error for flow in store.status().values()):
         time.sleep(0.01)
@@ -90,22 +92,26 @@ def encoding(report: Report, rounds: int) -> None:
     batch = make_spans(BATCH)
     encoder = SpanEncoder(RESOURCE_ATTRIBUTES)
     zipkin, node = JsonV2Encoder(), NodeEndpoint()
-    batches = iter([make_spans(BATCH, seed=seed) for seed in range(rounds + 2)])
-    store = only_stores()
-    runs = interleaved(
-        rounds,
-        {
-            "ours": lambda: encoder.encode(batch),
-            "store": lambda: store.export(next(batches)),
-            "otlp": lambda: encode_spans(batch).SerializeToString(),
-            "zipkin": lambda: zipkin.serialize(batch, node),
-        },
-    )
+    batches = iter([make_spans(BATCH, seed=seed) for seed in range(2 * (rounds + 2))])
+    with tempfile.TemporaryDirectory() as folder:
+        store, durable = only_stores("memory:"), only_stores(f"sqlite://{folder}")
+        runs = interleaved(
+            rounds,
+            {
+                "ours": lambda: encoder.encode(batch),
+                "store": lambda: store.export(next(batches)),
+                "durable": lambda: durable.export(next(batches)),
+                "otlp": lambda: encode_spans(batch).SerializeToString(),
+                "zipkin": lambda: zipkin.serialize(batch, node),
+            },
+        )
+        durable.shutdown(1000)
     for name, what in (
         ("ours", "encoding, ours"),
         ("otlp", "encoding, OTLP protobuf"),
         ("zipkin", "encoding, Zipkin JSON"),
         ("store", "export() that only stores, ours"),
+        ("durable", "the same into sqlite:///folder"),
     ):
         report.times(f"{what}: processor time of a span", runs[name].cpu, BATCH, "us")
     report.ratio("encoding: OTLP protobuf / ours", runs["ours"].cpu, runs["otlp"].cpu, 6.0, at_least=True)
@@ -116,6 +122,9 @@ def encoding(report: Report, rounds: int) -> None:
         runs["otlp"].cpu,
         4.5,
         at_least=True,
+    )
+    report.ratio(
+        "export() that only stores, sqlite / memory", runs["durable"].cpu, runs["store"].cpu, 2.0, False
     )
 
 
