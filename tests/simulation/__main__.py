@@ -1,0 +1,88 @@
+"""`python -m tests.simulation`: runs worlds, replays and shrinks those that fail, or measures large ones."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+from .machine import Violation, install
+from .plan import plan
+from .shrink import run, shrink
+
+_LONGEST = 60
+"""Seconds that one world takes at most; it takes 0.05."""
+
+_LINES = 150
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="simulate", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=300, help="how many worlds (300)")
+    parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed (0)")
+    parser.add_argument("--seed", type=int, help="replay one world, and tell its story")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (one for each core)")
+    parser.add_argument("--scale", action="store_true", help="measure large worlds without faults")
+    given = parser.parse_args()
+    install()
+    if given.scale:
+        from .scale import measure
+
+        measure()
+        return 0
+    if given.seed is not None:
+        return _replay(given.seed)
+    return _run(given.first, given.seeds, given.jobs)
+
+
+def _run(first: int, count: int, jobs: int) -> int:
+    begun = time.monotonic()
+    failed: list[tuple[int, str]] = []
+    with multiprocessing.get_context("fork").Pool(jobs, signal.signal, (signal.SIGALRM, _too_long)) as pool:
+        for seed, trouble in pool.imap_unordered(_one, range(first, first + count), chunksize=20):
+            if trouble is not None:
+                failed.append((seed, trouble))
+                print(f"seed {seed}: {trouble[:500]}", flush=True)
+    took = time.monotonic() - begun
+    print(f"{count} seeds from {first} in {took:.1f} s, {count / took:.1f} a second: {len(failed)} failed")
+    if failed:
+        print(f"Replay one of them, and shrink it, with ./scripts/simulate --seed {failed[0][0]}")
+    return 1 if failed else 0
+
+
+def _one(seed: int) -> tuple[int, str | None]:
+    signal.alarm(_LONGEST)
+    try:
+        outcome = run(plan(seed))
+    finally:
+        signal.alarm(0)
+    return seed, None if outcome is None else outcome.trouble
+
+
+def _too_long(number: int, frame: FrameType | None) -> None:
+    raise Violation(f"it takes longer than {_LONGEST} s")
+
+
+def _replay(seed: int) -> int:
+    signal.signal(signal.SIGALRM, _too_long)
+    whole = plan(seed)
+    outcome = run(whole, aloud=True)
+    if outcome is None:
+        print(f"seed {seed}: every promise was kept")
+        return 0
+    small = shrink(whole)
+    outcome = run(small, aloud=True)
+    assert outcome is not None
+    print(f"seed {seed}, from {len(whole.actions)} actions to {len(small.actions)}: {small.head}\n")
+    print(*small.actions, sep="\n")
+    print(f"\nThe last of {len(outcome.story)} lines of its story:")
+    print(*outcome.story[-_LINES:], sep="\n")
+    print(f"\n{outcome.trouble}")
+    return 1
+
+
+sys.exit(main())
