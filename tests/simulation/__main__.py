@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,7 @@ from types import FrameType
 from .machine import Violation, install
 from .plan import plan
 from .shrink import run, shrink
+from .world import World
 
 _LONGEST = 60
 """Seconds that one world takes at most; it takes 0.05."""
@@ -25,6 +27,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=300, help="how many worlds (300)")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed (0)")
     parser.add_argument("--seed", type=int, help="replay one world, and tell its story")
+    parser.add_argument("--tell", action="store_true", help="tell it also where every promise was kept")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (one for each core)")
     parser.add_argument("--scale", action="store_true", help="measure large worlds without faults")
     given = parser.parse_args()
@@ -35,7 +38,7 @@ def main() -> int:
         measure()
         return 0
     if given.seed is not None:
-        return _replay(given.seed)
+        return _replay(given.seed, given.tell)
     return _run(given.first, given.seeds, given.jobs)
 
 
@@ -67,10 +70,15 @@ def _too_long(number: int, frame: FrameType | None) -> None:
     raise Violation(f"it takes longer than {_LONGEST} s")
 
 
-def _replay(seed: int) -> int:
+def _replay(seed: int, tell: bool) -> int:
     signal.signal(signal.SIGALRM, _too_long)
     whole = plan(seed)
     outcome = run(whole, aloud=True)
+    if tell:
+        world = World(whole, aloud=True)
+        with contextlib.suppress(Violation):
+            world.run()
+        print(*world.story, sep="\n")
     if outcome is None:
         print(f"seed {seed}: every promise was kept")
         return 0
