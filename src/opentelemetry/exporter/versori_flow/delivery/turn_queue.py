@@ -46,7 +46,7 @@ class TurnQueue:
         Args:
             now: Seconds.
             last_call: When the exporter ends, and every attempt with it.
-            patient: Whether to wait for a turn that another process has.
+            patient: Whether to wait for a turn that another process has; for what nobody else can do it waits.
 
         Returns:
             The first attempt whose wait is over; where another process has its turn, and nobody waits for
@@ -56,8 +56,9 @@ class TurnQueue:
             _, number, job, deadline, wait = heapq.heappop(self._waiting)
             if wait is None:
                 return Attempt(job, min(deadline, last_call), None, True, now)
-            if wait.turn is not None or wait.over(now, last_call, patient):
-                if wait.vain and not patient:
+            waits = patient or not job.flow.can_be_left
+            if wait.turn is not None or wait.over(now, last_call, waits):
+                if wait.vain and not waits:
                     return job
                 return Attempt(job, min(deadline, last_call), wait.turn, not wait.vain, now)
             heapq.heappush(self._waiting, (wait.next_look, number, job, deadline, wait))

@@ -102,6 +102,12 @@ class Flow:
         return not self.busy and not self._has_work
 
     @property
+    def can_be_left(self) -> bool:
+        """Whether somebody else who gets its pending spans can do all that is left to do."""
+        attempt = self._exchange.attempt
+        return not (self._exchange.rewrite or (attempt is not None and attempt.checking))
+
+    @property
     def lost(self) -> int:
         """How many spans were dropped."""
         return self._spans.ledger.lost

@@ -26,6 +26,7 @@ class Exchange:
         known: What the platform has.
         attempt: The attempt under way.
         settled_mark: Up to which hand-over everything is delivered or dropped.
+        rewrite: The platform has what it must not, or lacks what it had: written, though nothing may be pending.
     """
 
     def __init__(self, name: str, policy: FlowPolicy, spans: Holdings, schedule: Schedule) -> None:
@@ -40,15 +41,14 @@ class Exchange:
         self._search: Search | None = None
         # One 413 alone may come from something on the way.
         self._was_too_large = False
-        # The platform has what it must not have, or lacks what it had: written anew, though nothing is pending.
-        self._rewrite = False
+        self.rewrite = False
         self._alarmed = False  # a look without the turn has found something missing
         spans.leave_room(self.known.size)
 
     @property
     def waiting(self) -> bool:
         """True when there is something to write."""
-        return bool(self._spans.window.pending or self._rewrite)
+        return bool(self._spans.window.pending or self.rewrite)
 
     @property
     def searching(self) -> bool:
@@ -66,7 +66,7 @@ class Exchange:
         self.known.banish(key)
         # That the platform has, or may have by the time the answer is here.
         leaves = key in self.known.keys or self.attempt is not None
-        self._rewrite |= leaves
+        self.rewrite |= leaves
         return leaves
 
     def begin(self, now: float, mark: int) -> Step | None:
@@ -89,7 +89,7 @@ class Exchange:
             return self._after_read(attempt, step, answer, now, now_ns)
         if not isinstance(answer, Stored):
             self._spans.back()
-            self._rewrite |= attempt.rewriting
+            self.rewrite |= attempt.rewriting
         match answer:
             case Stored():
                 return self._stored(attempt, answer, now, in_turn)
@@ -145,13 +145,13 @@ class Exchange:
         self._spans.make_room_beside(stored)
         # A check that finds spans of ours missing writes them anew.
         if self.known.lacks_own() and attempt.checking:
-            self._rewrite = True
+            self.rewrite = True
 
     def _forget(self) -> None:
         self._absence.clear()
         gone = self.known.absent()
         if gone is not None:
-            self._rewrite = False
+            self.rewrite = False
             self._spans.leave_room(self.known.size)
             them = "1 delivered span is" if gone == 1 else f"{gone} delivered spans are"
             self._spans.report.remark(f"was deleted on the platform; {them} forgotten")
@@ -174,14 +174,14 @@ class Exchange:
             else:
                 carried, attempt.mark = self._search.testing, self._search.mark
                 entries = self._search.body(entries)
-        if not (carried or self._rewrite or self._search):
+        if not (carried or self.rewrite or self._search):
             return self._over()
         if not (entries or self.known.exists or self.known.keys or self._search):
             # All spans moved to another flow before this one was ever written: there is nothing to empty.
-            self._rewrite = False
+            self.rewrite = False
             return self._over()
         attempt.body, attempt.carried = entries, carried
-        attempt.rewriting, self._rewrite = self._rewrite, False
+        attempt.rewriting, self.rewrite = self.rewrite, False
         self._spans.send(carried)
         self._schedule.begun_write(now)
         return Write(self._name, Body(self.known.head, [entry.body for entry in entries]))
@@ -204,7 +204,7 @@ class Exchange:
         if isinstance(answer, StoredFlow) or (isinstance(answer, Absent) and answer.own_form):
             answer = Stored(200, None, believed=False)
         self._spans.back()
-        self._rewrite |= attempt.rewriting
+        self.rewrite |= attempt.rewriting
         return self._fail(answer, now)
 
     def _taken(self, attempt: Attempt, digest: bytes | None, now: float, in_turn: bool) -> Step | None:
@@ -218,7 +218,7 @@ class Exchange:
         if self._search is not None:
             self._search.accepted()
             # A delivered span on trial is not in this body: it comes back, or is dropped.
-            self._rewrite |= any(not entry.pending for entry in self._search.on_trial)
+            self.rewrite |= any(not entry.pending for entry in self._search.on_trial)
             if self._search.done:
                 self._search = None
         if self._search is None:
