@@ -137,6 +137,22 @@ def test_a_span_that_moves_during_the_read_is_not_written(platform: Platform) ->
     assert (source.idle, source.busy, platform.puts) == (True, False, [])
 
 
+def test_what_only_this_side_can_do_is_not_left_to_others(platform: Platform) -> None:
+    """Others can write pending spans; they know nothing of one that must leave, or of what was found missing."""
+    flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    assert flow.can_be_left
+    flow.take(key(0, 0))
+    assert not flow.can_be_left
+    settle(flow, platform, T + 1)
+    assert flow.can_be_left
+    erase(platform)
+    flow.close(T + 2)
+    attempt(flow, platform, T + 2)  # the look, which takes no turn
+    flow.begin(T + 2)
+    assert not flow.can_be_left
+
+
 @pytest.mark.parametrize("answer", [DOWN, Conflict("again"), REFUSED, TooLarge("413"), Denied(401, "", None)])
 def test_a_rewrite_that_fails_is_not_forgotten(platform: Platform, answer: Any) -> None:
     """A moved span must leave its old flow, however often that takes."""
