@@ -137,6 +137,18 @@ def test_a_span_that_moves_during_the_read_is_not_written(platform: Platform) ->
     assert (source.idle, source.busy, platform.puts) == (True, False, [])
 
 
+def test_a_moved_span_that_is_brought_back_is_taken_away_again(platform: Platform) -> None:
+    """A writer that had read before the move writes it once more; the read-back finds it."""
+    flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
+    flow.take(key(0, 0))
+    settle(flow, platform, T + 1)
+    assert platform.keys("a") == [key(1, 0)]
+    erase(platform, make_span(0, 0).body, make_span(1, 0).body)
+    flow.close(T + 5)
+    settle(flow, platform, T + 5)
+    assert platform.keys("a") == [key(1, 0)]
+
+
 def test_what_only_this_side_can_do_is_not_left_to_others(platform: Platform) -> None:
     """Others can write pending spans; they know nothing of one that must leave, or of what was found missing."""
     flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))

@@ -73,11 +73,11 @@ def test_another_writer_is_seen_by_what_is_missing() -> None:
     flow.read(stored(make_span(5, 0)), NOW_NS, False)
     window.deliver(own(window)[:1])
     flow.read(stored(make_span(0, 0)), NOW_NS, False)
-    assert (flow.lacks_own(), flow.others_seen) == (False, False)
+    assert (flow.is_wrong(), flow.others_seen) == (False, False)
     flow.read(stored(), NOW_NS, False)
-    assert (flow.lacks_own(), flow.others_seen) == (True, True)
+    assert (flow.is_wrong(), flow.others_seen) == (True, True)
     flow.read(stored(make_span(0, 0)), NOW_NS, False)
-    assert (flow.lacks_own(), flow.others_seen) == (False, True)
+    assert (flow.is_wrong(), flow.others_seen) == (False, True)
 
 
 @pytest.mark.parametrize(("is_read_back", "ours"), [(True, False), (True, True), (False, False)])

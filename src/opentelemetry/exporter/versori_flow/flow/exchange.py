@@ -119,7 +119,7 @@ class Exchange:
                 self._forget()
             case Found():
                 self._absence.clear()
-            case StoredFlow() if not step.in_turn and self.known.lacks(answer):
+            case StoredFlow() if not step.in_turn and self.known.is_wrong(answer.keys):
                 self._alarmed = True
                 return self._try_again(now)
             case StoredFlow():
@@ -143,8 +143,7 @@ class Exchange:
         self.known.read(stored, now_ns, attempt.checking and self._schedule.reads_back)
         self._spans.leave_room(self.known.size)
         self._spans.make_room_beside(stored)
-        # A check that finds spans of ours missing writes them anew.
-        if self.known.lacks_own() and attempt.checking:
+        if self.known.is_wrong() and attempt.checking:
             self.rewrite = True
 
     def _forget(self) -> None:

@@ -55,7 +55,7 @@ class KnownFlow:
         Where spans of this side are missing right after their PUT (`is_read_back`), a writer that had read
         before has overwritten all of it: all comes back.
         """
-        shown = {span.key for span in stored.spans}
+        shown = stored.keys
         if not (is_read_back and self._lacks_own(shown)):
             self._let_go(shown)
         for span in stored.spans:
@@ -72,15 +72,15 @@ class KnownFlow:
         self._describe(stored.description, stored.members)
         self.keys, self.digest, self.exists = shown, stored.digest, True
 
-    def lacks(self, stored: StoredFlow) -> bool:
-        """Whether a delivered span of this side is not in it."""
-        return self._lacks_own({span.key for span in stored.spans})
+    def is_wrong(self, shown: set[Key] | None = None) -> bool:
+        """Whether a delivered span of this side is missing, or one that must not be there has been brought back.
 
-    def lacks_own(self) -> bool:
-        """After a read, and with the window trimmed: is a delivered span of this side not in the stored flow?"""
-        missing = self._lacks_own(self.keys)
-        self.others_seen |= missing
-        return missing
+        Among these keys; by default, after a read and with the window trimmed, those of the stored flow.
+        """
+        keys = self.keys if shown is None else shown
+        wrong = self._lacks_own(keys) or not self._never_adopt.keys().isdisjoint(keys)
+        self.others_seen |= wrong
+        return wrong
 
     def absent(self) -> int | None:
         """The platform has no such flow; returns how many delivered spans are forgotten, None where that was known."""

@@ -72,6 +72,11 @@ class StoredFlow(NamedTuple):
     members: tuple[bytes, ...]
     spans: tuple[StoredSpan, ...]
 
+    @property
+    def keys(self) -> set[Key]:
+        """Trace id and span id of each span."""
+        return {span.key for span in self.spans}
+
 
 def read(body: bytes, digest: bytes) -> StoredFlow:
     """Reads a stored flow, what the platform answered to a GET.
