@@ -410,6 +410,20 @@ def test_a_flow_that_is_seen_in_between_is_not_deleted(platform: Platform) -> No
     assert key(0, 0) in platform.keys("a")
 
 
+def test_what_others_wrote_beside_an_unbelieved_put_is_kept(platform: Platform) -> None:
+    """The read that confirms the PUT shows it, and the next PUT must have it."""
+    flow = delivered_flow(platform, make_span(0, 0))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    step: Any = flow.feed(flow.begin(T + 1), perform(Read("a", None), platform, 0.0), T + 1, NOW_NS)
+    erase(platform, *step.body.spans, foreign(1))
+    step = flow.feed(step, Stored(200, None, believed=False), T + 1, NOW_NS)
+    assert flow.feed(step, perform(step, platform, 0.0), T + 1, NOW_NS) is None
+    assert counts(flow) == (2, 2, 0, {})
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    attempt(flow, platform, T + 3)
+    assert set(platform.keys("a")) == {key(0, 0), key(1, 0), key(2, 0), key(901, 1)}
+
+
 @pytest.mark.parametrize("shown", [True, False])
 @pytest.mark.parametrize("merge", [True, False])
 def test_an_unbelieved_put_is_delivered_once_a_read_shows_it(
@@ -428,7 +442,7 @@ def test_an_unbelieved_put_is_delivered_once_a_read_shows_it(
     assert (step, counts(flow)) == (Read("a", None), (1, 0, 1, {}))
     assert flow.feed(step, perform(step, platform, 0.0), T, NOW_NS) is None
     assert (counts(flow), flow.in_trouble) == ((1, int(shown), int(not shown), {}), not shown)
-    assert (flow.due(T), flow._exchange.known.digest is not None) == (None if shown else T + 2, shown)
+    assert (flow.due(T), flow._exchange.known.digest) == (None if shown else T + 2, None)
     assert shown or "200 and what is no flow" in (flow.status(T).last_error or "")
 
 

@@ -199,7 +199,7 @@ class Exchange:
         if isinstance(answer, StoredFlow):
             shown = self.known.proven(answer)
             if shown is not None and len(shown) == len(attempt.carried):
-                return self._taken(attempt, answer.digest, now, True)
+                return self._taken(attempt, None, now, True)  # others may be in it too: read it anew
         if isinstance(answer, StoredFlow) or (isinstance(answer, Absent) and answer.own_form):
             answer = Stored(200, None, believed=False)
         self._spans.back()
