@@ -49,6 +49,11 @@ class Turn(NamedTuple):
 
     path: str
 
+    def touch(self) -> None:
+        """Shows whoever waits that its holder is alive."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path)
+
     def release(self) -> None:
         """Lets the next one have it."""
         if self.path in _held:  # not in a child
@@ -139,6 +144,11 @@ class HostLock:
                 "processes of this host can't take turns at a flow here: each reads back what it wrote"
             )
         return Wait(path, deadline, now)
+
+    def holder(self, flow_name: str) -> object:
+        """What tells one holder of the turn at a flow from another; None where there is none."""
+        path = self._path(flow_name)
+        return None if path is None else _holder(path)
 
     def _path(self, flow_name: str) -> str | None:
         # Two flows of one number would take turns with each other: no harm.

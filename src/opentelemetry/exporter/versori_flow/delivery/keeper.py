@@ -57,6 +57,8 @@ class Keeper:
         self._troubles: list[Notice] = []
         self._left: set[str] = set()
         self._left_at: float | None = None
+        # Who had the turns when they changed hands last, and when that was.
+        self._holders: tuple[list[object], float] = ([], 0.0)
         self._look_at = _FOREVER
 
     @property
@@ -136,13 +138,17 @@ class Keeper:
             return False
         self._look_at = now + _BETWEEN_LOOKS
         free = [name for name in self._left if self.turns.reserve(name)]
-        patience = self._left_at + (until - self._left_at) / 2
-        if not free and now < patience:
+        holders = [self.turns.holder(name) for name in sorted(self._left)]
+        if holders != self._holders[0]:
+            self._holders = (holders, now)
+        if not free and now < self._patience(until):
             # Whoever has the turn looks for what was left once it has let it go.
             if not self._store.take_back():
                 return True
             self._store.leave(())
             return False
+        if not free and (self._durable or now >= _last_moment(self._left_at, until)):
+            return True  # it is safe, or those who have the turns are alive, and look for it
         if not self._store.take_back():
             return True
         self._left_at = None
@@ -177,6 +183,11 @@ class Keeper:
         text = f"{flows}: {spans(count)} left to the next process of this host that writes there"
         return [*notices, Notice(level, text)]
 
+    def _patience(self, until: float) -> float:
+        """Until when nobody is stuck who has a turn: half of the time that is left, since it last changed hands."""
+        begun = self._left_at or 0.0
+        return min(self._holders[1] + (until - begun) / 2, _last_moment(begun, until))
+
     def _look_soon(self, now: float) -> None:
         if self._is_open or anything_left():
             store = self._opened()
@@ -201,3 +212,7 @@ class Keeper:
         for name in self._left:
             self._flows.take_back(name, now, until)
         self._left.clear()
+
+
+def _last_moment(begun: float, until: float) -> float:
+    return until - (until - begun) / 10

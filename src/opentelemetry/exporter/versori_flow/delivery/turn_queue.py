@@ -74,8 +74,13 @@ class TurnQueue:
             self._reserved[flow_name] = wait.turn
         return not wait.vain
 
+    def holder(self, flow_name: str) -> object:
+        """What tells one holder of the turn at a flow, and one attempt of it, from another."""
+        return None if self._host_lock is None else self._host_lock.holder(flow_name)
+
     def keep(self, flow_name: str, turn: Turn) -> None:
-        """Keeps a turn that was had for the next attempt."""
+        """Keeps a turn that was had for the next attempt; who waits for it sees that it is not stuck."""
+        turn.touch()
         self._reserved[flow_name] = turn
 
     def end(self) -> None:
