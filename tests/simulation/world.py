@@ -308,7 +308,8 @@ class World:
             raise Violation(f"{key} of {given.process} is lost; it belongs to {given.flows[-1]!r}. {raced}")
         process = given.process
         if self.plan.max_flows < 10 or self.plan.hosts > 1:
-            return  # another host's writer may bring back what has moved; and what has left memory with its flow can't move any more
+            # Another host's writer may bring back what has moved, and what has left memory can't move any more.
+            return
         if process.over and not process.troubled_end and places != given.flows[-1:]:
             raise Violation(f"{key} of {process} stands in {places}, and belongs to {given.flows[-1]!r}")
 
