@@ -96,7 +96,7 @@ class Clock:
     """Stands where a module of the product has `time`."""
 
     def monotonic(self) -> float:
-        return BOOTED + here.process.world.now
+        return BOOTED + float(here.process.world.now)
 
     def time_ns(self) -> int:
         return int((_EPOCH + here.process.world.now + here.process.host.clock_step) * 1e9)
@@ -305,28 +305,33 @@ class _Chance:
 
 
 def _raise(error: BaseException) -> Any:
+    """A fault of ours is not to be hidden as an attempt that failed."""
     raise Violation(f"{type(error).__name__} within the flows") from error
 
 
 def install() -> None:
     """Puts the modelled machine under the product, for the rest of this interpreter."""
-    files: Any = Files()
-    for module in (dispatcher, keeper, spool, spool_file, folder):
-        module.time = clock  # type: ignore[attr-defined]
-    for module in (host_lock, owned, folder, spool_file, heritage, spool):
-        module.os = files  # type: ignore[attr-defined]
-    locks: Any = SimpleNamespace(lockf=files.lockf, LOCK_EX=2, LOCK_NB=4)
-    host_lock.fcntl = owned.fcntl = locks
-    chance: Any = _Chance()
-    host_lock.random = folder.secrets = chance
-    spool_file.Connection = Connection  # type: ignore[misc,assignment]
-    # A fault of ours is not to be hidden as an attempt that failed.
-    flows.failed_by = dispatcher.failed_by = _raise
-    drop = holdings.Holdings.drop
+    files, chance = Files(), _Chance()
+    locks = SimpleNamespace(lockf=files.lockf, LOCK_EX=2, LOCK_NB=4)
+    _put(dispatcher, time=clock, failed_by=_raise)
+    _put(keeper, time=clock)
+    _put(flows, failed_by=_raise)
+    _put(host_lock, os=files, fcntl=locks, random=chance)
+    _put(owned, os=files, fcntl=locks)
+    _put(folder, os=files, time=clock, secrets=chance)
+    _put(spool_file, os=files, time=clock, Connection=Connection)
+    _put(heritage, os=files)
+    _put(spool, os=files, time=clock)
+    drop: Any = holdings.Holdings.drop
 
     def note(self: Any, *arguments: Any) -> Any:
         dropped = drop(self, *arguments)
         here.process.dropped.update(entry.key for entry in dropped)
         return dropped
 
-    holdings.Holdings.drop = note  # type: ignore[method-assign]
+    _put(holdings.Holdings, drop=note)
+
+
+def _put(place: Any, **parts: Any) -> None:
+    for name, part in parts.items():
+        setattr(place, name, part)

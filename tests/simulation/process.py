@@ -204,7 +204,8 @@ class Process:
                     for entry in [*flow.window, *flow._spans._pushed_out]
                     if (entry.pending or entry in flow._spans._pushed_out) and not keeps(flow.name, entry.key)
                 )
-            self.dropped.update((span.trace_id, span.span_id) for span in self.intake._left)
+            left: Any = self.intake._left
+            self.dropped.update((span.trace_id, span.span_id) for span in left)
             return abandon(keeps)
 
         self.flows.abandon = note  # type: ignore[method-assign]
@@ -307,7 +308,7 @@ class Process:
             "turns": keeper.turns.next_look,
             "take": self.dispatcher._take_at,
             "keeper": keeper.next_look(),
-            "store": keeper._store and keeper._store.next_look(),
+            "store": None if keeper._store is None else keeper._store.next_look(),
             "questions": self.dispatcher._questions.next_end,
             "last call": self.dispatcher._questions.last_call,
         }
@@ -399,9 +400,14 @@ class Process:
             self.own[span.trace_id, span.span_id] = None
             self.world.has_given(self, span)
         if way == "leave":
-            self.run(lambda: [self.intake.leave(span) for span in spans] and None)  # type: ignore[func-returns-value]
+            self.run(partial(self._leave, spans))
         else:
             self._ask(Kind.EXPORT if way == "export" else Kind.ACCEPT, seconds, spans)
+
+    def _leave(self, spans: Sequence[EncodedSpan]) -> None:
+        intake: Any = self.intake
+        for span in spans:
+            intake.leave(span)
 
     def flush(self, seconds: float) -> None:
         self.hurried_until = self.world.now + seconds

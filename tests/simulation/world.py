@@ -79,6 +79,8 @@ class Network:
         back = world.plan.latency * process.random.uniform(0.3, 1.5)
 
         def arrive() -> None:
+            if entry not in self._under_way:
+                return  # its process was killed, and it was decided then
             self._under_way.remove(entry)
             if not making.waits or making.job is not job:
                 return  # cut off
@@ -89,7 +91,7 @@ class Network:
 
         entry = making, job, arrive
         self._under_way.append(entry)
-        world.after(way, lambda: entry in self._under_way and arrive())
+        world.after(way, arrive)
 
     def cut(self, process: Process) -> None:
         """A process is killed: what it has sent arrives now, or never."""
@@ -147,7 +149,7 @@ class World:
         logger.handlers = [handler]
         logger.setLevel(logging.DEBUG if self.aloud else logging.CRITICAL + 1)
         for action in self.plan.actions:
-            heapq.heappush(self._heap, (action.at, next(self._numbers), partial(self._act, action)))
+            self.after(action.at, partial(self._act, action))
         self._run_until(max((action.at for action in self.plan.actions), default=0.0))
         self._rest()
         self._end()
