@@ -200,7 +200,6 @@ class Exchange:
         if isinstance(answer, StoredFlow):
             shown = self.known.proven(answer)
             if shown is not None and len(shown) == len(attempt.carried):
-                # Without the digest: what others have added meanwhile is yet to be merged.
                 return self._taken(attempt, None, now, True)
         if isinstance(answer, StoredFlow) or (isinstance(answer, Absent) and answer.own_form):
             answer = Stored(200, None, believed=False)
