@@ -272,7 +272,7 @@ def test_bodies_are_not_kept() -> None:
     cuts = cut(answer(400)), reset(b"HTTP/1.1 2"), cut(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
     gc.disable()
     try:
-        with RawServer(play(answer(200, flow), answer(200, flow), *cuts, hold)) as server:
+        with RawServer(play(answer(200, flow), answer(200, flow), *cuts, hold, hold)) as server:
             api = client(server)
             before = sys.getrefcount(sent)
             assert isinstance(api.put("f", sent, soon()), Stored)

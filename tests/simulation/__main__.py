@@ -1,4 +1,4 @@
-"""`python -m tests.simulation`: runs worlds, replays and shrinks those that fail, or measures large ones."""
+"""`python -m tests.simulation`: runs worlds, and replays and shrinks those that fail."""
 
 from __future__ import annotations
 
@@ -29,14 +29,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="replay one world, and tell its story")
     parser.add_argument("--tell", action="store_true", help="tell it also where every promise was kept")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (one for each core)")
-    parser.add_argument("--scale", action="store_true", help="measure large worlds without faults")
     given = parser.parse_args()
     install()
-    if given.scale:
-        from .scale import measure
-
-        measure()
-        return 0
     if given.seed is not None:
         return _replay(given.seed, given.tell)
     return _run(given.first, given.seeds, given.jobs)

@@ -10,6 +10,7 @@ import errno
 import os
 import posixpath
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -65,6 +66,7 @@ class Host:
         self.world = world
         self.number = number
         self.files: dict[str, Inode] = {}
+        self.folders = {"/", "/tmp"}
         self.clock_step = 0.0
         self.full = False
         self.inodes = count(1)
@@ -94,7 +96,7 @@ class Clock:
     """Stands where a module of the product has `time`."""
 
     def monotonic(self) -> float:
-        return BOOTED + here.process.world.now
+        return BOOTED + float(here.process.world.now)
 
     def time_ns(self) -> int:
         return int((_EPOCH + here.process.world.now + here.process.host.clock_step) * 1e9)
@@ -111,7 +113,9 @@ class Files:
 
     def __init__(self) -> None:
         self.path = SimpleNamespace(
-            join=posixpath.join, basename=posixpath.basename, exists=self._exists, getsize=self._size
+            **{name: getattr(posixpath, name) for name in ("abspath", "basename", "dirname", "join")},
+            exists=self._exists,
+            lexists=self._exists,
         )
         self._numbers = count(100)
 
@@ -164,17 +168,24 @@ class Files:
         return _stat(here.process.descriptors[descriptor])
 
     def stat(self, path: str) -> Any:
-        inode = _alive().files.get(path)
+        host = _alive()
+        if path in host.folders:
+            return SimpleNamespace(st_mode=stat.S_IFDIR, st_uid=0)
+        inode = host.files.get(path)
         if inode is None:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory")
         return _stat(inode)
 
     def lstat(self, path: str) -> Any:
-        return self.stat(path) if path in _alive().files else SimpleNamespace(st_uid=0)
+        return self.stat(path)
 
     @contextmanager
-    def scandir(self, path: str) -> Iterator[list[Any]]:
-        yield [SimpleNamespace(path=file) for file in _alive().files if posixpath.dirname(file) == path]
+    def scandir(self, path: str) -> Iterator[Iterator[Any]]:
+        host = _alive()
+        if path not in host.folders:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        paths = [file for file in host.files if posixpath.dirname(file) == path]
+        yield iter([SimpleNamespace(path=file, name=posixpath.basename(file)) for file in paths])
 
     def lockf(self, descriptor: int, how: int) -> None:
         """Stands where a module of the product has `fcntl.lockf`."""
@@ -185,21 +196,24 @@ class Files:
         inode.locked_by = here.process
 
     def getpid(self) -> int:
-        return 1000 + int(here.process.number)
+        # The simulator forks too, when nobody of the world runs.
+        return 1000 + int(here.process.number) if here.process is not None else os.getpid()
 
     def getuid(self) -> int:
         return 0
 
-    def makedirs(self, path: str, mode: int = 0, exist_ok: bool = True) -> None: ...
-    def mkdir(self, path: str, mode: int = 0) -> None: ...
+    def mkdir(self, path: str, mode: int = 0) -> None:
+        if self._exists(path):
+            raise FileExistsError(errno.EEXIST, "File exists")
+        _alive().folders.add(path)
+
+    def chmod(self, path: str, mode: int) -> None: ...
     def fchmod(self, descriptor: int, mode: int) -> None: ...
     def fsync(self, descriptor: int) -> None: ...
 
     def _exists(self, path: str) -> bool:
-        return path in _alive().files
-
-    def _size(self, path: str) -> int:
-        return _stat(_alive().files[path]).st_size
+        host = _alive()
+        return path in host.files or path in host.folders
 
 
 def _alive() -> Host:
@@ -220,13 +234,20 @@ def _new(host: Host) -> Inode:
 
 def _stat(inode: Inode) -> Any:
     size = len(inode.data) if inode.database is None else 8192 * (1 + _rows(inode.database))
-    return SimpleNamespace(st_ino=inode.number, st_ctime_ns=inode.changed, st_size=size, st_uid=0)
+    return SimpleNamespace(
+        st_dev=1,
+        st_ino=inode.number,
+        st_mode=stat.S_IFREG,
+        st_uid=0,
+        st_ctime_ns=inode.changed,
+        st_size=size,
+    )
 
 
 class Connection:
     """Stands where a spool's file has its connection to SQLite: a database in memory, for each file one."""
 
-    def __init__(self, path: str, full_sync: bool, max_bytes: int) -> None:
+    def __init__(self, path: str, limits: Any) -> None:
         self.path = path
         self._inode: Inode | None = None
 
@@ -284,28 +305,33 @@ class _Chance:
 
 
 def _raise(error: BaseException) -> Any:
+    """A fault of ours is not to be hidden as an attempt that failed."""
     raise Violation(f"{type(error).__name__} within the flows") from error
 
 
 def install() -> None:
     """Puts the modelled machine under the product, for the rest of this interpreter."""
-    files: Any = Files()
-    for module in (dispatcher, keeper, spool, spool_file, folder):
-        module.time = clock  # type: ignore[attr-defined]
-    for module in (host_lock, owned, folder, spool_file, heritage):
-        module.os = files  # type: ignore[attr-defined]
-    locks: Any = SimpleNamespace(lockf=files.lockf, LOCK_EX=2, LOCK_NB=4)
-    host_lock.fcntl = owned.fcntl = locks
-    chance: Any = _Chance()
-    host_lock.random = folder.secrets = chance
-    spool_file.Connection = Connection  # type: ignore[misc,assignment]
-    # A fault of ours is not to be hidden as an attempt that failed.
-    flows.failed_by = dispatcher.failed_by = _raise
-    drop = holdings.Holdings.drop
+    files, chance = Files(), _Chance()
+    locks = SimpleNamespace(lockf=files.lockf, LOCK_EX=2, LOCK_NB=4)
+    _put(dispatcher, time=clock, failed_by=_raise)
+    _put(keeper, time=clock)
+    _put(flows, failed_by=_raise)
+    _put(host_lock, os=files, fcntl=locks, random=chance)
+    _put(owned, os=files, fcntl=locks)
+    _put(folder, os=files, time=clock, secrets=chance)
+    _put(spool_file, os=files, time=clock, Connection=Connection)
+    _put(heritage, os=files)
+    _put(spool, os=files, time=clock)
+    drop: Any = holdings.Holdings.drop
 
     def note(self: Any, *arguments: Any) -> Any:
         dropped = drop(self, *arguments)
         here.process.dropped.update(entry.key for entry in dropped)
         return dropped
 
-    holdings.Holdings.drop = note  # type: ignore[method-assign]
+    _put(holdings.Holdings, drop=note)
+
+
+def _put(place: Any, **parts: Any) -> None:
+    for name, part in parts.items():
+        setattr(place, name, part)

@@ -183,7 +183,7 @@ def plan(seed: int) -> Plan:
     roomy = chance.random() < 0.85
     story = _Story(chance, hosts, chance.choice((2.0, 6.0, 20.0)), chance.randint(1, 3))
     mostly_durable = chance.choice((0.0, 0.5, 1.0))
-    for number in range(chance.choice((1, 2, 2, 3, 4, 6))):
+    for number in range(chance.choice((1, 2, 2, 3, 3, 4, 4, 6, 6, 15))):
         story.live(number, chance.random() < mostly_durable)
     story.others()
     faulty = chance.random() < 0.75

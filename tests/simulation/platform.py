@@ -68,7 +68,7 @@ class Platform:
         self.since: dict[str, dict[Key, tuple[float, Any]]] = {}
         self.seen: dict[str, set[Key]] = {}
         self.excused: set[Key] = set()
-        self.raced: dict[Key, str] = {}
+        self.raced: dict[tuple[str, Key], str] = {}
         self.foreign: dict[Key, str] = {}
         self.count: Counter[str] = Counter()
         self._strayed: set[tuple[int, str, str]] = set()
@@ -114,6 +114,8 @@ class Platform:
         making.read_at = self.world.now
         making.shown = None if document is None else document
         if document is None:
+            # A stray one after this would be the second in a row, and rightly believed.
+            self._strayed.add((making.process.number, making.flow, "any"))
             return Absent(True, "no such flow")
         self._strayed.discard((making.process.number, making.flow, "any"))
         return Found(document.body, document.digest, 200)
@@ -163,15 +165,16 @@ class Platform:
                 continue
             self.count["raced"] += 1
             what = f"{making.process} had read {name!r} before {key} came by {writer}"
-            self.raced[key] = what
+            self.raced[name, key] = what
             alone = making.attempt.in_turn and (writer is None or writer.attempt.in_turn)
-            if key in self.foreign:
+            # Who has waited for a turn in vain may look too early: that is documented.
+            if key in self.foreign or not alone:
                 self.excused.add(key)
             elif alone and writer is not None and writer.process.host is making.process.host:
                 raise Violation(f"two had their turn at once: {what}")
         for key in document.spans:
             since.setdefault(key, (world.now, making))
-            self.raced.pop(key, None)
+            self.raced.pop((name, key), None)
         self.flows[name] = document
         self.seen.setdefault(name, set()).update(document.spans)
 

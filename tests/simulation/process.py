@@ -12,7 +12,7 @@ from typing import Any
 
 from opentelemetry.exporter.versori_flow import exporter
 from opentelemetry.exporter.versori_flow.delivery import attempt as attempts
-from opentelemetry.exporter.versori_flow.delivery import dispatcher, host_lock
+from opentelemetry.exporter.versori_flow.delivery import crew, dispatcher, host_lock
 from opentelemetry.exporter.versori_flow.delivery.attempt import Attempt
 from opentelemetry.exporter.versori_flow.delivery.dispatcher import Dispatcher
 from opentelemetry.exporter.versori_flow.delivery.host_lock import HostLock
@@ -22,7 +22,7 @@ from opentelemetry.exporter.versori_flow.delivery.turn_queue import TurnQueue
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
 from opentelemetry.exporter.versori_flow.flow.flows import Flows, FlowStep
 from opentelemetry.exporter.versori_flow.flow.policy import FlowPolicy
-from opentelemetry.exporter.versori_flow.flow.steps import Stale, Write
+from opentelemetry.exporter.versori_flow.flow.steps import Read, Stale, Write
 from opentelemetry.exporter.versori_flow.http.answers import Rejected, Stored, Unavailable
 from opentelemetry.exporter.versori_flow.intake import Intake
 from opentelemetry.exporter.versori_flow.routing.router import Router
@@ -59,15 +59,22 @@ class Making:
     """An attempt under way.
 
     Attributes:
+        job: The step that is being done.
+        asked: When its last read began.
+        patience: How long after that a write may begin.
         read_at: When the platform answered its last read with what it has.
         shown: What that was.
+        waits: Whether a request is under way.
+        written_at: When its PUT began.
     """
 
     def __init__(self, process: Process, attempt: Attempt) -> None:
+        assert attempt.job is not None
         self.process = process
         self.attempt = attempt
-        self.job = attempt.job
-        self.answered = clock.monotonic()
+        self.job: FlowStep = attempt.job
+        self.asked = clock.monotonic()
+        self.patience = attempts._STALE
         self.read_at = -1.0
         self.shown: Any = None
         self.waits = False
@@ -84,6 +91,7 @@ class Making:
 class Crew:
     """Stands where the dispatcher has its threads."""
 
+    api = SimpleNamespace(take_problem=lambda: None)
     metrics = None
     nobody = False
 
@@ -94,33 +102,26 @@ class Crew:
         self._changed = -_FOREVER
 
     @property
-    def whole(self) -> bool:
-        return self._busy >= self._size
-
-    @property
     def wanted(self) -> bool:
         return not self._busy or self._process.random.random() < 0.7
 
-    def ready(self, now: float) -> bool:
-        return not (self._busy and now - self._changed < dispatcher.PATIENCE) and not self.whole
+    @property
+    def patience(self) -> float:
+        if self._busy >= self._size:
+            return _FOREVER
+        return crew.PATIENCE if self.wanted else crew._PATIENCE_WITH_BUSY
 
-    def hire(self) -> bool:
-        return True
+    def ready(self, now: float) -> bool:
+        return not (self._busy and now - self._changed < self.patience) and self._busy < self._size
 
     def rest(self) -> None: ...
 
-    def problem(self) -> None: ...
-
     def give(self, attempt: Attempt, work: object, now: float) -> None:
-        self.begins(now)
+        self.count(1, now)
         self._process.begin(attempt)
 
-    def begins(self, now: float) -> None:
-        self._busy += 1
-        self._changed = now
-
-    def ends(self, now: float) -> None:
-        self._busy -= 1
+    def count(self, more: int, now: float) -> None:
+        self._busy += more
         self._changed = now
 
     def end(self) -> None:
@@ -152,9 +153,9 @@ class Process:
         self.last_put: dict[str, float] = {}
         self._deferred: list[Callable[[], None]] = []
         self._turns: dict[str, list[int]] = {}
-        self._files: dict[str, int] = {}
         self._plan = (_FOREVER, 0)
         self._rounds = (0.0, 0)
+        self._owned: Any = None
         with self._here():
             self._wire(world.plan)
             self._wait()
@@ -170,12 +171,15 @@ class Process:
         settings: Any = SimpleNamespace(
             store=store,
             write_mode="merge",
-            **dict(base_url="u", organisation_id="o", project_id="p"),
+            base_url="u",
+            organisation_id="o",
+            project_id="p",
             max_store_bytes=1 << 28,
             max_spans=plan.page,
         )
         policy = FlowPolicy(
-            **dict(max_spans=plan.max_spans, max_bytes=4 << 20),
+            max_spans=plan.max_spans,
+            max_bytes=4 << 20,
             min_interval=plan.min_interval,
             timeout=plan.timeout,
             merge=True,
@@ -187,10 +191,10 @@ class Process:
         self.flows = Flows(policy, plan.max_flows)
         self.crew = Crew(self, plan.crew)
         self.intake = Intake(Encoder(), Default(), Router(8 * plan.max_spans))  # type: ignore[arg-type]
-        self.keeper = Keeper(self.flows, partial(exporter._open_store, settings), self.durable, "store")
-        turns = TurnQueue(HostLock("u", "o", "p"))
-        desk: Any = (self.intake, self.flows, self.crew, turns, self.keeper, plan.timeout)
-        self.dispatcher = Dispatcher(*desk)
+        turns = TurnQueue(HostLock("u", "o", "p"), plan.timeout)
+        open_store = partial(exporter._open_store, settings)
+        self.keeper = Keeper(self.flows, turns, open_store, self.durable, "the store")
+        self.dispatcher = Dispatcher(self.intake, self.flows, self.crew, self.keeper)  # type: ignore[arg-type]
         abandon = self.flows.abandon
 
         def note(keeps: Any = lambda flow, key: False) -> dict[str, int]:
@@ -200,7 +204,8 @@ class Process:
                     for entry in [*flow.window, *flow._spans._pushed_out]
                     if (entry.pending or entry in flow._spans._pushed_out) and not keeps(flow.name, entry.key)
                 )
-            self.dropped.update((span.trace_id, span.span_id) for span in self.intake._left)
+            left: Any = self.intake._left
+            self.dropped.update((span.trace_id, span.span_id) for span in left)
             return abandon(keeps)
 
         self.flows.abandon = note  # type: ignore[method-assign]
@@ -211,7 +216,8 @@ class Process:
     def _here(self) -> Iterator[None]:
         """Makes it the one that runs; what it has locked is known to itself only."""
         before = here.process
-        here.process, host_lock._held, owned._held = self, self._turns, self._files
+        here.process, host_lock._held = self, self._turns
+        self._owned = owned._table = self._owned or owned._Table()
         try:
             yield
         except Killed:
@@ -299,10 +305,10 @@ class Process:
         keeper, now = self.keeper, clock.monotonic()
         looks = {
             "due": self.flows.next_due(),
-            "turns": self.dispatcher._turns.next_look,
+            "turns": keeper.turns.next_look,
             "take": self.dispatcher._take_at,
             "keeper": keeper.next_look(),
-            "store": keeper._store and keeper._store.next_look(),
+            "store": None if keeper._store is None else keeper._store.next_look(),
             "questions": self.dispatcher._questions.next_end,
             "last call": self.dispatcher._questions.last_call,
         }
@@ -319,9 +325,11 @@ class Process:
     def _step(self, making: Making) -> None:
         """A thread carries out one step; it may be stopped before its first byte."""
         job, now = making.job, clock.monotonic()
-        write = isinstance(job.step, Write)
-        if write and now - making.answered > attempts._STALE:
+        if isinstance(job.step, Read):
+            making.asked = now
+        if isinstance(job.step, Write) and now - making.asked > making.patience:
             self.world.tell(f"{self}: the PUT of {job.name!r} is stale")
+            making.patience = 2 * (now - making.asked)
             self._feed(making, job, Stale())
         elif now >= making.attempt.deadline:
             self._feed(making, job, Unavailable("timeout", "no time left", None, answered=False))
@@ -333,11 +341,11 @@ class Process:
         """What a request was answered with, and how long ago it was cut off does not count."""
         if making.job is job and making.waits:
             making.waits = False
-            making.answered = clock.monotonic()
             self._feed(making, job, answer)
 
     def _feed(self, making: Making, job: FlowStep, answer: Any) -> None:
-        following = self.dispatcher._feed(making.attempt, job, answer)
+        self.dispatcher._feed(making.attempt, answer)
+        following = making.attempt.job
         if following is not None:
             making.job = following
             if isinstance(following.step, Write):
@@ -352,6 +360,8 @@ class Process:
         elif isinstance(answer, Rejected):
             self.last_put.pop(job.name, None)  # what it teaches is tried at once
         self.makings.remove(making)
+        if making.attempt.turn is not None:
+            making.attempt.turn.release()
         self.after(self.random.choice((0.0, 0.0, 0.003)), self._come_to_the_desk)
 
     def _look_at_pace(self, making: Making) -> None:
@@ -361,12 +371,8 @@ class Process:
         since = now - self.last_put.get(making.flow, -_FOREVER)
         if not self.world.plan.roomy:
             return  # a window that is half full does not wait
-        if (
-            self.closing
-            or making.attempt.begun - BOOTED <= self.hurried_until + self.world.plan.timeout
-            or flow.in_trouble
-            or flow.window.half_full
-        ):
+        hurried = making.attempt.begun - BOOTED <= self.hurried_until + self.world.plan.timeout
+        if self.closing or hurried or flow.in_trouble or flow.window.half_full:
             return
         if since < self.world.plan.min_interval - 1e-6:
             raise Violation(f"{self}: writes {making.flow!r} {since:.3f} s after the last time")
@@ -394,9 +400,14 @@ class Process:
             self.own[span.trace_id, span.span_id] = None
             self.world.has_given(self, span)
         if way == "leave":
-            self.run(lambda: [self.intake.leave(span) for span in spans] and None)  # type: ignore[func-returns-value]
+            self.run(partial(self._leave, spans))
         else:
             self._ask(Kind.EXPORT if way == "export" else Kind.ACCEPT, seconds, spans)
+
+    def _leave(self, spans: Sequence[EncodedSpan]) -> None:
+        intake: Any = self.intake
+        for span in spans:
+            intake.leave(span)
 
     def flush(self, seconds: float) -> None:
         self.hurried_until = self.world.now + seconds
@@ -456,7 +467,9 @@ class Process:
 
     def holds_safely(self, key: tuple[str, str], flow: str) -> bool:
         """Whether a span that was handed over to it outlives it."""
-        if self.keeper._store is not None and self.keeper._store.keeps(flow, key):
+        store: Any = self.keeper._store
+        # Not by `keeps`, which asks who runs.
+        if store is not None and ((flow, key) in store._own or (flow, key) in store._heritage):
             return True
         held = self.flows._memory.flows.get(flow)
         entry = None if held is None else held.window.get(key)

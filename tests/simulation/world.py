@@ -79,6 +79,8 @@ class Network:
         back = world.plan.latency * process.random.uniform(0.3, 1.5)
 
         def arrive() -> None:
+            if entry not in self._under_way:
+                return  # its process was killed, and it was decided then
             self._under_way.remove(entry)
             if not making.waits or making.job is not job:
                 return  # cut off
@@ -89,7 +91,7 @@ class Network:
 
         entry = making, job, arrive
         self._under_way.append(entry)
-        world.after(way, lambda: entry in self._under_way and arrive())
+        world.after(way, arrive)
 
     def cut(self, process: Process) -> None:
         """A process is killed: what it has sent arrives now, or never."""
@@ -147,7 +149,7 @@ class World:
         logger.handlers = [handler]
         logger.setLevel(logging.DEBUG if self.aloud else logging.CRITICAL + 1)
         for action in self.plan.actions:
-            heapq.heappush(self._heap, (action.at, next(self._numbers), partial(self._act, action)))
+            self.after(action.at, partial(self._act, action))
         self._run_until(max((action.at for action in self.plan.actions), default=0.0))
         self._rest()
         self._end()
@@ -301,14 +303,15 @@ class World:
         if dropped or key in self.platform.excused or not given.safe:
             return
         if not places:
-            raced = self.platform.raced.get(key, "")
+            raced = self.platform.raced.get((given.flows[-1], key), "")
             if raced and (self.plan.hosts > 1 or given.process.dead):
                 self.platform.count["lost in a race"] += 1
                 return
             raise Violation(f"{key} of {given.process} is lost; it belongs to {given.flows[-1]!r}. {raced}")
         process = given.process
         if self.plan.max_flows < 10 or self.plan.hosts > 1:
-            return  # another host's writer may bring back what has moved; and what has left memory with its flow can't move any more
+            # Another host's writer may bring back what has moved, and what has left memory can't move any more.
+            return
         if process.over and not process.troubled_end and places != given.flows[-1:]:
             raise Violation(f"{key} of {process} stands in {places}, and belongs to {given.flows[-1]!r}")
 

@@ -153,4 +153,6 @@ class Schedule:
         wait = self._policy.uniform(1, 3) * took
         if not self.closing:
             wait = max(self._policy.min_interval, wait)
+        elif self._haste is not None:
+            wait = min(wait, (self._haste.until - now) / 2)  # later would be never
         self.check_at = now if alone else now + wait

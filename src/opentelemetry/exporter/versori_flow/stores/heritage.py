@@ -153,6 +153,9 @@ class Heritage:
         left, self._left = self._left, []
         taken = [heirloom for heirloom in left if heirloom.file.retake()]
         if len(taken) == len(left):
+            for heirloom in taken:  # another process may have delivered some of it meanwhile
+                unread = heirloom.file.count - len(heirloom.in_memory) - len(heirloom.removed)
+                heirloom.expected = min(heirloom.expected, heirloom.found + max(0, unread))
             self._heirlooms += taken
             return True
         for heirloom in taken:
