@@ -207,6 +207,10 @@ class Files:
             raise FileExistsError(errno.EEXIST, "File exists")
         _alive().folders.add(path)
 
+    def utime(self, path: str) -> None:
+        host = _alive()
+        host.files[path].changed = int(host.world.now * 1e9)
+
     def chmod(self, path: str, mode: int) -> None: ...
     def fchmod(self, descriptor: int, mode: int) -> None: ...
     def fsync(self, descriptor: int) -> None: ...
