@@ -237,6 +237,7 @@ class Dispatcher:
 
     def _ask(self, question: Question) -> None:
         if self.over:
+            self.flows.lose(len(question.spans), DropReason.SHUTDOWN)
             self._questions.answer(question, self.answer_at_rest(question))
             return
         now = time.monotonic()
