@@ -2,10 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.faulty_server import FINE, POISON, Fault, FaultyServer
+
+
+class Contestant(NamedTuple):
+    """Who is measured.
+
+    Attributes:
+        kind: For the application.
+        name: For people.
+        store: Where it keeps what is pending; "-" where there is no choice.
+    """
+
+    kind: str
+    name: str
+    store: str = "-"
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is pending outlives its process."""
+        return self.store == "sqlite:"
+
+
+CONTESTANTS = {
+    "processor": Contestant("processor", "ours, VersoriFlowSpanProcessor", "memory:"),
+    "processor, sqlite": Contestant("processor", "ours, VersoriFlowSpanProcessor", "sqlite:"),
+    "batch": Contestant("batch", "ours, BatchSpanProcessor", "memory:"),
+    "batch, sqlite": Contestant("batch", "ours, BatchSpanProcessor", "sqlite:"),
+    "otlp": Contestant("otlp", "OTLP/HTTP, BatchSpanProcessor"),
+    "zipkin": Contestant("zipkin", "Zipkin, BatchSpanProcessor"),
+}
+OURS = ("processor", "processor, sqlite", "batch", "batch, sqlite")
+DURABLE = ("processor, sqlite", "batch, sqlite")
+SOME = ("processor", "processor, sqlite", "batch")
+EVERYBODY = (*SOME, "otlp", "zipkin")
 
 LONGEST_EXPORT = {"processor": 1.0, "batch": 1.0 + 1.5}
 """Seconds: `export_wait`, and what a busy machine may add."""
@@ -26,7 +61,9 @@ class Outcome:
     """What one contestant met in one row; times in seconds.
 
     `erased`: what others had written, and nobody took away, and is not in the flow; None: it knows no flows.
-    `came_back`: what somebody took away, and is in the flow again.
+    `came_back`: what somebody took away, and is in the flow again. `pending`: what a killed process had pending.
+    `counted`: what `status()` counts as dropped. `left`: databases in the store's folder.
+    `skipped`: why it was not played.
     """
 
     made: int = 0
@@ -37,10 +74,41 @@ class Outcome:
     erased: int | None = None
     came_back: int = 0
     said_lost: int = 0
+    counted: int = 0
+    pending: int = 0
+    puts: int = 0
+    left: int = 0
     longest_export: float = 0.0
     longest_shutdown: float = 0.0
-    lines: int = 0
+    lines: list[str] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class StoreFault:
+    """What a row does to processes and their store.
+
+    Attributes:
+        kept: A durable store loses nothing, whatever others may lose.
+        kills: So many applications are killed, one after the other, during the fault; then one that traces nothing
+            runs to the end.
+        bites: Whoever may lose something loses some: or the fault has met nothing.
+        once: What the log of a durable store says once, and only once.
+        most_puts: So many PUTs are enough.
+        mount: Options of a file system that the folder is; empty for a folder like any other.
+        damage: What is done to the folder before the last application starts.
+        variables: For the application.
+    """
+
+    kept: bool = False
+    kills: int = 0
+    bites: bool = False
+    once: str = ""
+    most_puts: int | None = None
+    mount: str = ""
+    damage: Callable[[Path], None] | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,9 +126,10 @@ class Row:
         restart: The application is restarted in the middle of it.
         aging: Spans that were shown once, and are not in the flow any more, are not lost, but so many stand there
             at the end, at least; None: all must stand there.
-        peers: Whether it means anything to them.
+        by: The contestants that it means anything to.
         in_turn: The contestants run one after the other: each takes the whole machine.
         away: For so many seconds the application is stopped, perhaps in the middle of a call.
+        store: What is done to processes and their store.
     """
 
     name: str
@@ -72,9 +141,10 @@ class Row:
     may_be_lost: Callable[[Outcome], int] = lambda _: 0
     restart: bool = False
     aging: int | None = None
-    peers: bool = True
+    by: tuple[str, ...] = EVERYBODY
     in_turn: bool = False
     away: float = 0.0
+    store: StoreFault = StoreFault()
 
 
 def order(kind: str, **options: float) -> Act:
@@ -130,16 +200,17 @@ def outages(short: bool) -> list[Row]:
             come_back_empty,
             promise="deleted is deleted; pending and later ones arrive",
             aging=0,
-            peers=False,
+            by=SOME,
         ),
         Row(
             "orderly restart in an outage",
             3 if short else 8,
             down,
             up,
-            promise="pending at exit is lost, counted and said",
+            promise="memory: pending at exit is lost and said; sqlite: all arrive",
             may_be_lost=lambda outcome: outcome.said_lost,
             restart=True,
+            store=StoreFault(kept=True),
         ),
         Row("clock +1 h, then -2 h, in an outage", 3 if short else 10, down, up, ("--clock",)),
     ]
@@ -175,7 +246,7 @@ def refusals(short: bool) -> list[Row]:
             outlaw,
             repair,
             promise="all arrive, and it stays away",
-            peers=False,
+            by=SOME,
         ),
     ]
 
@@ -217,36 +288,29 @@ def processes(short: bool) -> list[Row]:
             6 if short else 18,
             plan(after, FINE, before, FINE, FINE, methods=("GET",)),
             over,
-            peers=False,
+            by=SOME,
             away=away,
-        ),
-        Row(
-            "ten that end together, answers take 200 ms",
-            1 if short else 3,
-            order("slow", seconds=0.2),
-            stays,
-            ("--end-with", "9"),
-            "all arrive, once, but what is said",
-            may_be_lost=lambda outcome: outcome.said_lost,
-            peers=False,
-            in_turn=True,
         ),
     ]
 
 
 def rows(short: bool) -> list[Row]:
-    """All faults."""
+    """All faults but those of stores."""
     return [*outages(short), *refusals(short), *strays(short), *processes(short)]
 
 
-def broken(row: Row, contestant: str, outcome: Outcome) -> list[str]:
+def broken(row: Row, contestant: Contestant, outcome: Outcome) -> list[str]:
     """What ours promised, and did not keep."""
     found = list(outcome.trouble)
-    allowed = row.may_be_lost(outcome)
+    durable = contestant.durable
+    allowed = 0 if durable and row.store.kept else row.may_be_lost(outcome)
     if outcome.lost > allowed:
         found.append(f"{outcome.lost - allowed} more are lost")
-    if outcome.said_lost < outcome.lost:
-        found.append(f"{outcome.said_lost} are said to be lost, {outcome.lost} are")
+    if durable or not row.store.kills:  # a killed process says nothing
+        if outcome.said_lost < outcome.lost:
+            found.append(f"{outcome.said_lost} are said to be lost, {outcome.lost} are")
+        if outcome.counted < outcome.lost:
+            found.append(f"{outcome.counted} are counted as dropped, {outcome.lost} are lost")
     if outcome.in_flow < (row.aging or 0):
         found.append(f"{row.aging} should stand in the flow")
     if outcome.twice:
@@ -255,8 +319,21 @@ def broken(row: Row, contestant: str, outcome: Outcome) -> list[str]:
         found.append(f"{outcome.erased} of others' are erased")
     if outcome.came_back:
         found.append(f"{outcome.came_back} came back that somebody had removed")
-    if outcome.longest_export > LONGEST_EXPORT[contestant] + row.away:
+    if outcome.longest_export > LONGEST_EXPORT[contestant.kind] + row.away:
         found.append("an export is too long")
-    if outcome.longest_shutdown > LONGEST_SHUTDOWN[contestant]:
+    if outcome.longest_shutdown > LONGEST_SHUTDOWN[contestant.kind]:
         found.append("the shutdown is too long")
+    return found + _broken_by_store(row.store, durable, outcome)
+
+
+def _broken_by_store(fault: StoreFault, durable: bool, outcome: Outcome) -> list[str]:
+    found: list[str] = []
+    if fault.bites and not (durable and fault.kept) and not outcome.lost:
+        found.append("it met nothing of this: nothing is lost")
+    if durable and outcome.left:
+        found.append(f"{outcome.left} databases are left")
+    if durable and fault.once and (times := sum(fault.once in line for line in outcome.lines)) != 1:
+        found.append(f"{fault.once!r} is said {times} times")
+    if fault.most_puts is not None and outcome.puts > fault.most_puts:
+        found.append(f"{outcome.puts} PUTs")
     return found

@@ -36,10 +36,12 @@ class Taken:
 
     Attributes:
         shown: Ids of spans that were shown once.
+        puts: PUTs that were carried out.
     """
 
     def __init__(self, remember: bool = False) -> None:
         self.shown: set[str] = set()
+        self.puts = 0
         self._remember = remember
         self._received: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -58,6 +60,7 @@ class Taken:
             if method == "PUT":
                 ids = _ids_of_flow(body)
                 self._flows[path] = body
+                self.puts += 1
                 if self._remember:
                     self.shown.update(ids)
                 return 200, body

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,14 +14,19 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.exporter.zipkin.json import ZipkinExporter
 
 from benchmarks import scale
-from benchmarks.fault_rows import Outcome, Row, broken, stays
+from benchmarks.fault_rows import CONTESTANTS, Outcome, Row, StoreFault, broken, stays
 from benchmarks.faulty_server import FINE, Fault, FaultyServer
 from benchmarks.sink import sink
 from benchmarks.spans import make_spans
+from benchmarks.store_faults import flip_a_byte, tear_the_log
 from benchmarks.taken import FLOW, ULID, Taken
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
+from opentelemetry.exporter.versori_flow.flow.journal import Change, Kept
+from opentelemetry.exporter.versori_flow.stores.folder import Folder
+from opentelemetry.exporter.versori_flow.stores.spool import Spool
+from opentelemetry.exporter.versori_flow.stores.spool_file import Target
 
-CONTESTANTS = {
+EXPORTERS = {
     "ours": lambda url: VersoriFlowSpanExporter(
         api_key="k", organisation_id=ULID, project_id=ULID, base_url=url, min_interval=0
     ),
@@ -25,11 +35,11 @@ CONTESTANTS = {
 }
 
 
-@pytest.mark.parametrize("contestant", CONTESTANTS)
+@pytest.mark.parametrize("contestant", EXPORTERS)
 def test_the_server_counts_all_alike(contestant: str) -> None:
     """Spans are counted by their ids, whoever sends them; what a fault refuses is not, and the fault was met."""
     server = FaultyServer()
-    exporter: Any = CONTESTANTS[contestant](server.url)
+    exporter: Any = EXPORTERS[contestant](server.url)
     assert exporter.export(make_spans(20)).name == "SUCCESS"
     assert (len(server.taken.counts()), server.taken.counts().total()) == (20, 20)
     server.order(Fault("status"))
@@ -46,7 +56,7 @@ def test_the_server_counts_all_alike(contestant: str) -> None:
 def test_what_is_sent_again_counts_twice() -> None:
     """A peer that sends a batch twice is seen to."""
     server = FaultyServer()
-    exporter = CONTESTANTS["otlp"](server.url)
+    exporter = EXPORTERS["otlp"](server.url)
     spans = make_spans(10)
     exporter.export(spans)
     exporter.export(spans)
@@ -56,12 +66,41 @@ def test_what_is_sent_again_counts_twice() -> None:
 
 
 def test_a_promise_that_is_broken_is_seen() -> None:
-    """Lost beyond what is allowed or without a word, twice, erased, back, too long: each is a broken promise."""
+    """Lost beyond what is allowed, unsaid or uncounted, twice, erased, back, too long: each breaks a promise."""
+    ours, durable = CONTESTANTS["processor"], CONTESTANTS["processor, sqlite"]
     row = Row("", 1, stays, stays, may_be_lost=lambda outcome: outcome.bad)
-    assert broken(row, "processor", Outcome(made=10, in_flow=9, bad=1, lost=1, said_lost=1)) == []
+    assert broken(row, ours, Outcome(made=10, in_flow=9, bad=1, lost=1, said_lost=1, counted=1)) == []
     bad = Outcome(lost=2, bad=1, twice=1, erased=1, came_back=1, longest_export=9, longest_shutdown=20)
     bad.trouble.append("it hangs")
-    assert len(broken(row, "processor", bad)) == 8
+    assert len(broken(row, ours, bad)) == 9
+    kills = replace(row, store=StoreFault(kept=True, kills=1, bites=True))
+    killed = Outcome(lost=1, bad=1)
+    assert broken(kills, ours, killed) == []
+    assert len(broken(kills, ours, Outcome())) == 1  # the kill has met nothing
+    assert len(broken(kills, durable, killed)) == 3
+    full = replace(row, store=StoreFault(once="full", most_puts=2))
+    assert broken(full, durable, Outcome(lines=["it is full"], puts=2)) == []
+    assert len(broken(full, durable, Outcome(lines=["it is full"] * 2, puts=3, left=1))) == 3
+
+
+@pytest.mark.parametrize(("damage", "lost"), [(flip_a_byte, range(1, 2)), (tear_the_log, range(1, 60))])
+def test_damage_costs_what_it_hits(tmp_path: Path, damage: Callable[[Path], None], lost: range) -> None:
+    """A flipped byte costs one span, a torn log the last transaction; the others are read."""
+    target = Target("http://127.0.0.1:1", ULID, ULID)
+    folder = Folder(str(tmp_path), False, 1 << 28)
+    kept = [
+        Kept((f"{n:032x}", f"{n:016x}"), n, n, True, b'{"spanContext":{}}' + b" " * 600) for n in range(300)
+    ]
+    if not (child := os.fork()):
+        spool = Spool(folder, target, True, 1000)
+        for at in range(0, 300, 50):
+            spool.apply([Change("shop", kept[at : at + 50], [], [])])
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    damage(tmp_path)
+    heir = Spool(folder, target, True, 1000)
+    assert 300 - sum(len(left.spans) for left in heir.inherit(0.0)) in lost
+    assert heir.take_unreadable() in lost
 
 
 def test_what_is_erased_is_counted() -> None:
