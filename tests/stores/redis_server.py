@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ class RedisServer:
             try:
                 self.tell("PING")
                 return
-            except redis.ResponseError:  # it wants a password, and is up
+            except redis.AuthenticationError:  # it is up, and wants a password
                 return
             except redis.ConnectionError:
                 assert time.monotonic() < end and self._process.poll() is None, self.log.read_text()
@@ -81,3 +82,64 @@ class RedisServer:
         if self._process:
             self._process.kill()
             self._process.wait()
+
+
+class Answers:
+    """Answers every command in one way: `-LOADING ...`."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+
+    def __enter__(self) -> Answers:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        try:
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._speak, args=[client], daemon=True).start()
+        except OSError:
+            return
+
+    def _speak(self, client: socket.socket) -> None:
+        try:
+            while said := client.recv(65536):
+                # A command is an array: "*3\r\n"; several may come at once.
+                client.sendall(self._answer * sum(line.startswith(b"*") for line in said.split(b"\r\n")))
+        except OSError:
+            return
+
+
+class Middleman(Answers):
+    """Carries bytes to a Redis and back; closes the connection in place of an answer when it is told to."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(b"")
+        self._to = port
+        self.lost = 0
+        self._lose = False
+
+    def lose_next_answer(self) -> None:
+        self._lose = True
+
+    def _speak(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._to)) as server:
+            threading.Thread(target=self._carry, args=[client, server], daemon=True).start()
+            self._carry(server, client, answers=True)
+
+    def _carry(self, source: socket.socket, sink: socket.socket, answers: bool = False) -> None:
+        try:
+            while said := source.recv(65536):
+                if answers and self._lose:
+                    self._lose, self.lost = False, self.lost + 1
+                    sink.shutdown(socket.SHUT_RDWR)
+                    return
+                sink.sendall(said)
+        except OSError:
+            return

@@ -266,8 +266,7 @@ class Fleet:
     def _put(self, batch: Sequence[Piece]) -> list[bytes]:
         arguments: list[bytes | int | str] = [*self._bounds]
         for piece in batch:
-            lengths = b" ".join(b"%d" % len(item) for item in piece.items)
-            arguments += [piece.flow, lengths, b"".join(piece.items), piece.settled, piece.gone]
+            arguments += [piece.flow, b"".join(piece.items), piece.settled, piece.gone]
         lost: list[bytes] = self._run(PUT, [piece.flow for piece in batch], *arguments)[1]
         return lost
 

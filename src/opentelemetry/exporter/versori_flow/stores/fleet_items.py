@@ -1,11 +1,12 @@
 """Spans as Redis holds them, and changes cut into steps. Pure.
 
-An item is `trace:span end start is_root text`, times in nanoseconds.
+An item is `size is_root trace:span end start text`: bytes of the text, and times in nanoseconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from struct import pack
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
@@ -14,7 +15,7 @@ from ..flow.journal import Change, Kept
 
 # One step of Redis holds up everybody else's.
 _MOST_SPANS = 512
-_MOST_BYTES = 1 << 20
+_MOST_BYTES = 2 << 20
 _MOST_FLOWS = 64
 
 
@@ -36,7 +37,7 @@ def batches(changes: Sequence[Change]) -> Iterator[list[Piece]]:
         piece = Piece(as_bytes(change.flow), [], settled, gone)
         batch.append(piece)
         for kept in {kept.key: kept for kept in change.added}.values():
-            item = b"%s %d %d %d %s" % (id_of(kept.key), kept.end, kept.start, kept.is_root, kept.body)
+            item = _packed(kept)
             if spans == _MOST_SPANS or (spans and size + len(item) > _MOST_BYTES):
                 yield batch
                 piece = Piece(piece.flow, [], b"", b"")
@@ -67,8 +68,18 @@ def key_of(span: bytes) -> Key:
     return trace_id, span_id
 
 
+def _packed(kept: Kept) -> bytes:
+    """An item, with what the script needs of it before it."""
+    span = id_of(kept.key)
+    trace = span[: span.index(b":")]
+    body = kept.body
+    item = b"%d %d %b %d %d %b" % (len(body), kept.is_root, span, kept.end, kept.start, body)
+    end = pack(">dI", kept.end // 1000, len(item))
+    return b"%b%b%b%b%b%b" % (pack(">H", len(trace)), trace, pack(">H", len(span)), span, end, item)
+
+
 def kept_of(item: bytes) -> Kept:
-    span, end, start, is_root, body = item.split(b" ", 4)
+    _, is_root, span, end, start, body = item.split(b" ", 5)
     return Kept(key_of(span), int(start), int(end), is_root == b"1", body)
 
 

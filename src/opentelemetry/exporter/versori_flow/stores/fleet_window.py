@@ -9,7 +9,7 @@ A project's keys have one hash tag, so that they lie on one node of a cluster:
 
 And each flow has
 
-    body     hash: span -> item: span, end, start, whether it is a root, and the text
+    body     hash: span -> item: size, whether it is a root, span, end, start, and the text
     order    sorted set: spans by the number of their arrival
     ids      sorted set: spans by their names, so that those of one trace stand together
     pending  sorted set: likewise, those that no PUT has carried
@@ -56,11 +56,7 @@ local function parts(list)
     if from <= #list then return {unpack(list, from, math.min(from + MANY - 1, #list))} end
   end
 end
-local function head(item) return string.match(item, '^(([^:]+):%S+) (%d+) %d+ (%d) ()') end
-local function size(item)
-  local _, _, _, _, at = head(item)
-  return #item - at + 1
-end
+local function size(item) return tonumber(string.match(item, '^%d+')) end
 
 local function note(f)
   if f.bytes ~= f.noted then call('HINCRBY', HOME, 'bytes', f.bytes - f.noted) end
@@ -107,11 +103,11 @@ local function range(trace) return '[' .. trace .. ':', '(' .. trace .. ';' end
 -- Puts traces where they belong, whose spans left or are pending no longer.
 local function tidy(f, traces)
   for trace in pairs(traces) do
-    local score = tonumber(call('ZSCORE', f.ends, trace) or 0)
     if call('ZLEXCOUNT', f.ids, range(trace)) == 0 then
       f.traces = f.traces - call('ZREM', f.ends, trace)
-    elseif score >= BEHIND and call('ZLEXCOUNT', f.pending, range(trace)) == 0 then
-      call('ZADD', f.ends, score - BEHIND, trace)
+    elseif call('ZLEXCOUNT', f.pending, range(trace)) == 0 then
+      local score = tonumber(call('ZSCORE', f.ends, trace))
+      if score >= BEHIND then call('ZADD', f.ends, score - BEHIND, trace) end
     end
   end
 end
@@ -135,9 +131,12 @@ local function leave(f, ids)
     for _, key in ipairs({f.order, f.ids, f.pending}) do call('ZREM', key, unpack(part)) end
   end
   f.waiting = f.waiting - #lost
-  local at = #lost > 0 and number()
-  for _, id in ipairs(lost) do call('ZADD', f.dropped, at, id) end
-  if at then call('ZREMRANGEBYRANK', f.dropped, 0, -1 - DROPPED_KEPT) end
+  if #lost > 0 then
+    local at, told = tostring(number()), {}
+    for _, id in ipairs(lost) do told[#told + 1] = at; told[#told + 1] = id end
+    for part in parts(told) do call('ZADD', f.dropped, unpack(part)) end
+    call('ZREMRANGEBYRANK', f.dropped, 0, -1 - DROPPED_KEPT)
+  end
   tidy(f, traces_of(ids))
   return lost
 end
@@ -166,27 +165,25 @@ end
 PUT = Script(
     COMMON
     + """
--- KEYS project, flow... ; ARGV fresh max_spans max_bytes max_store_bytes (flow lengths items settled gone)...
-local function add(f, lengths, text)
-  local at, ids, items = 1, {}, {}
-  for length in string.gmatch(lengths, '%d+') do
-    items[#items + 1] = string.sub(text, at, at + length - 1)
-    ids[#ids + 1] = string.match(items[#items], '^%S+')
-    at = at + length
+-- KEYS project, flow... ; ARGV fresh max_spans max_bytes max_store_bytes (flow items settled gone)...
+local function add(f, packed)
+  local at, ids, items, traces_of, ends_of = 1, {}, {}, {}, {}
+  while at <= #packed do
+    local n = #ids + 1
+    traces_of[n], ids[n], ends_of[n], items[n], at = struct.unpack('>Hc0Hc0dIc0', packed, at)
   end
-  local had, arrival = call('HMGET', f.body, unpack(ids)), number(#ids) - #ids
+  local had, arrival = call('HMGET', f.body, unpack(ids)), tostring(number())
   local body, order, names, ends, latest = {}, {}, {}, {}, NOW * 1000
   for i, item in ipairs(items) do
     if had[i] ~= item then
-      local id, trace, stop, _, from = head(item)
       local n = #body
-      body[n + 1], body[n + 2], names[n + 1], names[n + 2] = id, item, 0, id
-      order[n + 1], order[n + 2] = arrival + i, id
-      f.bytes = f.bytes + #item - from + 1 - (had[i] and size(had[i]) or 0)
+      body[n + 1], body[n + 2] = ids[i], item
+      order[n + 1], order[n + 2], names[n + 1], names[n + 2] = arrival, ids[i], '0', ids[i]
+      f.bytes = f.bytes + size(item) - (had[i] and size(had[i]) or 0)
       if not had[i] then f.spans = f.spans + 1 end
       -- As in the windows: never younger than now, and never a minute older than its arrival.
-      stop = math.max(math.min(math.floor(stop / 1000), latest), latest - 60000000)
-      ends[trace] = math.max(ends[trace] or 0, stop)
+      local stop = math.max(math.min(ends_of[i], latest), latest - 60000000)
+      ends[traces_of[i]] = math.max(ends[traces_of[i]] or 0, stop)
     end
   end
   if #body == 0 then return false end
@@ -216,27 +213,33 @@ local function bound(f, max_spans, max_bytes, max_store_bytes)
   local others = tonumber(call('HGET', HOME, 'bytes') or 0) - f.noted
   local function too_much() return f.spans > max_spans or f.bytes > math.min(max_bytes, max_store_bytes - others) end
   while f.traces > 1 and too_much() do
-    drop(f, call('ZRANGEBYLEX', f.ids, range(call('ZRANGE', f.ends, 0, 0)[1])))
+    local left, spans, ids = f.traces - 1, f.spans - max_spans, {}
+    for _, trace in ipairs(call('ZRANGE', f.ends, 0, math.min(left, 32) - 1)) do
+      -- Whether the bytes suffice is seen after the first one: few windows are short of both.
+      if #ids > 0 and #ids >= spans then break end
+      for _, id in ipairs(call('ZRANGEBYLEX', f.ids, range(trace))) do ids[#ids + 1] = id end
+    end
+    drop(f, ids)
   end
   if not too_much() then return end
   -- One trace that alone is too large loses its oldest spans, never its root.
   for _, id in ipairs(call('ZRANGE', f.order, 0, -1)) do
-    local _, _, _, is_root = head(call('HGET', f.body, id))
-    if is_root == '0' then drop(f, {id}) end
+    if string.match(call('HGET', f.body, id), '^%d+ 0 ') then drop(f, {id}) end
     if not too_much() then return end
   end
 end
 
 local adding = false
-for i = 5, #ARGV, 5 do adding = adding or ARGV[i + 1] ~= '' end
-if not adding then make_room() end
+for i = 5, #ARGV, 4 do adding = adding or ARGV[i + 1] ~= '' end
+-- Refused by a full Redis before anything is done, or not at all.
+if adding then number(0) else make_room() end
 begin()
-for i = 5, #ARGV, 5 do
-  local f = flow(4 + (i - 5) / 5 * 8, ARGV[i])
-  local settled, gone = words(ARGV[i + 3]), words(ARGV[i + 4])
+for i = 5, #ARGV, 4 do
+  local f = flow(4 + (i - 5) / 4 * 8, ARGV[i])
+  local settled, gone = words(ARGV[i + 2]), words(ARGV[i + 3])
   settle(f, settled, math.huge)
   leave(f, gone)
-  local news = ARGV[i + 1] ~= '' and add(f, ARGV[i + 1], ARGV[i + 2])
+  local news = ARGV[i + 1] ~= '' and add(f, ARGV[i + 1])
   if news then bound(f, tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])) end
   if news or #settled > 0 or #gone > 0 then changed(f) end
   line_up(f)
