@@ -44,8 +44,9 @@ EXTEND = Script(
 make_room()
 begin()
 local f = flow(4, ARGV[2])
+local fence, inflight = unpack(call('HMGET', f.meta, 'fence', 'inflight'))
 local holder = call('GET', f.lease)
-if call('HGET', f.meta, 'fence') ~= ARGV[3] or (holder and holder ~= ARGV[3]) then return {epoch, 0} end
+if fence ~= ARGV[3] or not inflight or (holder and holder ~= ARGV[3]) then return {epoch, 0} end
 call('SET', f.lease, ARGV[3], 'PX', ARGV[4])
 call('ZADD', DUE, NOW + ARGV[4], f.name)
 return {epoch, 1}

@@ -90,7 +90,8 @@ local function changed(f) call('HSET', f.meta, 'changed', number()) end
 local function line_up(f)
   local not_before, inflight, doubt = unpack(call('HMGET', f.meta, 'not_before', 'inflight', 'doubt'))
   if f.waiting > 0 or inflight or doubt then
-    call('ZADD', DUE, 'NX', math.max(NOW, tonumber(not_before or 0)), f.name)
+    local lease_end = NOW + math.max(call('PTTL', f.lease), 0)
+    call('ZADD', DUE, 'NX', math.max(lease_end, tonumber(not_before or 0)), f.name)
     call('ZREM', REST, f.name)
   else
     call('ZREM', DUE, f.name)

@@ -180,6 +180,8 @@ class RedisClient:
             errors.AskError: "MOVED",
         }
         code = next((code for kind, code in kinds.items() if isinstance(error, kind)), said.split(" ", 1)[0])
+        if "executing the script can't" in said:  # as Redis 7 says it of a command within one
+            code = "NOPERM"
         if isinstance(error, errors.AuthenticationError):
             code = "NOAUTH" if "required" in said or said.startswith("NOAUTH") else "WRONGPASS"
         advice = _ADVICE.get(code)

@@ -14,7 +14,9 @@ from opentelemetry.exporter.versori_flow.stores.redis_url import parse
 from opentelemetry.exporter.versori_flow.stores.spool_file import Target
 
 from .conftest import TARGET, added, join, keys, span
-from .redis_server import Middleman
+from .redis_server import Middleman, require_redis
+
+require_redis()
 
 
 def test_whoever_claims_delivers_what_all_have_put(shared_redis):

@@ -18,35 +18,9 @@ from opentelemetry.exporter.versori_flow.stores.connection import StoreError
 from opentelemetry.exporter.versori_flow.stores.fleet import Claim
 
 from .conftest import added, join, keys, span
-from .redis_server import Answers, RedisServer, free_port
+from .redis_server import RedisServer, free_port, require_redis
 
-
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (b"-LOADING Redis is loading the dataset in memory", "it is loading its data"),
-        (b"-READONLY You can't write against a read only replica.", "let VERSORI_FLOW_STORE name the primary"),
-        (b"-MASTERDOWN Link with MASTER is down", "has lost its primary"),
-        (b"-OOM command not allowed when used memory > 'maxmemory'.", "it is full"),
-        (b"-MISCONF Redis is configured to save RDB snapshots", "can't save to its disk"),
-        (b"-NOAUTH Authentication required.", "access is denied, it wants a password"),
-        (b"-WRONGPASS invalid username-password pair or user is disabled.", "correct VERSORI_FLOW_STORE"),
-        (b"-NOPERM this user has no permissions to run the 'evalsha' command", "let its ACL have"),
-        (b"-MOVED 1234 127.0.0.1:7001", r"write redis\+cluster://"),
-        (b"-CLUSTERDOWN The cluster is down", "its cluster is down"),
-        (b"-BUSY Redis is busy running a script.", "busy with somebody's script"),
-        (b"-ERR unknown command hunter2", r"unknown command \*\*\*"),
-    ],
-)
-def test_what_redis_refuses_is_told_with_what_to_do(answer, said):
-    """Each refusal is one error whose text has advice, the place and no password; all is wanted again."""
-    with Answers(answer + b"\r\n") as server:
-        fleet = join(f"redis://:hunter2@127.0.0.1:{server.port}")
-        with pytest.raises(StoreError, match=said) as raised:
-            fleet.put(added(span(1)))
-    assert str(raised.value).startswith(f"redis://:***@127.0.0.1:{server.port}/0: ")
-    assert "hunter2" not in f"{raised.value!r} {raised.value.__cause__} {raised.value.__context__}"
-    assert fleet.wants_all
+require_redis()
 
 
 def test_killed_and_back_empty(own_redis):
