@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
 
@@ -65,6 +67,7 @@ class RedisServer:
                 time.sleep(0.02)
 
     def tell(self, *command: Any, **options: Any) -> Any:
+        options["retry"] = Retry(NoBackoff(), 0)
         with redis.Redis(unix_socket_path=self.socket, protocol=2, **options) as client:
             return client.execute_command(*command)
 

@@ -196,7 +196,7 @@ def test_tls(own_redis, tmp_path):
 
 def test_a_cluster(own_redis):
     """In a cluster each script's keys are on one node."""
-    server = own_redis("--cluster-enabled", "yes")
+    server = own_redis("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     server.tell("CLUSTER", "ADDSLOTS", *range(16384))
     fleet = join(f"redis+cluster://127.0.0.1:{server.port}")
     wait_until(lambda: b"cluster_state:ok" in server.tell("CLUSTER", "INFO"))

@@ -124,6 +124,7 @@ class RedisClient:
             "socket_timeout": _TIMEOUT,
             "socket_connect_timeout": _TIMEOUT,
             "retry": retry,
+            "retry_on_error": [errors.ConnectionError],  # before 6.0 it is asked for twice
             "protocol": 2,
             "redis_connect_func": self._on_connect,
         }
