@@ -43,7 +43,7 @@ class Window:
     def __init__(self) -> None:
         self.spans: dict[Key, tuple[Kept, int]] = {}
         self.pending: set[Key] = set()
-        self.lost: list[tuple[int, Key]] = []
+        self.lost: dict[Key, int] = {}
         self.fence = self.holder = ""
         self.doubt = 0
         self.inflight = self.waits = False
@@ -70,7 +70,7 @@ class Window:
         for key in keys:
             self.spans.pop(key, None)
         self.pending -= set(keys)
-        self.lost += [(at, key) for key in lost]
+        self.lost |= dict.fromkeys(lost, at)
         return lost
 
 
@@ -128,6 +128,7 @@ class FleetMachine(RuleBasedStateMachine):
             if kept.key not in window.spans or window.spans[kept.key][0] != kept:
                 window.spans[kept.key] = (kept, self.step)
                 window.pending.add(kept.key)
+                window.lost.pop(kept.key, None)
         lost: list[Key] = []
         while put and len(window.spans) > MAX_SPANS and (leaving := window.first_to_leave()):
             lost += window.leave(leaving, self.step)
@@ -142,7 +143,7 @@ class FleetMachine(RuleBasedStateMachine):
         seen, since = self.seen.get((writer, flow), (Seen(), 0))
         got = self.fleets[writer].claim(flow, seen)
         self.heard(writer)
-        lost = [key for at, key in window.lost if at > since]
+        lost = [key for key, at in window.lost.items() if at > since]
         assert sorted(got.dropped) == sorted(lost)
         if window.holder or window.waits or not window.has_work:
             assert isinstance(got, Wait)

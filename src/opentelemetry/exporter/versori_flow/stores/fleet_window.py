@@ -189,6 +189,7 @@ local function add(f, packed)
   end
   if #body == 0 then return false end
   call('HSET', f.body, unpack(body))
+  call('ZREM', f.dropped, unpack(ids))
   call('ZADD', f.order, unpack(order))
   call('ZADD', f.ids, unpack(names))
   f.waiting = f.waiting + call('ZADD', f.pending, unpack(names))
