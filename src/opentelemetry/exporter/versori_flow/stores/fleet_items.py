@@ -74,7 +74,7 @@ def _packed(kept: Kept) -> bytes:
     trace = span[: span.index(b":")]
     body = kept.body
     item = b"%d %d %b %d %d %b" % (len(body), kept.is_root, span, kept.end, kept.start, body)
-    end = pack(">dI", kept.end // 1000, len(item))
+    end = pack(">dII", kept.end // 1000, len(body), len(item))
     return b"%b%b%b%b%b%b" % (pack(">H", len(trace)), trace, pack(">H", len(span)), span, end, item)
 
 

@@ -168,23 +168,25 @@ PUT = Script(
     + """
 -- KEYS project, flow... ; ARGV fresh max_spans max_bytes max_store_bytes (flow items settled gone)...
 local function add(f, packed)
-  local at, ids, items, traces_of, ends_of = 1, {}, {}, {}, {}
+  local at, n, ids, items, traces_of, ends_of, sizes = 1, 0, {}, {}, {}, {}, {}
+  local take, max, min = struct.unpack, math.max, math.min
   while at <= #packed do
-    local n = #ids + 1
-    traces_of[n], ids[n], ends_of[n], items[n], at = struct.unpack('>Hc0Hc0dIc0', packed, at)
+    n = n + 1
+    traces_of[n], ids[n], ends_of[n], sizes[n], items[n], at = take('>Hc0Hc0dIIc0', packed, at)
   end
   local had, arrival = call('HMGET', f.body, unpack(ids)), tostring(number())
   local body, order, names, ends, latest = {}, {}, {}, {}, NOW * 1000
+  n = 0
   for i, item in ipairs(items) do
     if had[i] ~= item then
-      local n = #body
       body[n + 1], body[n + 2] = ids[i], item
       order[n + 1], order[n + 2], names[n + 1], names[n + 2] = arrival, ids[i], '0', ids[i]
-      f.bytes = f.bytes + size(item) - (had[i] and size(had[i]) or 0)
+      n = n + 2
+      f.bytes = f.bytes + sizes[i] - (had[i] and size(had[i]) or 0)
       if not had[i] then f.spans = f.spans + 1 end
       -- As in the windows: never younger than now, and never a minute older than its arrival.
-      local stop = math.max(math.min(ends_of[i], latest), latest - 60000000)
-      ends[traces_of[i]] = math.max(ends[traces_of[i]] or 0, stop)
+      local trace, stop = traces_of[i], max(min(ends_of[i], latest), latest - 60000000)
+      ends[trace] = max(ends[trace] or 0, stop)
     end
   end
   if #body == 0 then return false end
