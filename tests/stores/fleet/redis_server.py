@@ -37,7 +37,7 @@ def free_port() -> int:
 class RedisServer:
     """A server that a test may kill, pause, empty and start again."""
 
-    def __init__(self, folder: Path, *options: str, wait: bool = True) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.port, self.socket = free_port(), str(folder / "redis.sock")
         self.url = f"unix://{self.socket}"
         self._command = [
@@ -50,20 +50,22 @@ class RedisServer:
         self._command += options
         self.log = folder / f"redis-{self.port}.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self.start(wait)
+        self.start()
 
-    def start(self, wait: bool = True) -> None:
+    def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         end = time.monotonic() + 10
-        while wait:
+        while True:
             try:
                 self.tell("PING")
                 return
             except redis.AuthenticationError:  # it is up, and wants a password
                 return
             except redis.ConnectionError:
-                assert time.monotonic() < end, self.log.read_text()
+                if time.monotonic() > end:
+                    self.kill()
+                    raise AssertionError(self.log.read_text()) from None
                 time.sleep(0.02)
 
     def tell(self, *command: Any, **options: Any) -> Any:
