@@ -138,7 +138,9 @@ class Platform:
         self._replace(making, document)
         if fault == "stray page":
             return Stored(200, None, believed=False)
-        self._strayed = {place for place in self._strayed if place[:2] != (making.process.number, making.flow)}
+        self._strayed = {
+            place for place in self._strayed if place[:2] != (making.process.number, making.flow)
+        }
         return Stored(200, document.digest)
 
     def _replace(self, making: Any, document: Document) -> None:

@@ -291,7 +291,9 @@ class Process:
         now = int(self.world.now)
         self._rounds = (second, rounds + 1) if now == second else (now, 1)
         if rounds > _MOST_ROUNDS:
-            raise Violation(f"{self}: the courier goes round {rounds} times in a second, for nothing: {self._why()}")
+            raise Violation(
+                f"{self}: the courier goes round {rounds} times in a second, for nothing: {self._why()}"
+            )
 
     def _why(self) -> str:
         keeper, now = self.keeper, clock.monotonic()
@@ -359,7 +361,12 @@ class Process:
         since = now - self.last_put.get(making.flow, -_FOREVER)
         if not self.world.plan.roomy:
             return  # a window that is half full does not wait
-        if self.closing or making.attempt.begun - BOOTED <= self.hurried_until or flow.in_trouble or flow.window.half_full:
+        if (
+            self.closing
+            or making.attempt.begun - BOOTED <= self.hurried_until
+            or flow.in_trouble
+            or flow.window.half_full
+        ):
             return
         if since < self.world.plan.min_interval - 1e-6:
             raise Violation(f"{self}: writes {making.flow!r} {since:.3f} s after the last time")

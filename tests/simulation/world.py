@@ -82,9 +82,7 @@ class Network:
             self._under_way.remove(entry)
             if not making.waits or making.job is not job:
                 return  # cut off
-            answer = (
-                world.platform.put(making, body, fault) if write else world.platform.get(making, fault)
-            )
+            answer = world.platform.put(making, body, fault) if write else world.platform.get(making, fault)
             world.tell(f"{process}: {'PUT' if write else 'GET'} {job.name!r}: {type(answer).__name__}")
             if fault != "lost answer":
                 process.after(back, partial(self._hear, making, job, answer))
@@ -179,7 +177,9 @@ class World:
         elif what in ("outage", "outage is over"):
             self.outage = details[0] if details else ""
         elif what == "add":
-            self.platform.add(details[0], json.loads(make_span(who, 0, self.now, True, None, " of others").body))
+            self.platform.add(
+                details[0], json.loads(make_span(who, 0, self.now, True, None, " of others").body)
+            )
         elif what == "delete":
             self.platform.delete(details[0])
         elif what == "take away":
@@ -245,7 +245,9 @@ class World:
         until = self.now + _QUIET_WITHIN
         while not done():
             if self.now > until:
-                raise Violation(f"{trouble} after {_QUIET_WITHIN} quiet seconds: " + "; ".join(self._states()))
+                raise Violation(
+                    f"{trouble} after {_QUIET_WITHIN} quiet seconds: " + "; ".join(self._states())
+                )
             self._run_until(self.now + 1.0)
 
     def _states(self) -> list[str]:
@@ -279,7 +281,9 @@ class World:
         for process in self.processes.values():
             counted = sum(process.flows.totals().dropped.values())
             if counted != len(process.dropped):
-                raise Violation(f"{process} counts {counted} as dropped, and has dropped {len(process.dropped)}")
+                raise Violation(
+                    f"{process} counts {counted} as dropped, and has dropped {len(process.dropped)}"
+                )
         for key, given in self.given.items():
             self._look_at(key, given, key in dropped)
         for key, name in self.platform.foreign.items():

@@ -20,8 +20,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from opentelemetry.exporter.versori_flow.flow.entry import Key
 from opentelemetry.exporter.versori_flow.flow.journal import Change, Kept
+from opentelemetry.exporter.versori_flow.flow.window import Key
 from opentelemetry.exporter.versori_flow.stores.fleet import Claim, Fleet, Seen, Wait
 
 from .conftest import join

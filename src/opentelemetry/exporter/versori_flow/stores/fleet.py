@@ -20,8 +20,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..flow.entry import Key
 from ..flow.journal import Change, Kept
+from ..flow.window import Key
 from .connection import StoreError
 from .fleet_items import Piece, as_bytes, as_text, batches, id_of, kept_of, key_of
 from .fleet_scripts import CLAIM, DROP, EXTEND, FINISH, LOOK, POLL

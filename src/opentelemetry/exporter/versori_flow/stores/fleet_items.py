@@ -10,8 +10,8 @@ from struct import pack
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from ..flow.entry import Key
 from ..flow.journal import Change, Kept
+from ..flow.window import Key
 
 # One step of Redis holds up everybody else's.
 _MOST_SPANS = 512
