@@ -11,7 +11,7 @@ import pytest
 
 from opentelemetry.exporter.versori_flow.flow.journal import Change, Kept
 from opentelemetry.exporter.versori_flow.stores.fleet import Fleet
-from opentelemetry.exporter.versori_flow.stores.redis_url import parse
+from opentelemetry.exporter.versori_flow.settings.redis_url import parse
 from opentelemetry.exporter.versori_flow.stores.spool_file import Target
 
 from .redis_server import RedisServer

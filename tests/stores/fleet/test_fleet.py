@@ -10,7 +10,7 @@ import redis
 
 from opentelemetry.exporter.versori_flow.flow.journal import Change
 from opentelemetry.exporter.versori_flow.stores.fleet import Claim, Fleet, Wait
-from opentelemetry.exporter.versori_flow.stores.redis_url import parse
+from opentelemetry.exporter.versori_flow.settings.redis_url import parse
 from opentelemetry.exporter.versori_flow.stores.spool_file import Target
 
 from .conftest import TARGET, added, join, keys, span

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from opentelemetry.exporter.versori_flow.stores.connection import StoreError
-from opentelemetry.exporter.versori_flow.stores.redis_url import parse
+from opentelemetry.exporter.versori_flow.settings.redis_url import parse
 
 from .conftest import added, join, span
 from .redis_server import Answers
@@ -95,7 +95,7 @@ def test_the_extra_is_named_where_it_is_missing():
 import sys
 sys.modules["redis"] = None
 from opentelemetry.exporter.versori_flow.stores.fleet import Fleet
-from opentelemetry.exporter.versori_flow.stores.redis_url import parse
+from opentelemetry.exporter.versori_flow.settings.redis_url import parse
 from opentelemetry.exporter.versori_flow.stores.spool_file import Target
 try:
     Fleet(parse("redis://h"), Target("b", "o", "p"), 1000, 1000)

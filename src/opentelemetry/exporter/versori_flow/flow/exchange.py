@@ -26,6 +26,9 @@ class Exchange:
         known: What the platform has.
         attempt: The attempt under way.
         settled_mark: Up to which hand-over everything is delivered or dropped.
+        rewrite: Whether the platform has what it must not have, or lacks what it had: written anew, though
+            nothing is pending.
+        alarmed: Whether something is missing there, or may be: the next look takes the turn.
     """
 
     def __init__(self, name: str, policy: FlowPolicy, spans: Holdings, schedule: Schedule) -> None:
@@ -40,15 +43,14 @@ class Exchange:
         self._search: Search | None = None
         # One 413 alone may come from something on the way.
         self._was_too_large = False
-        # The platform has what it must not have, or lacks what it had: written anew, though nothing is pending.
-        self._rewrite = False
-        self._alarmed = False  # a look without the turn has found something missing
+        self.rewrite = False
+        self.alarmed = False
         spans.leave_room(self.known.size)
 
     @property
     def waiting(self) -> bool:
         """True when there is something to write."""
-        return bool(self._spans.window.pending or self._rewrite)
+        return bool(self._spans.window.pending or self.rewrite)
 
     @property
     def searching(self) -> bool:
@@ -66,7 +68,7 @@ class Exchange:
         self.known.banish(key)
         # That the platform has, or may have by the time the answer is here.
         leaves = key in self.known.keys or self.attempt is not None
-        self._rewrite |= leaves
+        self.rewrite |= leaves
         return leaves
 
     def begin(self, now: float, mark: int) -> Step | None:
@@ -76,7 +78,7 @@ class Exchange:
             return self._write(self.attempt, now)
         # A check reads everything: the same answer proves nothing about what is missing in it. It takes no turn.
         known = None if self.attempt.checking else self.known.digest
-        looks, self._alarmed = self.attempt.checking and not self._alarmed, False
+        looks, self.alarmed = self.attempt.checking and not self.alarmed, False
         return Read(self._name, known, self._absence.doubted, in_turn=not looks)
 
     def feed(self, step: Step, answer: Reading, now: float, now_ns: int, in_turn: bool) -> Step | None:
@@ -89,7 +91,7 @@ class Exchange:
             return self._after_read(attempt, step, answer, now, now_ns)
         if not isinstance(answer, Stored):
             self._spans.back()
-            self._rewrite |= attempt.rewriting
+            self.rewrite |= attempt.rewriting
         match answer:
             case Stored():
                 return self._stored(attempt, answer, now, in_turn)
@@ -120,7 +122,7 @@ class Exchange:
             case Found():
                 self._absence.clear()
             case StoredFlow() if not step.in_turn and self.known.lacks(answer):
-                self._alarmed = True
+                self.alarmed = True
                 return self._try_again(now)
             case StoredFlow():
                 self._absence.clear()
@@ -133,7 +135,7 @@ class Exchange:
             self._schedule.check_at = None
         if self.waiting and self._spans.crowded:
             return self._failed(Trouble("", logging.ERROR, self._spans.crowded, vain=1.0), None, now)
-        return self._write(attempt, now) if self.waiting else self._over()
+        return self._write(attempt, now) if self.waiting else self.over()
 
     def _merge(self, attempt: Attempt, stored: StoredFlow, now_ns: int) -> None:
         proven = self.known.proven(stored)
@@ -145,13 +147,13 @@ class Exchange:
         self._spans.make_room_beside(stored)
         # A check that finds spans of ours missing writes them anew.
         if self.known.lacks_own() and attempt.checking:
-            self._rewrite = True
+            self.rewrite = True
 
     def _forget(self) -> None:
         self._absence.clear()
         gone = self.known.absent()
         if gone is not None:
-            self._rewrite = False
+            self.rewrite = False
             self._spans.leave_room(self.known.size)
             them = "1 delivered span is" if gone == 1 else f"{gone} delivered spans are"
             self._spans.report.remark(f"was deleted on the platform; {them} forgotten")
@@ -174,14 +176,14 @@ class Exchange:
             else:
                 carried, attempt.mark = self._search.testing, self._search.mark
                 entries = self._search.body(entries)
-        if not (carried or self._rewrite or self._search):
-            return self._over()
+        if not (carried or self.rewrite or self._search):
+            return self.over()
         if not (entries or self.known.exists or self.known.keys or self._search):
             # All spans moved to another flow before this one was ever written: there is nothing to empty.
-            self._rewrite = False
-            return self._over()
+            self.rewrite = False
+            return self.over()
         attempt.body, attempt.carried = entries, carried
-        attempt.rewriting, self._rewrite = self._rewrite, False
+        attempt.rewriting, self.rewrite = self.rewrite, False
         self._spans.send(carried)
         self._schedule.begun_write(now)
         return Write(self._name, Body(self.known.head, [entry.body for entry in entries]))
@@ -204,7 +206,7 @@ class Exchange:
         if isinstance(answer, StoredFlow) or (isinstance(answer, Absent) and answer.own_form):
             answer = Stored(200, None, believed=False)
         self._spans.back()
-        self._rewrite |= attempt.rewriting
+        self.rewrite |= attempt.rewriting
         return self._fail(answer, now)
 
     def _taken(self, attempt: Attempt, digest: bytes | None, now: float, in_turn: bool) -> Step | None:
@@ -218,7 +220,7 @@ class Exchange:
         if self._search is not None:
             self._search.accepted()
             # A delivered span on trial is not in this body: it comes back, or is dropped.
-            self._rewrite |= any(not entry.pending for entry in self._search.on_trial)
+            self.rewrite |= any(not entry.pending for entry in self._search.on_trial)
             if self._search.done:
                 self._search = None
         if self._search is None:
@@ -228,7 +230,7 @@ class Exchange:
         if self._policy.merge and (others or self._schedule.closing):
             alone = not (others or self._spans.window.foreign)
             self._schedule.plan_check(now, now - attempt.begun, alone)
-        return self._over()
+        return self.over()
 
     def _stored_at_the_end(self, attempt: Attempt, now: float) -> Step | None:
         # Somebody may have written at the same time, and there will be no later attempt to put it right: what
@@ -240,7 +242,7 @@ class Exchange:
         else:
             self._schedule.plan_check(now, now - attempt.begun, False)
             self._schedule.wait_until(self._schedule.check_at or now)
-        return self._over()
+        return self.over()
 
     def _rejected(self, attempt: Attempt, answer: Rejected, now: float) -> Step | None:
         self._spans.ledger.last_error = answer.message
@@ -281,7 +283,7 @@ class Exchange:
         # The attempt was no success, but taught something: failures go on counting, the next is due at once.
         self.attempt = None
         self._schedule.try_again(now)
-        return None if self.waiting or self._schedule.check_at is not None else self._over()
+        return None if self.waiting or self._schedule.check_at is not None else self.over()
 
     def _fail(self, answer: Reading, now: float) -> Step | None:
         trouble = explain(answer) or Trouble("", logging.ERROR, f"{type(answer).__name__} was not asked for")
@@ -292,7 +294,8 @@ class Exchange:
         self._spans.fail(trouble, self._schedule.failed(now, retry_after, trouble.vain), now)
         return None
 
-    def _over(self) -> Step | None:
+    def over(self) -> Step | None:
+        """The attempt is over, and was no failure."""
         self.attempt = None
         if self._schedule.failures:
             self._schedule.failures = 0

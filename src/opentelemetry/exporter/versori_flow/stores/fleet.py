@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 
 from ..flow.journal import Change, Kept
 from ..flow.window import Key
+from ..settings.redis_url import FleetUrl
 from .connection import StoreError
 from .fleet_items import Piece, as_bytes, as_text, batches, id_of, kept_of, key_of
 from .fleet_scripts import CLAIM, DROP, EXTEND, FINISH, LOOK, POLL
 from .fleet_window import FLOW_KEYS, PROJECT_KEYS, PUT
 from .redis_client import FullError, RedisClient, Script
-from .redis_url import FleetUrl
 from .remarks import Remarks
 from .spool_file import Target
 
@@ -122,6 +122,7 @@ class Fleet:
 
     Attributes:
         wants_all: Whether all that is pending here must be put again: it may be lost.
+        lease: As given; it may be changed.
         remarks: What there is to say.
 
     Raises:
@@ -144,7 +145,7 @@ class Fleet:
         self._prefix = f"versori:{{{tag}}}:".encode()
         self._project_keys = [self._prefix + name.encode() for name in PROJECT_KEYS]
         self._bounds = (max_spans, max_bytes, max_store_bytes)
-        self._lease = lease
+        self.lease = lease
         self._state: tuple[int, int, str] | None = None
 
     def put(self, changes: Sequence[Change], everything: bool = False) -> Put:
@@ -179,12 +180,12 @@ class Fleet:
             self.wants_all = first != (self._state if first else None)
         return Put(self._state[2] if self._state else "", dropped)
 
-    def claim(self, flow: str, seen: Seen = Seen()) -> Claim | Wait:  # noqa: B008 - a value
-        """Asks for the lease of a flow, and learns what others have put and delivered."""
+    def claim(self, flow: str, seen: Seen = Seen(), insist: bool = False) -> Claim | Wait:  # noqa: B008 - a value
+        """Asks for the lease of a flow, also with nothing to deliver there (`insist`), and learns what others did."""
         fence, began = secrets.token_hex(8), time.monotonic()
         name = as_bytes(flow)
         _, number, wait, doubt, pending, dropped, items = self._run(
-            CLAIM, [name], name, int(self._lease * 1000), *seen, fresh=fence
+            CLAIM, [name], name, int(self.lease * 1000), *seen, int(insist), fresh=fence
         )
         epoch = self._state[2] if self._state else ""
         left = [key_of(span) for span in dropped]
@@ -194,13 +195,13 @@ class Fleet:
             return Wait(wait / 1000 if wait > 0 else float("inf"), Seen(epoch, known, number), still, left)
         spans = [kept_of(item) for item in items]
         seen = Seen(epoch, number, number)
-        return Claim(flow, fence, began + self._lease, doubt, seen, spans, still or frozenset(), left)
+        return Claim(flow, fence, began + self.lease, doubt, seen, spans, still or frozenset(), left)
 
     def extend(self, claim: Claim) -> float | None:
         """Lengthens the lease, if nobody else has had it since; returns its new end."""
         began, name = time.monotonic(), as_bytes(claim.flow)
-        _, held = self._run(EXTEND, [name], name, claim.fence, int(self._lease * 1000))
-        return began + self._lease if held else None
+        _, held = self._run(EXTEND, [name], name, claim.fence, int(self.lease * 1000))
+        return began + self.lease if held else None
 
     def settle(self, claim: Claim, carried: Sequence[Key], wait: float, verified: bool) -> bool:
         """A PUT has carried spans, or a read has shown them.

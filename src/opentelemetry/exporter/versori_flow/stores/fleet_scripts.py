@@ -8,7 +8,7 @@ from .redis_client import Script
 CLAIM = Script(
     COMMON
     + """
--- KEYS project, flow ; ARGV fresh flow lease_ms epoch arrival change
+-- KEYS project, flow ; ARGV fresh flow lease_ms epoch arrival change insist
 make_room()
 begin()
 local f = flow(4, ARGV[2])
@@ -19,7 +19,7 @@ local holder, wait = call('GET', f.lease), 0
 -- An answer that was lost on its way is given again.
 if holder ~= FRESH then
   if holder then wait = math.max(call('PTTL', f.lease), 1)
-  elseif f.waiting == 0 and not inflight and not doubt then wait = -1; line_up(f)
+  elseif f.waiting == 0 and not inflight and not doubt and ARGV[7] ~= '1' then wait = -1; line_up(f)
   else wait = math.max(tonumber(not_before or 0) - NOW, 0) end
   if wait == 0 then
     call('SET', f.lease, FRESH, 'PX', ARGV[3])

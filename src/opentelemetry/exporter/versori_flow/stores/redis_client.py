@@ -9,8 +9,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from ..settings.redis_url import FleetUrl
 from .connection import StoreError
-from .redis_url import FleetUrl
 from .remarks import Remarks
 
 _EXTRA = "takes an extra: pip install 'opentelemetry-exporter-versori-flow[redis]'"

@@ -12,7 +12,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ..settings.key import Secret
+from .key import Secret
 
 _EXAMPLE = "write it as in redis://user:password@host:6379/0"
 _OPTIONS = (
