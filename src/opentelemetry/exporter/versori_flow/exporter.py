@@ -96,8 +96,7 @@ class VersoriFlowSpanExporter(SpanExporter):
         **unknown: object,
     ) -> None:
         # First, so that no traceback with locals shows a key; a copy, as a debugger changes the original.
-        given, api_key, headers, store = Secret({**locals()}), None, None, None
-        unknown = dict.fromkeys(unknown)
+        given, api_key, headers, store, unknown = Secret({**locals()}), *[None] * 3, dict.fromkeys(unknown)
         del given.reveal()["self"], given.reveal()["unknown"]
         self._settings = load_settings(given, **unknown)
         for variable, meant in unknown_variables().items():

@@ -26,8 +26,7 @@ class Exchange:
         known: What the platform has.
         attempt: The attempt under way.
         settled_mark: Up to which hand-over everything is delivered or dropped.
-        rewrite: Whether the platform has what it must not have, or lacks what it had: written anew, though
-            nothing is pending.
+        rewrite: Whether the platform has what it must not, or lacks what it had: it is written anew.
         alarmed: Whether something is missing there, or may be: the next look takes the turn.
     """
 
@@ -43,8 +42,7 @@ class Exchange:
         self._search: Search | None = None
         # One 413 alone may come from something on the way.
         self._was_too_large = False
-        self.rewrite = False
-        self.alarmed = False
+        self.rewrite = self.alarmed = False
         spans.leave_room(self.known.size)
 
     @property
@@ -295,7 +293,6 @@ class Exchange:
         return None
 
     def over(self) -> Step | None:
-        """The attempt is over, and was no failure."""
         self.attempt = None
         if self._schedule.failures:
             self._schedule.failures = 0
