@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -105,6 +106,30 @@ def test_what_a_killed_process_has_put_is_delivered_by_another(platform: LocalPl
     shown(platform, *(f"one.{unit}" for unit in range(5)))
     idle.finish()
     idle.ends_well()
+
+
+def test_the_command_shows_and_delivers_what_waits(
+    platform: LocalPlatform, join: Join, start: Run, redis: RedisServer
+) -> None:
+    """What a process left: listed while the platform is away, and delivered by `drain`."""
+    platform.stop()
+    left = join("outage.py", "one", "3", "killed")
+    left.says("ready")
+    left.signal(signal.SIGKILL)
+    left.wait()
+
+    def store(*arguments: str) -> Program:
+        command = (sys.executable, "-m", "opentelemetry.exporter.versori_flow", "store", *arguments)
+        program = start(*command, VERSORI_FLOW_STORE=redis.url)
+        assert program.wait() == 0, program.output
+        return program
+
+    assert "waits for whoever is next" in store("list").stdout
+    assert store("show", FLOW).stdout.startswith("6 spans; in unix://")
+    platform.start()
+    assert "6 spans delivered, 0 dropped, 0 left" in store("drain").stdout
+    shown(platform, *(f"one.{unit}" for unit in range(3)))
+    assert "nothing waits" in store("drop", "--yes").stdout
 
 
 def test_a_redis_that_comes_back_empty(platform: LocalPlatform, join: Join, redis: RedisServer) -> None:

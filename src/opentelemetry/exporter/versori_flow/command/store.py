@@ -68,7 +68,8 @@ def show(flow: Annotated[str, typer.Argument(help="The flow's name.")], url: _St
         _fail(f"nothing that a process left waits for {flow!r}")
     for each in waiting:
         target = each.target
-        parts = [count(each.spans, "span"), decimal(each.size)]
+        parts = [count(each.spans, "span")]
+        parts += [decimal(each.size)] if each.size else []
         parts += [f"since {_instant(each.oldest)}"] if each.oldest else []
         where = f"for {target.base_url}, project {target.project}; " if target else ""
         typer.echo(f"{', '.join(parts)}; {where}in {each.path}")
@@ -190,7 +191,7 @@ def _survey(url: str | None, target: Target | None = None) -> list[Waiting]:
         return survey(_folder(url), target)
     fleet = _fleet(url)
     return [
-        Waiting(str(read), None, held.flow, held.pending, held.size, 0, "waits for whoever is next", False)
+        Waiting(str(read), None, held.flow, held.pending, 0, 0, "waits for whoever is next", False)
         for held in _asked(fleet.flows)
         if held.pending
     ]
