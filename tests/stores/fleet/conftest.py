@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from opentelemetry.exporter.versori_flow.flow.journal import Change, Kept
-from opentelemetry.exporter.versori_flow.stores.fleet import Fleet
 from opentelemetry.exporter.versori_flow.settings.redis_url import parse
+from opentelemetry.exporter.versori_flow.stores.fleet import Fleet
 from opentelemetry.exporter.versori_flow.stores.spool_file import Target
 
 from .redis_server import RedisServer

@@ -9,8 +9,8 @@ import pytest
 import redis
 
 from opentelemetry.exporter.versori_flow.flow.journal import Change
-from opentelemetry.exporter.versori_flow.stores.fleet import Claim, Fleet, Wait
 from opentelemetry.exporter.versori_flow.settings.redis_url import parse
+from opentelemetry.exporter.versori_flow.stores.fleet import Claim, Fleet, Wait
 from opentelemetry.exporter.versori_flow.stores.spool_file import Target
 
 from .conftest import TARGET, added, join, keys, span

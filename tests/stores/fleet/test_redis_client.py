@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from opentelemetry.exporter.versori_flow.stores.connection import StoreError
 from opentelemetry.exporter.versori_flow.settings.redis_url import parse
+from opentelemetry.exporter.versori_flow.stores.connection import StoreError
 
 from .conftest import added, join, span
 from .redis_server import Answers
