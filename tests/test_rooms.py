@@ -106,7 +106,7 @@ def test_importing_and_constructing_is_light():
         "import opentelemetry.exporter.versori_flow as v;"
         "u='01ARZ3NDEKTSV4RRFFQ69G5FAV';"
         "v.VersoriFlowSpanExporter(api_key='k', organisation_id=u, project_id=u);"
-        "heavy = {'httpx', 'httpcore', 'tenacity', 'typer', 'rich', 'starlette', 'asyncio'};"
+        "heavy = {'httpx', 'httpcore', 'tenacity', 'redis', 'typer', 'rich', 'starlette', 'asyncio'};"
         "print(*sorted(heavy & set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

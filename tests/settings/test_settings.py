@@ -135,7 +135,7 @@ REFUSED = {
     "resource_attributes": [[1], ["a", ""], [None], {"a": "b"}, 5, {"a", "b"}],
     "write_mode": ["append"],
     "compression": ["zstd"],
-    "store": ["redis://:hidden@host"],
+    "store": ["redis://:hidden@host/x"],
     "auth_scheme": ["Bearer token"],
     "allow_insecure": ["yes", 1],
     "meter_provider": ["global"],

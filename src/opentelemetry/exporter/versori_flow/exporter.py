@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from .own_metrics import OwnMetrics
+    from .settings.redis_url import FleetUrl
     from .settings.table import Settings
+    from .stores.fleet_store import FleetStore
     from .stores.seam import Store
 
 logger = logging.getLogger("opentelemetry.exporter.versori_flow")
@@ -93,8 +95,8 @@ class VersoriFlowSpanExporter(SpanExporter):
         meter_provider: MeterProvider | None = None,
         **unknown: object,
     ) -> None:
-        # First of all, so that no traceback with locals shows a key; a copy, as a debugger changes the original.
-        given, api_key, headers, unknown = Secret({**locals()}), None, None, dict.fromkeys(unknown)
+        # First, so that no traceback with locals shows a key; a copy, as a debugger changes the original.
+        given, api_key, headers, store, unknown = Secret({**locals()}), *[None] * 3, dict.fromkeys(unknown)
         del given.reveal()["self"], given.reveal()["unknown"]
         self._settings = load_settings(given, **unknown)
         for variable, meant in unknown_variables().items():
@@ -115,8 +117,7 @@ class VersoriFlowSpanExporter(SpanExporter):
         self._said_late = False
         self._start_anew()
         lifecycle.watch(self)
-        # From the start: at interpreter exit no thread can be had, and the imports that the first request needs
-        # must not happen on the thread that waits there, where they can eat a KeyboardInterrupt.
+        # At interpreter exit no thread can be had, and the imports of the first request could eat a KeyboardInterrupt.
         self._courier.start()
         if "uwsgi" in sys.modules:
             # It forks without the hooks, and a fork in the middle of the courier's imports is a child's end.
@@ -148,7 +149,7 @@ class VersoriFlowSpanExporter(SpanExporter):
             backoff=wait_after,
             uniform=random.uniform,
             store=str(settings.store),
-            durable=settings.store.folder is not None,
+            durable=settings.store.durable,
         )
         intake = Intake(
             SpanEncoder(settings.resource_attributes),
@@ -156,10 +157,9 @@ class VersoriFlowSpanExporter(SpanExporter):
             Router(_ROUTED_WINDOWS * settings.max_spans),
         )
         target = (settings.base_url, settings.organisation_id, settings.project_id)
-        turns = TurnQueue(HostLock(*target) if merge else None, settings.timeout)
         threads = Crew(api, partial(_warm_up, api), self._metrics)
         flows = Flows(policy, settings.max_flows)
-        keeper = Keeper(flows, turns, partial(_open_store, settings), policy.durable, policy.store)
+        keeper = _keeper(settings, flows, HostLock(*target) if merge else None)
         self._courier = Courier(intake, Dispatcher(intake, flows, threads, keeper))
         self._pid = os.getpid()
         if before is not None and before.closing:  # in a child of a process that had shut it down
@@ -248,6 +248,28 @@ class VersoriFlowSpanExporter(SpanExporter):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{type(self).__name__} can't be pickled: make one in each process")
+
+
+def _keeper(settings: Settings, flows: Flows, host_lock: HostLock | None) -> Keeper:
+    name, timeout, url = str(settings.store), settings.timeout, settings.store.redis
+    if url is None or host_lock is None:
+        open_store = partial(_open_store, settings)
+        return Keeper(flows, TurnQueue(host_lock, timeout), open_store, settings.store.durable, name)
+    from .delivery.fleet_keeper import FleetKeeper
+
+    open_fleet = partial(_open_fleet, settings, url)
+    return FleetKeeper(flows, host_lock, open_fleet, name, timeout, settings.min_interval)
+
+
+def _open_fleet(settings: Settings, url: FleetUrl) -> FleetStore:
+    bounds = (settings.max_spans, settings.max_bytes, settings.max_store_bytes)
+    with lifecycle.forks_wait():  # redis-py is imported too
+        from .stores.fleet import Fleet
+        from .stores.fleet_store import FleetStore
+        from .stores.spool_file import Target
+
+        target = Target(settings.base_url, settings.organisation_id, settings.project_id)
+        return FleetStore(Fleet(url, target, *bounds), str(url), settings.timeout)
 
 
 def _open_store(settings: Settings) -> Store | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -18,9 +19,13 @@ from rich.text import Text
 from .tree import count, plain
 
 if TYPE_CHECKING:
+    from ..settings.store import StoreUrl
+    from ..stores.fleet import Fleet
     from ..stores.folder import Folder
+    from ..stores.spool_file import Target
     from ..stores.survey import Waiting
 
+_T = TypeVar("_T")
 _VARIABLE = "VERSORI_FLOW_STORE"
 _WIDTH = 160
 _NO_PROGRESS = 30.0
@@ -58,15 +63,16 @@ def list_(url: _Store = None) -> None:
 @store.command()
 def show(flow: Annotated[str, typer.Argument(help="The flow's name.")], url: _Store = None) -> None:
     """Show what waits for one flow, file by file."""
-    waiting = [each for each in _survey(url) if each.flow == flow]
+    waiting = [each for each in _survey(url) if each.flow == flow and each.spans]
     if not waiting:
         _fail(f"nothing that a process left waits for {flow!r}")
     for each in waiting:
-        where = f"{each.target.base_url}, project {each.target.project}" if each.target else "?"
-        typer.echo(
-            f"{count(each.spans, 'span')}, {decimal(each.size)}, since {_instant(each.oldest)}; for {where}; "
-            f"in {each.path}"
-        )
+        target = each.target
+        parts = [count(each.spans, "span")]
+        parts += [decimal(each.size)] if each.size else []
+        parts += [f"since {_instant(each.oldest)}"] if each.oldest else []
+        where = f"for {target.base_url}, project {target.project}; " if target else ""
+        typer.echo(f"{', '.join(parts)}; {where}in {each.path}")
 
 
 @store.command()
@@ -78,9 +84,8 @@ def drain(url: _Store = None) -> None:
     from ..exporter import VersoriFlowSpanExporter
     from ..settings.load import ConfigurationError
     from ..stores.spool_file import Target
-    from ..stores.survey import survey
 
-    folder = _folder(url)
+    _parsed(url)
     try:
         exporter = VersoriFlowSpanExporter(store=url)
     except ConfigurationError as error:
@@ -89,7 +94,7 @@ def drain(url: _Store = None) -> None:
     target = Target(settings.base_url, settings.organisation_id, settings.project_id)
 
     def left() -> int:
-        return sum(each.spans for each in survey(folder, target) if not each.alive)
+        return sum(each.spans for each in _survey(url, target) if not each.alive)
 
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True)
@@ -102,7 +107,8 @@ def drain(url: _Store = None) -> None:
             settled = totals.handed_over - totals.pending
             if settled > done:
                 done, moved = settled, time.monotonic()
-            more = left() + totals.pending
+            # A fleet's Redis has what is pending here too.
+            more = max(left(), totals.pending) if settings.store.redis else left() + totals.pending
             progress.update(bar, completed=done, total=done + more)
             if not more:
                 break
@@ -122,24 +128,25 @@ def drop(
 ) -> None:
     """Throw away what processes left that are gone."""
     from ..stores.survey import drop as drop_from
-    from ..stores.survey import survey
 
-    folder = _folder(url)
-    spans = sum(
-        each.spans for each in survey(folder) if not each.alive and (flow is None or each.flow == flow)
-    )
+    waiting = [each for each in _survey(url) if not each.alive and (flow is None or each.flow == flow)]
+    spans = sum(each.spans for each in waiting)
     if not spans:
         typer.echo("nothing waits")
         return
     what = count(spans, "span") + (f" of {plain(flow)!r}" if flow else "")
     if not yes and not typer.confirm(f"Throw away {what}?"):
         raise typer.Exit(1)
-    typer.echo(f"{count(drop_from(folder, None, flow), 'span')} thrown away")
+    if _parsed(url).redis is None:
+        dropped = drop_from(_folder(url), None, flow)
+    else:
+        fleet = _fleet(url)
+        dropped = _asked(lambda: sum(fleet.drop(each.flow) for each in waiting if each.flow is not None))
+    typer.echo(f"{count(dropped, 'span')} thrown away")
 
 
-def _folder(url: str | None) -> Folder:
+def _parsed(url: str | None) -> StoreUrl:
     from ..settings.store import parse
-    from ..stores.folder import Folder
 
     text = url or os.environ.get(_VARIABLE, "")
     if not text:
@@ -148,15 +155,56 @@ def _folder(url: str | None) -> Folder:
         read = parse(text)
     except ValueError as error:
         _fail(f"the store {error}")
-    if read.folder is None:
+    if not read.durable:
         _fail(f"{read} keeps nothing: name one by {_VARIABLE} or --store")
-    return Folder(read.folder, read.full_sync, 1 << 62)
+    return read
 
 
-def _survey(url: str | None) -> list[Waiting]:
-    from ..stores.survey import survey
+def _folder(url: str | None) -> Folder:
+    from ..stores.folder import Folder
 
-    return survey(_folder(url))
+    read = _parsed(url)
+    return Folder(read.folder or "", read.full_sync, 1 << 62)
+
+
+def _fleet(url: str | None) -> Fleet:
+    """The fleet of the project that the VERSORI_ variables name."""
+    from ..settings.load import ConfigurationError, load_settings
+    from ..stores.fleet import Fleet
+    from ..stores.spool_file import Target
+
+    try:
+        settings = load_settings(store=url)
+    except ConfigurationError as error:
+        _fail("\n".join(error.problems))
+    redis = settings.store.redis or _parsed(url).redis
+    assert redis is not None  # noqa: S101 - asked before
+    target = Target(settings.base_url, settings.organisation_id, settings.project_id)
+    return Fleet(redis, target, settings.max_spans, settings.max_bytes, settings.max_store_bytes)
+
+
+def _survey(url: str | None, target: Target | None = None) -> list[Waiting]:
+    from ..stores.survey import Waiting, survey
+
+    read = _parsed(url)
+    if read.redis is None:
+        return survey(_folder(url), target)
+    fleet = _fleet(url)
+    return [
+        Waiting(str(read), None, held.flow, held.pending, 0, 0, "waits for whoever is next", False)
+        for held in _asked(fleet.flows)
+        if held.pending
+    ]
+
+
+def _asked(question: Callable[[], _T]) -> _T:
+    """What Redis answers."""
+    from ..stores.connection import StoreError
+
+    try:
+        return question()
+    except StoreError as error:
+        _fail(str(error))
 
 
 def _state(each: Waiting) -> str:

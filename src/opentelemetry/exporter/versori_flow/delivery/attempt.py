@@ -16,7 +16,7 @@ from ..flow.steps import Read, Reading, Stale, Write
 from ..flow.stored import UnreadableFlow, read
 from ..http.answers import STALE, Found, Unavailable, failed_by
 from ..http.api import FlowsApi
-from .host_lock import Turn
+from .turns import Turn
 
 if TYPE_CHECKING:
     from ..own_metrics import OwnMetrics
@@ -35,8 +35,8 @@ class Attempt:
     Attributes:
         job: The step that is due; None: it is over.
         deadline: The `time.monotonic()` by which it is over.
-        turn: This host's turn at the flow, which the attempt ends with; None: it goes without.
-        in_turn: False where another process of this host may be writing the flow now.
+        turn: The turn at the flow, which the attempt ends with; None: it goes without.
+        in_turn: False where another process may be writing the flow now.
         begun: When it begins, in seconds of `time.monotonic()`.
     """
 

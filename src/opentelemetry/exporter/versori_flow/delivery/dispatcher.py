@@ -196,11 +196,12 @@ class Dispatcher:
                 attempt.job = None
                 return
             now = time.monotonic()
-            attempt.job = self.flows.feed(job, answer, now, time.time_ns(), attempt.in_turn)
-            if attempt.job is not None:
+            following = self.flows.feed(job, answer, now, time.time_ns(), attempt.in_turn)
+            if following is not None and self._keeper.may_go_on(attempt, following, now):
+                attempt.job = following
                 return
-            turn, attempt.turn = attempt.turn, None
-            self._keeper.end_turn(job.name, turn, now, self._questions.last_call)
+            attempt.job, turn, attempt.turn = None, attempt.turn, None
+            self._keeper.end_turn(job, answer, turn, now, self._questions.last_call)
             if self._crew.metrics is not None:  # before anybody is told who waits for it
                 self._crew.metrics.attempt(job.name, attempt.begun, error_type(answer), not job.flow.idle)
             self._questions.look(job.name, now)
@@ -220,18 +221,20 @@ class Dispatcher:
             patient = self._questions.last_call == _FOREVER or not self._keeper.can_leave
             attempt = self._keeper.turns.leave(now, until, patient)
             if isinstance(attempt, FlowStep):
-                self._keeper.leave(attempt)
+                self._keeper.leave(attempt, now, self._questions.last_call)
+                self._questions.look(attempt.name, now)
                 self._intake.messages.put(_LOOK)  # it may have been the last thing to do
             elif attempt is None:
                 job = self.flows.begin_next(now)
                 if job is not None:
                     self._keeper.turns.enter(job, now, until)
-            elif hand:
-                self._crew.count(1, now)
-                return attempt
-            elif self._crew.nobody:
-                return attempt
             else:
+                self._keeper.begin_turn(attempt, now, self._questions.last_call)
+                if hand:
+                    self._crew.count(1, now)
+                    return attempt
+                if self._crew.nobody:
+                    return attempt
                 self._crew.give(attempt, self._work, now)
         return None
 

@@ -16,6 +16,8 @@ import random
 import zlib
 from typing import NamedTuple
 
+from .turns import Turn as AnyTurn
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -76,12 +78,14 @@ class Wait:
     Attributes:
         turn: Ours, once `over` has said so; None: there is none, or it was waited for in vain.
         vain: Whether another one had it to the last.
+        put_off: False: an attempt is made, with the turn or without.
         next_look: When to ask `over` again.
     """
 
     def __init__(self, path: str | None, deadline: float, now: float) -> None:
-        self.turn: Turn | None = None
+        self.turn: AnyTurn | None = None
         self.vain = False
+        self.put_off = False
         self.next_look = now
         self._path = path
         self._deadline = deadline

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 from ..flow.flows import Flows, FlowStep
 from ..flow.ledger import DropReason
 from ..flow.report import Notice, spans
-from .host_lock import Turn, anything_left
+from ..flow.steps import Reading
+from .attempt import Attempt
+from .host_lock import anything_left
 from .turn_queue import TurnQueue
+from .turns import Turn
 
 if TYPE_CHECKING:
     from ..stores.seam import Store
@@ -98,20 +101,28 @@ class Keeper:
             self._left.discard(left.flow)
         self._flows.lose(self._store.take_unreadable(), DropReason.UNREADABLE)
 
-    def end_turn(self, name: str, turn: Turn | None, now: float, until: float) -> None:
+    def begin_turn(self, attempt: Attempt, now: float, until: float) -> None:
+        """An attempt begins."""
+
+    def may_go_on(self, attempt: Attempt, step: FlowStep, now: float) -> bool:
+        """Whether an attempt may take its next step."""
+        return True
+
+    def end_turn(self, job: FlowStep, answer: Reading, turn: Turn | None, now: float, until: float) -> None:
         """Ends a turn at a flow, unless processes that end have left something for it meanwhile."""
+        name = job.name
         if turn is None:
             return
         if until != _FOREVER:
             self._look_soon(now)
             self.inherit(now, until)
-            if self._flows.waits(name):
+            if self._flows.pending(name):
                 self.turns.keep(name, turn)
                 return
         turn.release()
         self._look_soon(now)  # who has looked for the turn a moment ago, and gone
 
-    def leave(self, job: FlowStep) -> None:
+    def leave(self, job: FlowStep, now: float, until: float) -> None:
         """Another process has the turn at the flow: its spans are left to it, once nothing else is to be done."""
         self._flows.leave(job)
         self._left.add(job.name)

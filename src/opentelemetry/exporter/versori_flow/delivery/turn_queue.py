@@ -8,19 +8,19 @@ from itertools import count
 from ..flow.flows import FlowStep
 from ..flow.steps import Read
 from .attempt import Attempt
-from .host_lock import HostLock, Turn, Wait
+from .turns import Turn, Turns, Wait
 
 
 class TurnQueue:
     """Attempts from their begin until they have their turn, or have waited for it in vain.
 
     Args:
-        host_lock: The turns; None: there are none to take, and no attempt waits.
+        turns: Whom to ask for them; None: there are none to take, and no attempt waits.
         timeout: Seconds for one attempt, the wait included.
     """
 
-    def __init__(self, host_lock: HostLock | None, timeout: float) -> None:
-        self._host_lock = host_lock
+    def __init__(self, turns: Turns | None, timeout: float) -> None:
+        self._turns = turns
         self._timeout = timeout
         self._numbers = count()
         self._waiting: list[tuple[float, int, FlowStep, float, Wait | None]] = []
@@ -28,9 +28,9 @@ class TurnQueue:
 
     def enter(self, job: FlowStep, now: float, last_call: float) -> None:
         """Begins an attempt, and to wait for its turn; the arguments are those of `leave`."""
-        lock, deadline = self._host_lock, min(last_call, now + self._timeout)
-        goes_alone = lock is None or (isinstance(job.step, Read) and not job.step.in_turn)
-        wait = None if lock is None or goes_alone else lock.wait(job.name, deadline, now)
+        turns, deadline = self._turns, min(last_call, now + self._timeout)
+        goes_alone = turns is None or (isinstance(job.step, Read) and not job.step.in_turn)
+        wait = None if turns is None or goes_alone else turns.wait(job.name, deadline, now)
         if wait is not None and job.name in self._reserved:
             wait.turn = self._reserved.pop(job.name)
         heapq.heappush(self._waiting, (now, next(self._numbers), job, deadline, wait))
@@ -49,8 +49,8 @@ class TurnQueue:
             patient: Whether to wait for a turn that another process has; for what nobody else can do it waits.
 
         Returns:
-            The first attempt whose wait is over; where another process has its turn, and nobody waits for
-            that, its first step.
+            The first attempt whose wait is over; where another process has its turn, and it is put off for that
+            or nobody waits, its first step.
         """
         while self.next_look <= now:
             _, number, job, deadline, wait = heapq.heappop(self._waiting)
@@ -58,7 +58,7 @@ class TurnQueue:
                 return Attempt(job, min(deadline, last_call), None, True, now)
             waits = patient or not job.flow.can_be_left
             if wait.turn is not None or wait.over(now, last_call, waits):
-                if wait.vain and not waits:
+                if wait.put_off or (wait.vain and not waits):
                     return job
                 return Attempt(job, min(deadline, last_call), wait.turn, not wait.vain, now)
             heapq.heappush(self._waiting, (wait.next_look, number, job, deadline, wait))
@@ -66,9 +66,9 @@ class TurnQueue:
 
     def reserve(self, flow_name: str) -> bool:
         """Takes the turn at a flow, for the next attempt at it; False where another process has it."""
-        if self._host_lock is None or flow_name in self._reserved:
+        if self._turns is None or flow_name in self._reserved:
             return True
-        wait = self._host_lock.wait(flow_name, 0.0, 0.0)
+        wait = self._turns.wait(flow_name, 0.0, 0.0)
         wait.over(0.0, 0.0, patient=False)
         if not wait.vain:
             self._reserved[flow_name] = wait.turn
@@ -76,7 +76,7 @@ class TurnQueue:
 
     def holder(self, flow_name: str) -> object:
         """What tells one holder of the turn at a flow, and one attempt of it, from another."""
-        return None if self._host_lock is None else self._host_lock.holder(flow_name)
+        return None if self._turns is None else self._turns.holder(flow_name)
 
     def keep(self, flow_name: str, turn: Turn) -> None:
         """Keeps a turn that was had for the next attempt; who waits for it sees that it is not stuck."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ..encoded_span import EncodedSpan
 from .exchange import Exchange
 from .holdings import Holdings
-from .journal import Change, Kept
+from .journal import Change, Kept, News
 from .ledger import DropReason, FlowStatus, Totals
 from .policy import FlowPolicy
 from .schedule import Schedule
@@ -190,6 +190,32 @@ class Flow:
     def take_back(self) -> None:
         """It is done here after all."""
         self._left = False
+
+    def learn(self, news: News, now: float, now_ns: int) -> None:
+        """Takes in what became of its spans elsewhere; what may be missing is read, and put right."""
+        self._spans.learn(news, now_ns)
+        if news.doubted and not (self.busy or self._exchange.waiting):
+            self._exchange.alarmed = True
+            self._schedule.check_at = now
+
+    def put_off(self, until: float) -> None:
+        """The attempt under way is not made, or not gone on with: somebody else has its turn until then."""
+        exchange = self._exchange
+        exchange.rewrite |= exchange.attempt is not None and exchange.attempt.rewriting
+        exchange.attempt = None
+        self._spans.back()
+        if exchange.waiting:
+            self._schedule.wait_until(until)
+            return
+        exchange.over()
+        exchange.alarmed, self._schedule.check_at = False, None
+        exchange.settled_mark = self._mark
+        self._schedule.settled(self._mark)
+
+    @property
+    def shows_all(self) -> bool:
+        """After a read: whether every delivered span stands in the stored flow."""
+        return not (self._exchange.waiting or self._exchange.known.is_wrong())
 
     def abandon(self, keeps: Callable[[Key], bool] = lambda key: False) -> int:
         """The exporter has ended: what is pending is lost, but for what a store keeps; returns how much that is."""

@@ -26,7 +26,8 @@ class Exchange:
         known: What the platform has.
         attempt: The attempt under way.
         settled_mark: Up to which hand-over everything is delivered or dropped.
-        rewrite: The platform has what it must not, or lacks what it had: written, though nothing may be pending.
+        rewrite: Whether the platform has what it must not, or lacks what it had: it is written anew.
+        alarmed: Whether something is missing there, or may be: the next look takes the turn.
     """
 
     def __init__(self, name: str, policy: FlowPolicy, spans: Holdings, schedule: Schedule) -> None:
@@ -41,8 +42,7 @@ class Exchange:
         self._search: Search | None = None
         # One 413 alone may come from something on the way.
         self._was_too_large = False
-        self.rewrite = False
-        self._alarmed = False  # a look without the turn has found something missing
+        self.rewrite = self.alarmed = False
         spans.leave_room(self.known.size)
 
     @property
@@ -76,7 +76,7 @@ class Exchange:
             return self._write(self.attempt, now)
         # A check reads everything: the same answer proves nothing about what is missing in it. It takes no turn.
         known = None if self.attempt.checking else self.known.digest
-        looks, self._alarmed = self.attempt.checking and not self._alarmed, False
+        looks, self.alarmed = self.attempt.checking and not self.alarmed, False
         return Read(self._name, known, self._absence.doubted, in_turn=not looks)
 
     def feed(self, step: Step, answer: Reading, now: float, now_ns: int, in_turn: bool) -> Step | None:
@@ -120,7 +120,7 @@ class Exchange:
             case Found():
                 self._absence.clear()
             case StoredFlow() if not step.in_turn and self.known.is_wrong(answer.keys):
-                self._alarmed = True
+                self.alarmed = True
                 return self._try_again(now)
             case StoredFlow():
                 self._absence.clear()
@@ -133,7 +133,7 @@ class Exchange:
             self._schedule.check_at = None
         if self.waiting and self._spans.crowded:
             return self._failed(Trouble("", logging.ERROR, self._spans.crowded, vain=1.0), None, now)
-        return self._write(attempt, now) if self.waiting else self._over()
+        return self._write(attempt, now) if self.waiting else self.over()
 
     def _merge(self, attempt: Attempt, stored: StoredFlow, now_ns: int) -> None:
         proven = self.known.proven(stored)
@@ -174,11 +174,11 @@ class Exchange:
                 carried, attempt.mark = self._search.testing, self._search.mark
                 entries = self._search.body(entries)
         if not (carried or self.rewrite or self._search):
-            return self._over()
+            return self.over()
         if not (entries or self.known.exists or self.known.keys or self._search):
             # All spans moved to another flow before this one was ever written: there is nothing to empty.
             self.rewrite = False
-            return self._over()
+            return self.over()
         attempt.body, attempt.carried = entries, carried
         attempt.rewriting, self.rewrite = self.rewrite, False
         self._spans.send(carried)
@@ -227,7 +227,7 @@ class Exchange:
         if self._policy.merge and (others or self._schedule.closing):
             alone = not (others or self._spans.window.foreign)
             self._schedule.plan_check(now, now - attempt.begun, alone)
-        return self._over()
+        return self.over()
 
     def _stored_at_the_end(self, attempt: Attempt, now: float) -> Step | None:
         # Somebody may have written at the same time, and there will be no later attempt to put it right: what
@@ -239,7 +239,7 @@ class Exchange:
         else:
             self._schedule.plan_check(now, now - attempt.begun, False)
             self._schedule.wait_until(self._schedule.check_at or now)
-        return self._over()
+        return self.over()
 
     def _rejected(self, attempt: Attempt, answer: Rejected, now: float) -> Step | None:
         self._spans.ledger.last_error = answer.message
@@ -280,7 +280,7 @@ class Exchange:
         # The attempt was no success, but taught something: failures go on counting, the next is due at once.
         self.attempt = None
         self._schedule.try_again(now)
-        return None if self.waiting or self._schedule.check_at is not None else self._over()
+        return None if self.waiting or self._schedule.check_at is not None else self.over()
 
     def _fail(self, answer: Reading, now: float) -> Step | None:
         trouble = explain(answer) or Trouble("", logging.ERROR, f"{type(answer).__name__} was not asked for")
@@ -291,7 +291,7 @@ class Exchange:
         self._spans.fail(trouble, self._schedule.failed(now, retry_after, trouble.vain), now)
         return None
 
-    def _over(self) -> Step | None:
+    def over(self) -> Step | None:
         self.attempt = None
         if self._schedule.failures:
             self._schedule.failures = 0

@@ -13,7 +13,7 @@ from ..encoded_span import EncodedSpan, Move, Routed, Unencodable
 from ..http.answers import failed_by
 from .bulletin import Bulletin
 from .delivery import Flow
-from .journal import Change, Kept
+from .journal import Change, Kept, News
 from .ledger import DropReason, FlowStatus, Totals
 from .memory import Memory
 from .policy import FlowPolicy
@@ -49,10 +49,12 @@ class Flows:
 
     Attributes:
         busy: How many attempts are under way.
+        parted: Those whose windows have left memory, until somebody takes note.
     """
 
     def __init__(self, policy: FlowPolicy, max_flows: int) -> None:
         self.busy = 0
+        self.parted: set[str] = set()
         self._memory = Memory(policy, max_flows)
         # By the time since when each is due, or from when on it will be.
         self._due = Ranking[float]()
@@ -110,6 +112,20 @@ class Flows:
         flow.inherit(spans, now_ns)
         self._line_up(flow, now)
         self._make_room(now, (name,))
+
+    def learn(self, name: str, news: News, now: float, now_ns: int) -> None:
+        """Takes in what became of a flow elsewhere."""
+        flow = self._memory.get(name)
+        flow.learn(news, now, now_ns)
+        self._line_up(flow, now)
+        self._make_room(now, (name,))
+
+    def put_off(self, job: FlowStep, now: float, until: float) -> None:
+        """Somebody else has the turn until then: the attempt is not made, or not gone on with."""
+        self.busy -= 1
+        self._probe.not_begun(job.name)
+        job.flow.put_off(until)
+        self._line_up(job.flow, now)
 
     def changes(self) -> list[Change]:
         """What happened to spans since the last call, as a store is to be told."""
@@ -184,7 +200,7 @@ class Flows:
         return receipts
 
     def flushed(self, receipt: Receipt) -> bool | None:
-        """See `Flow.flushed`."""
+        """See there."""
         return receipt.flow.flushed(receipt.mark)
 
     def close(self, now: float, until: float) -> None:
@@ -194,10 +210,10 @@ class Flows:
             flow.close(now, until)
             self._line_up(flow, now)
 
-    def waits(self, name: str) -> bool:
-        """Whether a flow has pending spans."""
+    def pending(self, name: str) -> int:
+        """How many spans of a flow are pending."""
         flow = self._memory.active.get(name)
-        return flow is not None and flow.window.pending > 0
+        return 0 if flow is None else flow.window.pending
 
     def leave(self, job: FlowStep) -> None:
         """The exporter ends, and somebody else has the turn: the attempt is not made, nor another one."""
@@ -260,6 +276,7 @@ class Flows:
 
     def _make_room(self, now: float, spared: Container[str]) -> None:
         for flow in self._memory.let_go(spared):
+            self.parted.add(flow.name)
             self._due.put(flow.name, None)
             self._bulletin.part(flow)
         while (squeezed := self._memory.squeeze()) is not None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from ..encoded_span import EncodedSpan
-from .journal import Change, Journal, Kept, kept
+from .journal import Change, Journal, Kept, News, kept
 from .ledger import DropReason, FlowStatus, Ledger
 from .policy import FlowPolicy
 from .report import Reporter, Trouble, spans
@@ -70,6 +70,25 @@ class Holdings:
             if entry is None or not entry.pending:
                 self.journal.leave(span.key, settled=entry is not None)
 
+    def learn(self, news: News, now_ns: int) -> None:
+        """Takes in what became of spans elsewhere."""
+        window = self.window
+        for span in news.delivered:
+            here = window.get(span.key)
+            if here is None or not (here.pending or (here.origin is Origin.OWN and here.body == span.body)):
+                entry = Entry(span.key, span.start, span.is_root, span.body, False, Origin.OWN)
+                window.adopt(entry, span.end, now_ns, False)
+        self.ledger.delivered += window.deliver(
+            [e for key in news.settled if (e := window.get(key)) is not None]
+        )
+        lost = [e for key in news.dropped if (e := window.get(key)) is not None and e.pending]
+        lost = [entry for entry in lost if id(entry) not in self._under_way]
+        for entry in lost:
+            window.remove(entry)
+        if lost:
+            self.lose(len(lost), DropReason.WINDOW_FULL, self.trouble)
+        self.trim()
+
     def give_up(self, key: Key) -> tuple[Entry, int] | None:
         """Gives up a span that belongs to another flow, with its trace's latest end."""
         entry = self.window.get(key)
@@ -77,9 +96,9 @@ class Holdings:
             return None
         latest_end = self.window.latest_end(key[0])
         self.window.remove(entry)
+        self._gone([entry])
         if entry.pending:
             self.ledger.handed_over -= 1
-            self._gone([entry])
         return entry, latest_end
 
     def take_in(self, entry: Entry, latest_end: int) -> None:

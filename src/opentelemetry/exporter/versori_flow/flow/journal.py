@@ -46,6 +46,22 @@ class Change(NamedTuple):
     gone: Sequence[Key]
 
 
+class News(NamedTuple):
+    """What became of one flow elsewhere, as a store tells it.
+
+    Attributes:
+        delivered: Spans that a PUT of another process has carried, so that they stand in the flow.
+        settled: Spans that are pending here, and that a PUT of another process has carried.
+        dropped: Spans that are pending here, and that are thrown away elsewhere.
+        doubted: Whether something may be missing at the platform, or wait for somebody.
+    """
+
+    delivered: Sequence[Kept] = ()
+    settled: Sequence[Key] = ()
+    dropped: Sequence[Key] = ()
+    doubted: bool = False
+
+
 class Journal:
     """Collects what happens to the spans of one flow."""
 

@@ -17,7 +17,7 @@ __all__ = ["ConfigurationError", "Settings", "internal_metrics_enabled", "load_s
 
 _ROWS = {row.keyword: row for row in SETTINGS}
 _KEYS = ("api_key", "api_key_file")
-_SECRET = ("api_key", "headers")  # their readers take the value as a `Secret`
+_SECRET = ("api_key", "headers", "store")  # their readers take the value as a `Secret`
 
 
 class ConfigurationError(ValueError):
@@ -123,6 +123,10 @@ def _contradictions(raw: Mapping[str, Secret], read: Mapping[str, Any]) -> Itera
         yield _ROWS["client_key"].problem(
             "is set without its certificate: "
             "set VERSORI_FLOW_CLIENT_CERTIFICATE (keyword client_certificate) too"
+        )
+    if read["write_mode"] == "replace" and read["store"] is not None and read["store"].redis is not None:
+        yield _ROWS["write_mode"].problem(
+            "is replace, and the processes of a fleet merge what they have in Redis: leave it out"
         )
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import os
+import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from .readers import BadValueError, text
+from . import redis_url
+from .readers import BadValueError, Secret, text
 
 _HOPELESS = (
     *(errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EACCES, errno.EPERM),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL),
 )
 """What no time mends: a folder that can't be. A full or read-only disk can be mended while the program runs."""
+
+
+_REDIS = re.compile(r"(rediss?(\+\w*)?|unix):/", re.IGNORECASE)
 
 
 class StoreUrl(NamedTuple):
@@ -23,11 +29,18 @@ class StoreUrl(NamedTuple):
         text: As it is shown, without a password.
         folder: For `sqlite:`: the folder.
         full_sync: For `sqlite:`: whether each write waits for the disk.
+        redis: For a Redis: where it is.
     """
 
     text: str
     folder: str | None
     full_sync: bool
+    redis: redis_url.FleetUrl | None = None
+
+    @property
+    def durable(self) -> bool:
+        """Whether what it keeps outlives the process."""
+        return self.folder is not None or self.redis is not None
 
     def __str__(self) -> str:
         return self.text
@@ -40,18 +53,22 @@ def parse(url: str) -> StoreUrl:
     """Reads a store's URL.
 
     Args:
-        url: `memory:`, or `sqlite:///folder` with `?sync=full` or `?sync=normal`. The path is absolute.
+        url: `memory:`, or `sqlite:///folder` with `?sync=full` or `?sync=normal`, whose path is absolute; or a
+            Redis, in a form of `redis_url`.
 
     Raises:
         ValueError: It is none of these; the text says what is wrong.
     """
+    if _REDIS.match(url):
+        redis = redis_url.parse(url)
+        return StoreUrl(str(redis), None, False, redis)
     parts = urlsplit(url)
     if parts.scheme == "memory":
         if url.removeprefix("memory:").strip("/"):
             raise ValueError("has something after memory: leave it out")
         return MEMORY
     if parts.scheme != "sqlite":
-        raise ValueError("is no store: write memory: or sqlite:///folder")
+        raise ValueError("is no store: write memory:, sqlite:///folder or redis://host")
     folder = unquote(parts.path)
     if not url.startswith("sqlite:///") or not folder.strip("/"):
         raise ValueError("names no folder by its whole path: write it as in sqlite:///var/lib/app/spans")
@@ -64,10 +81,12 @@ def parse(url: str) -> StoreUrl:
 
 
 def store(value: object) -> StoreUrl:
-    """A store's URL; the folder that it names is made."""
+    """A store's URL, if need be in a `Secret`; the folder that it names is made."""
     try:
-        url = parse(text(value))
+        url = parse(text(Secret(value).reveal()))
         _make(url)
+        if url.redis is not None and importlib.util.find_spec("redis") is None:
+            raise ValueError("takes an extra: pip install 'opentelemetry-exporter-versori-flow[redis]'")
     except ValueError as problem:
         raise BadValueError(str(problem)) from None
     return url

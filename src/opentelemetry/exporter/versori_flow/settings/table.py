@@ -112,13 +112,14 @@ class Settings(NamedTuple):
     )
     store: store_url.StoreUrl = _row(
         store_url.store,
-        "Where spans wait for their delivery: `memory:`, or `sqlite:///folder` (by its whole path), where they "
-        "survive a crash and a restart; `?sync=full` for a power cut too.",
+        "Where spans wait for their delivery: `memory:`; `sqlite:///folder` (by its whole path), where they "
+        "survive a crash and a restart, with `?sync=full` a power cut too; `redis://user:password@host:6379/0` "
+        "or another form of it, where all processes of a fleet share them (extra `redis`).",
         "memory:",
     )
     max_store_bytes: int = _row(
         readers.number(int, 1 << 20, "1048576 or more"),
-        "Bytes of a store's folder, at least 1048576, all its files together.",
+        "Bytes of a store's folder, all its files together, or of a project in Redis; at least 1048576.",
         "268435456",
     )
     max_spans: int = _row(

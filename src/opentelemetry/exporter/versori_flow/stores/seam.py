@@ -11,21 +11,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from ..flow.journal import Change, Kept
+from ..flow.journal import Change, Kept, News
 from ..flow.report import Notice
 from ..flow.window import Key
 
 
 class Left(NamedTuple):
-    """Spans of one flow that another process has left.
+    """Spans of one flow that another process has left, and what became of spans elsewhere.
 
     Attributes:
         flow: The flow's name.
-        spans: The spans, oldest first. The store goes on keeping them until it is told what became of them.
+        spans: Pending ones, oldest first. The store goes on keeping them until it is told what became of them.
+        news: What became of the flow elsewhere.
     """
 
     flow: str
     spans: Sequence[Kept]
+    news: News = News()
 
 
 class Store(Protocol):

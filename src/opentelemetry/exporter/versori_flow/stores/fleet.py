@@ -1,0 +1,292 @@
+"""The window that all processes of a fleet share for a flow, in Redis; whoever has the lease delivers it.
+
+    put      what was handed over, and what became of it    -> the fleet's window of the flow
+    claim    the lease, and what came since the last time   -> read, merge, PUT -> settle or release
+    due      flows that somebody should claim
+
+Every time is by Redis' own clock, so that the fleet makes one PUT per interval, whoever makes it. The platform
+checks no fence: a holder that was stopped between its read and its PUT can still overwrite what others wrote
+meanwhile. It is then seen (`doubt`), the flow stays due until a read has shown all of the window, and since the
+window holds delivered spans too, whatever is missing at the platform is written again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ..flow.journal import Change, Kept
+from ..flow.window import Key
+from ..settings.redis_url import FleetUrl
+from .connection import StoreError
+from .fleet_items import Piece, as_bytes, as_text, batches, id_of, kept_of, key_of
+from .fleet_scripts import CLAIM, DROP, EXTEND, FINISH, LOOK, POLL
+from .fleet_window import FLOW_KEYS, PROJECT_KEYS, PUT
+from .redis_client import FullError, RedisClient, Script
+from .remarks import Remarks
+from .spool_file import Target
+
+_LEASE = 5.0
+_REST = 3600.0
+"""Seconds after which the fleet forgets what it has delivered of a flow in which nothing happens."""
+
+_MOST_DUE = 100
+
+
+class Seen(NamedTuple):
+    """How much of a flow one process knows. A value of the caller's; it begins with `Seen()`."""
+
+    epoch: str = ""
+    arrival: int = 0
+    change: int = 0
+
+
+class Put(NamedTuple):
+    """What became of a hand-over.
+
+    Attributes:
+        epoch: Changes where Redis has lost what it had.
+        dropped: Pending spans, of whatever process, that left the window by it: flow and key.
+    """
+
+    epoch: str
+    dropped: list[tuple[str, Key]]
+
+
+class Claim(NamedTuple):
+    """The lease of a flow, and what there is to deliver.
+
+    Attributes:
+        flow: The flow's name.
+        fence: Which claim this is.
+        lease_end: Until when nobody else writes, in seconds of the monotonic clock.
+        doubt: Not 0: somebody may have overwritten the flow, so that it is to be read whatever is pending.
+        seen: For the next claim.
+        spans: What came into the window since the last claim.
+        pending: All spans that no PUT has carried.
+        dropped: Spans that left undelivered since the last look.
+    """
+
+    flow: str
+    fence: str
+    lease_end: float
+    doubt: int
+    seen: Seen
+    spans: list[Kept]
+    pending: frozenset[Key]
+    dropped: list[Key]
+
+
+class Wait(NamedTuple):
+    """It is not this process's turn.
+
+    Attributes:
+        seconds: For how long not; infinite: there is nothing to deliver.
+        seen: For the next claim.
+        pending: All spans that no PUT has carried; None: as before.
+        dropped: Spans that left undelivered since the last look.
+    """
+
+    seconds: float
+    seen: Seen
+    pending: frozenset[Key] | None
+    dropped: list[Key]
+
+
+class Held(NamedTuple):
+    """What the fleet holds of a flow: its spans, how many of them are pending, and their bytes."""
+
+    flow: str
+    spans: int
+    pending: int
+    size: int
+
+
+class Fleet:
+    """What this process says to the fleet. One thread at a time; it keeps no span.
+
+    Every method raises `StoreError` where Redis can't be used; the text says what to do.
+
+    Args:
+        url: Where the Redis is.
+        target: What the spans are for.
+        max_spans: What the window of a flow may hold.
+        max_bytes: Likewise, in bytes of the spans' texts.
+        max_store_bytes: What all windows of the target may hold together, likewise.
+        lease: Seconds for which a claim holds; it can be extended.
+
+    Attributes:
+        wants_all: Whether all that is pending here must be put again: it may be lost.
+        lease: As given; it may be changed.
+        remarks: What there is to say.
+
+    Raises:
+        ValueError: redis-py is not installed.
+    """
+
+    def __init__(
+        self,
+        url: FleetUrl,
+        target: Target,
+        max_spans: int,
+        max_bytes: int,
+        max_store_bytes: int = 256 << 20,
+        lease: float = _LEASE,
+    ) -> None:
+        self.wants_all = False
+        self.remarks = Remarks()
+        self._client = RedisClient(url, self.remarks)
+        tag = hashlib.sha256("\0".join(target).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        self._prefix = f"versori:{{{tag}}}:".encode()
+        self._project_keys = [self._prefix + name.encode() for name in PROJECT_KEYS]
+        self._bounds = (max_spans, max_bytes, max_store_bytes)
+        self.lease = lease
+        self._state: tuple[int, int, str] | None = None
+
+    def put(self, changes: Sequence[Change], everything: bool = False) -> Put:
+        """Hands spans over, and tells what became of others.
+
+        What is there with the same text stays as it is; another text is pending anew. A `settled` of spans of
+        other processes is for `settle`, which knows whether a newer text came meanwhile.
+
+        Args:
+            changes: What happened.
+            everything: Whether all that is pending in this process is among it, as `wants_all` asks for.
+        """
+        dropped: list[tuple[str, Key]] = []
+        first: tuple[int, int, str] | None = None
+        try:
+            for batch in batches(changes):
+                lost = self._put(batch)
+                first = first or self._state
+                dropped += [
+                    (as_text(flow), key_of(span)) for flow, span in zip(lost[::2], lost[1::2], strict=True)
+                ]
+        except FullError:
+            self.wants_all = True
+            # Removing makes room, also where nothing can be added.
+            for batch in batches([change._replace(added=()) for change in changes]):
+                self._put(batch)
+            raise
+        except StoreError:
+            self.wants_all = True
+            raise
+        if everything:
+            self.wants_all = first != (self._state if first else None)
+        return Put(self._state[2] if self._state else "", dropped)
+
+    def claim(self, flow: str, seen: Seen = Seen(), insist: bool = False) -> Claim | Wait:  # noqa: B008 - a value
+        """Asks for the lease of a flow, also with nothing to deliver there (`insist`), and learns what others did."""
+        fence, began = secrets.token_hex(8), time.monotonic()
+        name = as_bytes(flow)
+        _, number, wait, doubt, pending, dropped, items = self._run(
+            CLAIM, [name], name, int(self.lease * 1000), *seen, int(insist), fresh=fence
+        )
+        epoch = self._state[2] if self._state else ""
+        left = [key_of(span) for span in dropped]
+        still = None if pending is None else frozenset(map(key_of, pending))
+        if wait:
+            known = seen.arrival if seen.epoch == epoch else 0
+            return Wait(wait / 1000 if wait > 0 else float("inf"), Seen(epoch, known, number), still, left)
+        spans = [kept_of(item) for item in items]
+        seen = Seen(epoch, number, number)
+        return Claim(flow, fence, began + self.lease, doubt, seen, spans, still or frozenset(), left)
+
+    def extend(self, claim: Claim) -> float | None:
+        """Lengthens the lease, if nobody else has had it since; returns its new end."""
+        began, name = time.monotonic(), as_bytes(claim.flow)
+        _, held = self._run(EXTEND, [name], name, claim.fence, int(self.lease * 1000))
+        return began + self.lease if held else None
+
+    def settle(self, claim: Claim, carried: Sequence[Key], wait: float, verified: bool) -> bool:
+        """A PUT has carried spans, or a read has shown them.
+
+        Args:
+            claim: The claim that this was done under; its lease ends.
+            carried: The spans; a text that came after the claim stays pending.
+            wait: Seconds in which nobody may claim: the pacing interval, or what the platform asked for.
+            verified: Whether the read has shown all of the window, so that there is no doubt any more.
+
+        Returns:
+            False where another has claimed it since: nothing is settled, and the flow is to be read again.
+        """
+        return self._finish(claim, "verified" if verified else "written", wait, carried)
+
+    def release(self, claim: Claim, wait: float, unsure: bool = False) -> bool:
+        """An attempt has failed.
+
+        Args:
+            claim: The claim that this was done under; its lease ends.
+            wait: Seconds in which nobody may claim.
+            unsure: Whether a PUT may still be on its way.
+
+        Returns:
+            False where another has claimed it since.
+        """
+        return self._finish(claim, "unsure" if unsure else "nothing", wait, ())
+
+    def due(self) -> list[str]:
+        """Some flows that may be claimed now; also tidies up what rests for long. Ask with jitter."""
+        rest = int(_REST * 1000)
+        _, due, resting = self._run(POLL, [], _MOST_DUE, str(random.random()), rest)  # noqa: S311
+        for name in resting:
+            self._run(DROP, [name], name, rest)
+        return [as_text(name) for name in due]
+
+    def flows(self) -> list[Held]:
+        """All flows that the fleet holds something of."""
+        _, fields = self._run(LOOK, [])
+        numbers = {
+            as_text(name[2:]): [int(number) for number in numbers.split()]
+            for name, numbers in zip(fields[::2], fields[1::2], strict=True)
+            if name.startswith(b"f:")
+        }
+        return [
+            Held(flow, spans, waiting, size) for flow, (spans, waiting, _, size) in sorted(numbers.items())
+        ]
+
+    def window(self, flow: str) -> list[tuple[Kept, bool]]:
+        """All spans of a flow in the order of their arrival, each with whether it is pending."""
+        _, pending, items = self._run(LOOK, [as_bytes(flow)], as_bytes(flow))
+        waiting = frozenset(map(key_of, pending))
+        return [(kept, kept.key in waiting) for kept in map(kept_of, items)]
+
+    def drop(self, flow: str) -> int:
+        """Forgets all of a flow; returns how many pending spans that were. Their processes count them as dropped."""
+        return int(self._run(DROP, [as_bytes(flow)], as_bytes(flow), b"")[1])
+
+    def close(self) -> None:
+        """Closes the connection; the next call opens another."""
+        self._client.close()
+
+    def _put(self, batch: Sequence[Piece]) -> list[bytes]:
+        arguments: list[bytes | int | str] = [*self._bounds]
+        for piece in batch:
+            arguments += [piece.flow, b"".join(piece.items), piece.settled, piece.gone]
+        lost: list[bytes] = self._run(PUT, [piece.flow for piece in batch], *arguments)[1]
+        return lost
+
+    def _finish(self, claim: Claim, outcome: str, wait: float, carried: Sequence[Key]) -> bool:
+        name, ids = as_bytes(claim.flow), b" ".join(map(id_of, carried))
+        state = (outcome, int(wait * 1000), claim.seen.arrival, claim.doubt)
+        return bool(self._run(FINISH, [name], name, claim.fence, *state, ids)[1])
+
+    def _run(
+        self, script: Script, flows: Sequence[bytes], *arguments: bytes | int | str, fresh: str | None = None
+    ) -> Any:
+        keys = [self._prefix + name.encode() + b":" + flow for flow in flows for name in FLOW_KEYS]
+        if self._state is not None and self._state[0] != os.getpid():
+            self._state, self.wants_all = None, False
+        first = fresh or secrets.token_hex(8)
+        reply = self._client.run(script, [*self._project_keys, *keys], [first, *arguments])
+        # Where a connection is new, Redis may be another: a replica that has not got the last of it.
+        state = (os.getpid(), self._client.connections, reply[0].decode())
+        if self._state not in (None, state):
+            self.wants_all = True
+        self._state = state
+        return reply

@@ -1,0 +1,126 @@
+"""Which of the spans that are pending here Redis has, and whose each of them is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from ..flow.journal import Change, Kept
+from ..flow.window import Key
+
+_MOST_OWED = 65_536
+
+
+class Places:
+    """The spans of this side's windows that stand in the fleet's, by flow.
+
+    What this process put it may settle whatever happens. What others put is settled by the claim that brought
+    it alone: a newer text may have come meanwhile.
+    """
+
+    def __init__(self) -> None:
+        # Whether each is this process's own.
+        self._there: dict[str, dict[Key, bool]] = {}
+        # Since the claim that is held: what was carried, and whether it is own; and what was put.
+        self._carried: dict[str, dict[Key, bool]] = {}
+        self._late: dict[str, set[Key]] = {}
+        # Flows that are looked at for others.
+        self._taken_on: set[str] = set()
+        self._owed: list[Change] = []
+
+    def has(self, flow: str, key: Key) -> bool:
+        """Whether Redis has it as pending."""
+        return key in self._there.get(flow, ())
+
+    def to_tell(self, changes: Iterable[Change]) -> list[Change]:
+        """What of that Redis is to be told now."""
+        told = []
+        for flow, added, settled, gone in changes:
+            there = self._there.get(flow, {})
+            own = [key for key in settled if there.get(key)]
+            if flow in self._carried:
+                self._carried[flow].update((key, there.get(key) is not False) for key in settled)
+                own = []
+            for key in (*settled, *gone):
+                self.discard(flow, key)
+            if added or own or gone:
+                told.append(Change(flow, added, own, gone))
+        return told
+
+    def put(self, changes: Iterable[Change]) -> None:
+        """Redis was told."""
+        for change in changes:
+            if change.added:
+                keys = dict.fromkeys((kept.key for kept in change.added), True)
+                self._there.setdefault(change.flow, {}).update(keys)
+                if change.flow in self._late:
+                    self._late[change.flow].update(keys)
+
+    def failed(self, changes: Iterable[Change]) -> None:
+        """Redis could not be told: what was added is not there, and what left is told later."""
+        for change in changes:
+            for kept in change.added:
+                self.discard(change.flow, kept.key)
+            if change.gone:
+                self._owed.append(Change(change.flow, (), (), change.gone))
+            self.owe(change.flow, change.settled)
+
+    def owe(self, flow: str, carried: Sequence[Key]) -> None:
+        """These were delivered, and Redis does not know it. Where that is too much, they are delivered twice."""
+        if carried and sum(len(change.settled) for change in self._owed) < _MOST_OWED:
+            self._owed.append(Change(flow, (), carried, ()))
+
+    def take_owed(self) -> list[Change]:
+        """What Redis does not know."""
+        owed, self._owed = self._owed, []
+        return owed
+
+    def forget_all(self) -> None:
+        """Redis may have lost everything."""
+        self._there.clear()
+
+    def discard(self, flow: str, key: Key) -> bool:
+        """It is pending no longer, here or there; whether it was."""
+        there = self._there.get(flow)
+        if there is None or there.pop(key, None) is None:
+            return False
+        if not there:
+            del self._there[flow]
+        return True
+
+    def take_on(self, flow: str) -> None:
+        """The flow is looked at for others."""
+        self._taken_on.add(flow)
+
+    def insists(self, flow: str, pending: int) -> bool:
+        """Whether the turn is needed, though Redis may know of nothing to deliver."""
+        taken_on = flow in self._taken_on
+        self._taken_on.discard(flow)
+        if not pending:
+            return not taken_on
+        return pending > len(self._there.get(flow, ()))
+
+    def claimed(self, flow: str) -> None:
+        """The turn is this process's."""
+        self._carried[flow], self._late[flow] = {}, set()
+
+    def brought(self, flow: str, spans: Iterable[Kept]) -> None:
+        """A claim has brought these of others."""
+        there = self._there.setdefault(flow, {})
+        for kept in spans:
+            there.setdefault(kept.key, False)
+
+    def left(
+        self, flow: str, pending: Collection[Key], dropped: Collection[Key]
+    ) -> tuple[list[Key], list[Key]]:
+        """What is pending in Redis no longer: what was delivered, and what was dropped."""
+        gone = [key for key in self._there.get(flow, ()) if key not in pending]
+        lost = set(dropped)
+        for key in gone:
+            self.discard(flow, key)
+        return [key for key in gone if key not in lost], [key for key in gone if key in lost]
+
+    def carried(self, flow: str) -> tuple[list[Key], list[Key], list[Key]]:
+        """The turn is over: what it has carried; what of that is own; and what this process put since its begin."""
+        carried, late = self._carried.pop(flow, {}), self._late.pop(flow, set())
+        own = [key for key, is_own in carried.items() if is_own]
+        return list(carried), own, [key for key in own if key in late]

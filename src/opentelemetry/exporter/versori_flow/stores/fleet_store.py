@@ -1,0 +1,279 @@
+"""The store `redis://`: what waits here waits in the fleet's window too, and what others delivered is learnt.
+
+Redis may be away: then nothing is asked of it for some seconds, and all that is pending is put once it is back.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Sequence
+
+from ..flow.journal import Change, Kept, News
+from ..flow.report import Notice
+from ..flow.window import Key
+from .connection import StoreError
+from .fleet import Claim, Fleet, Seen
+from .fleet_places import Places
+from .seam import Left
+
+_BETWEEN_POLLS = 1.0
+_SHORTEST_REST, _LONGEST_REST = 0.25, 5.0
+"""Seconds without a word to a Redis that could not be used, growing."""
+
+_TAKEN_ON = 16
+"""Flows of others that are taken on with one poll: the fleet shares them."""
+
+_NEVER, _FOREVER = float("-inf"), float("inf")
+
+
+class FleetStore:
+    """Keeps pending spans in the fleet's windows, and says when it is this process's turn at a flow.
+
+    Args:
+        fleet: What is said to Redis.
+        name: The Redis as it is shown, without a password.
+        longest_lease: Seconds; how long a lease may become where attempts outlast it.
+
+    Attributes:
+        durable: True.
+        ends: Whether this process ends: it takes on nothing more of others.
+    """
+
+    durable = True
+
+    def __init__(self, fleet: Fleet, name: str, longest_lease: float) -> None:
+        self.ends = False
+        self._fleet = fleet
+        self._name = name
+        self._longest_lease = longest_lease
+        self._places = Places()
+        self._seen: dict[str, Seen] = {}
+        self._news: list[Left] = []
+        self._trouble = Trouble()
+        self._look_at = _NEVER
+
+    # -- what happens here ---------------------------------------------------------------------------------
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Keeps what was added, and forgets what was settled or is gone."""
+        told = self._places.to_tell(changes)
+        if told:
+            self._put(told, everything=False)
+
+    def wants_all(self, now: float) -> bool:
+        """Whether `put_all` is wanted: what is pending may not be in Redis, and it is time to try again."""
+        return (self._fleet.wants_all or self._trouble.owes) and not self._trouble.rests(now)
+
+    def put_all(self, waiting: Sequence[Change]) -> None:
+        """Tells anew all that is pending."""
+        self._places.forget_all()
+        self._put([*self._places.take_owed(), *waiting], everything=True)
+
+    def forget(self, flows: Iterable[str]) -> None:
+        """The windows of these flows have left memory: the next claim brings all of them."""
+        for flow in flows:
+            self._seen.pop(flow, None)
+
+    def _put(self, changes: Sequence[Change], everything: bool) -> None:
+        now = time.monotonic()
+        if self._trouble.rests(now):
+            self._places.failed(changes)
+            self._trouble.owes = True
+            return
+        try:
+            put = self._fleet.put(changes, everything)
+        except StoreError as error:
+            self._places.failed(changes)
+            self._trouble.owes = True
+            self._failed(error, now)
+            return
+        self._places.put(changes)
+        self._heard()
+        self._trouble.owes &= not everything
+        dropped: dict[str, list[Key]] = {}
+        for flow, key in put.dropped:
+            if self._places.discard(flow, key):
+                dropped.setdefault(flow, []).append(key)
+        self._news += [Left(flow, (), News(dropped=keys)) for flow, keys in dropped.items()]
+
+    # -- whose turn it is ----------------------------------------------------------------------------------
+
+    def claim(self, flow: str, pending: int, now: float) -> Claim | float | None:
+        """Asks for the turn at a flow of which so many spans are pending here.
+
+        Returns:
+            The turn; seconds where it is not to be had so long, infinite where Redis has nothing to deliver; None
+            where Redis can't be used.
+        """
+        if self._trouble.rests(now):
+            return None
+        insist = self._places.insists(flow, pending)
+        try:
+            answer = self._fleet.claim(flow, self._seen.get(flow, Seen()), insist)
+        except StoreError as error:
+            self._failed(error, now)
+            return None
+        self._heard()
+        self._seen[flow] = answer.seen
+        news = News()
+        if answer.pending is not None and not self._fleet.wants_all:
+            settled, dropped = self._places.left(flow, answer.pending, answer.dropped)
+            news = News(settled=settled, dropped=dropped)
+        brought: list[Kept] = []
+        if isinstance(answer, Claim):
+            self._places.claimed(flow)
+            spans = [kept for kept in answer.spans if not self._places.has(flow, kept.key)]
+            brought = [kept for kept in spans if kept.key in answer.pending]
+            news = news._replace(delivered=[kept for kept in spans if kept.key not in answer.pending])
+            self._places.brought(flow, brought)
+        if brought or any(news):
+            self._news.append(Left(flow, brought, news))
+        return answer if isinstance(answer, Claim) else answer.seconds
+
+    def down_since(self) -> float:
+        """Since when Redis can't be used, in seconds of the monotonic clock; infinite: it can."""
+        return self._trouble.since
+
+    def extend(self, claim: Claim) -> float | None:
+        """Lengthens the lease; returns its end, or None where another process has taken over."""
+        now = time.monotonic()
+        try:
+            end = self._fleet.extend(claim)
+        except StoreError as error:
+            self._failed(error, now)
+            return claim.lease_end
+        if end is None:
+            # An attempt takes longer than a lease here.
+            self._fleet.lease = min(2 * self._fleet.lease, max(self._longest_lease, self._fleet.lease))
+        return end
+
+    def settle(self, claim: Claim, wait: float, verified: bool) -> None:
+        """The attempt has succeeded: what it has carried is settled, and nobody else's turn begins for `wait`."""
+        carried, own, late = self._places.carried(claim.flow)
+        now = time.monotonic()
+        try:
+            if self._trouble.rests(now):
+                raise StoreError("it was away")
+            fresh = self._fleet.settle(claim, carried, wait, verified)
+        except StoreError as error:
+            self._places.owe(claim.flow, own)
+            self._trouble.owes = True
+            self._failed(error, now)
+            return
+        if fresh and late:
+            self._put([Change(claim.flow, (), late, ())], everything=False)
+
+    def release(self, claim: Claim, wait: float, unsure: bool) -> None:
+        """The attempt has failed; nobody else's turn begins for `wait` seconds. `unsure`: a PUT may be on its way."""
+        carried, _, _ = self._places.carried(claim.flow)
+        now = time.monotonic()
+        if self._trouble.rests(now):
+            return  # its lease ends by itself
+        try:
+            if carried and not unsure:
+                self._fleet.settle(claim, carried, wait, verified=False)
+            else:
+                self._fleet.release(claim, wait, unsure)
+        except StoreError as error:
+            self._failed(error, now)
+
+    # -- what others left ----------------------------------------------------------------------------------
+
+    def look_soon(self, now: float) -> None:
+        """There may be something for this process."""
+        self._look_at = min(self._look_at, now)
+
+    def next_look(self) -> float:
+        """When to call `inherit` again, in seconds of the monotonic clock."""
+        if self._news:
+            return _NEVER
+        return _FOREVER if self.ends else max(self._look_at, self._trouble.rests_until)
+
+    def inherit(self, now: float) -> Sequence[Left]:
+        """What was learnt, and flows that somebody should deliver."""
+        if now >= self._look_at and not (self.ends or self._trouble.rests(now)):
+            self._look_at = now + _BETWEEN_POLLS * random.uniform(0.75, 1.25)  # noqa: S311 - not in step
+            try:
+                due = self._fleet.due()
+                self._heard()
+            except StoreError as error:
+                self._failed(error, now)
+                due = []
+            if len(due) > _TAKEN_ON:
+                due = random.sample(due, _TAKEN_ON)
+                self._look_at = now + _BETWEEN_POLLS / 4
+            for flow in due:
+                self._places.take_on(flow)
+                self._news.append(Left(flow, (), News(doubted=True)))
+        news, self._news = self._news, []
+        return news
+
+    def take_unreadable(self) -> int:
+        """None."""
+        return 0
+
+    # -- the end -------------------------------------------------------------------------------------------
+
+    def keeps(self, flow: str, key: Key) -> bool:
+        """Whether a span is safe here, should the process end now."""
+        return self._places.has(flow, key)
+
+    def leave(self, pending: Sequence[Change]) -> bool:
+        """Puts what is not in Redis yet, and lets go of it."""
+        missing = [
+            change._replace(added=[kept for kept in change.added if not self.keeps(change.flow, kept.key)])
+            for change in pending
+        ]
+        missing = [change for change in missing if change.added]
+        if missing:
+            self._put(missing, everything=False)
+        self._fleet.close()
+        return not self._trouble.owes
+
+    def take_back(self) -> bool:
+        """False: others have it."""
+        return False
+
+    def remarks(self) -> list[Notice]:
+        """Lines to log, each of them once."""
+        return self._fleet.remarks.take()
+
+    def _heard(self) -> None:
+        if self._trouble.over():
+            self._fleet.remarks.over("redis", f"{self._name} can be used again: spans wait there")
+
+    def _failed(self, error: StoreError, now: float) -> None:
+        self._trouble.met(now)
+        self._fleet.remarks.trouble(
+            "redis",
+            f"{error}; each process delivers for itself meanwhile, and a crash would lose what waits",
+        )
+
+
+class Trouble:
+    """Redis can't be used: since when, until when it is left alone, and whether it lacks spans."""
+
+    __slots__ = ("_rest", "owes", "rests_until", "since")
+
+    def __init__(self) -> None:
+        self.since = _FOREVER
+        self.rests_until = _NEVER
+        self.owes = False
+        self._rest = _SHORTEST_REST
+
+    def rests(self, now: float) -> bool:
+        """Whether it is left alone."""
+        return now < self.rests_until
+
+    def met(self, now: float) -> None:
+        """It could not be used."""
+        self.since = min(self.since, now)
+        self.rests_until = time.monotonic() + self._rest
+        self._rest = min(2 * self._rest, _LONGEST_REST)
+
+    def over(self) -> bool:
+        """It was used; True where it could not be before."""
+        was = self.since != _FOREVER
+        self.since, self.rests_until, self._rest = _FOREVER, _NEVER, _SHORTEST_REST
+        return was

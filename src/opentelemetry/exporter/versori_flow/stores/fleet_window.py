@@ -1,0 +1,254 @@
+"""The window that a fleet shares for a flow, as Redis holds it, and the script that hands spans over.
+
+A project's keys have one hash tag, so that they lie on one node of a cluster:
+
+    home     hash: the epoch, a number that grows with each change, the bytes of all flows, and for each flow
+             how many spans, pending ones, traces and bytes it has
+    due      sorted set: flows with something to do, by the time from which on they may be claimed
+    rest     sorted set: flows with nothing to do, by the time since when
+
+And each flow has
+
+    body     hash: span -> item: size, whether it is a root, span, end, start, and the text
+    order    sorted set: spans by the number of their arrival
+    ids      sorted set: spans by their names, so that those of one trace stand together
+    pending  sorted set: likewise, those that no PUT has carried
+    ends     sorted set: traces by their latest end, those with a pending span behind all others
+    meta     hash: fence, inflight, doubt, not_before, changed
+    dropped  sorted set: spans that left while they were pending, by the number of that change
+    lease    the fence of who holds it
+
+Redis 6.2 is the oldest that has ZMSCORE. Where Redis is full, scripts that make room begin with a write that takes
+none: what a script does after its first write is let through.
+"""
+
+from __future__ import annotations
+
+from .redis_client import Script
+
+PROJECT_KEYS = ("home", "due", "rest")
+FLOW_KEYS = ("body", "order", "ids", "pending", "ends", "meta", "dropped", "lease")
+
+COMMON = """
+local call = redis.call
+local HOME, DUE, REST, FRESH = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+local BEHIND, MANY, DROPPED_KEPT = 4503599627370496, 1000, 10000
+local clock = call('TIME')
+local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local epoch
+
+local function renew() epoch = FRESH; call('HSET', HOME, 'epoch', epoch) end
+local function begin()
+  epoch = call('HGET', HOME, 'epoch')
+  if not epoch then renew() end
+end
+local function make_room() call('HDEL', HOME, '') end
+local function number(by) return call('HINCRBY', HOME, 'number', by or 1) end
+local function words(text)
+  local list = {}
+  for word in string.gmatch(text, '%S+') do list[#list + 1] = word end
+  return list
+end
+local function parts(list)
+  local from = 1 - MANY
+  return function()
+    from = from + MANY
+    if from <= #list then return {unpack(list, from, math.min(from + MANY - 1, #list))} end
+  end
+end
+local function size(item) return tonumber(string.match(item, '^%d+')) end
+
+local function note(f)
+  if f.bytes ~= f.noted then call('HINCRBY', HOME, 'bytes', f.bytes - f.noted) end
+  f.noted = f.bytes
+  if f.spans == 0 then return call('HDEL', HOME, 'f:' .. f.name) end
+  call('HSET', HOME, 'f:' .. f.name, string.format('%d %d %d %d', f.spans, f.waiting, f.traces, f.bytes))
+end
+
+-- A flow of which something is missing was evicted in part: it is emptied, and all who put are asked again.
+local function flow(at, name)
+  local f = {name = name, body = KEYS[at], order = KEYS[at + 1], ids = KEYS[at + 2], pending = KEYS[at + 3],
+    ends = KEYS[at + 4], meta = KEYS[at + 5], dropped = KEYS[at + 6], lease = KEYS[at + 7]}
+  local spans, waiting, traces, bytes =
+    string.match(call('HGET', HOME, 'f:' .. name) or '0 0 0 0', '(%d+) (%d+) (%d+) (%d+)')
+  f.spans, f.waiting, f.traces, f.bytes = tonumber(spans), tonumber(waiting), tonumber(traces), tonumber(bytes)
+  f.noted = f.bytes
+  if call('HLEN', f.body) ~= f.spans or call('ZCARD', f.order) ~= f.spans or call('ZCARD', f.ids) ~= f.spans
+    or call('ZCARD', f.pending) ~= f.waiting or call('ZCARD', f.ends) ~= f.traces
+    or (f.spans > 0 and call('EXISTS', f.meta) == 0) then
+    call('DEL', f.body, f.order, f.ids, f.pending, f.ends, f.meta)
+    call('ZREM', DUE, name)
+    f.spans, f.waiting, f.traces, f.bytes = 0, 0, 0, 0
+    note(f)
+    renew()
+  end
+  return f
+end
+
+local function changed(f) call('HSET', f.meta, 'changed', number()) end
+
+local function line_up(f)
+  local not_before, inflight, doubt = unpack(call('HMGET', f.meta, 'not_before', 'inflight', 'doubt'))
+  if f.waiting > 0 or inflight or doubt then
+    local lease_end = NOW + math.max(call('PTTL', f.lease), 0)
+    call('ZADD', DUE, 'NX', math.max(lease_end, tonumber(not_before or 0)), f.name)
+    call('ZREM', REST, f.name)
+  else
+    call('ZREM', DUE, f.name)
+    call('ZADD', REST, 'NX', NOW, f.name)
+  end
+end
+
+local function range(trace) return '[' .. trace .. ':', '(' .. trace .. ';' end
+
+-- Puts traces where they belong, whose spans left or are pending no longer.
+local function tidy(f, traces)
+  for trace in pairs(traces) do
+    if call('ZLEXCOUNT', f.ids, range(trace)) == 0 then
+      f.traces = f.traces - call('ZREM', f.ends, trace)
+    elseif call('ZLEXCOUNT', f.pending, range(trace)) == 0 then
+      local score = tonumber(call('ZSCORE', f.ends, trace))
+      if score >= BEHIND then call('ZADD', f.ends, score - BEHIND, trace) end
+    end
+  end
+end
+
+local function traces_of(ids)
+  local traces = {}
+  for _, id in ipairs(ids) do traces[string.match(id, '^[^:]+')] = true end
+  return traces
+end
+
+-- Takes spans out of the window; those that were pending are told to whoever waits for them.
+local function leave(f, ids)
+  local lost = {}
+  for part in parts(ids) do
+    local items, waits = call('HMGET', f.body, unpack(part)), call('ZMSCORE', f.pending, unpack(part))
+    for i, id in ipairs(part) do
+      if items[i] then f.spans, f.bytes = f.spans - 1, f.bytes - size(items[i]) end
+      if waits[i] then lost[#lost + 1] = id end
+    end
+    call('HDEL', f.body, unpack(part))
+    for _, key in ipairs({f.order, f.ids, f.pending}) do call('ZREM', key, unpack(part)) end
+  end
+  f.waiting = f.waiting - #lost
+  if #lost > 0 then
+    local at, told = tostring(number()), {}
+    for _, id in ipairs(lost) do told[#told + 1] = at; told[#told + 1] = id end
+    for part in parts(told) do call('ZADD', f.dropped, unpack(part)) end
+    call('ZREMRANGEBYRANK', f.dropped, 0, -1 - DROPPED_KEPT)
+  end
+  tidy(f, traces_of(ids))
+  return lost
+end
+
+-- A text that came after `upto` is not the one that was carried.
+local function settle(f, ids, upto)
+  for part in parts(ids) do
+    local arrivals, carried = call('ZMSCORE', f.order, unpack(part)), {}
+    for i, id in ipairs(part) do
+      if arrivals[i] and tonumber(arrivals[i]) <= upto then carried[#carried + 1] = id end
+    end
+    if #carried > 0 then f.waiting = f.waiting - call('ZREM', f.pending, unpack(carried)) end
+  end
+  tidy(f, traces_of(ids))
+end
+
+local function items_of(f, ids)
+  local items = {}
+  for part in parts(ids) do
+    for _, item in ipairs(call('HMGET', f.body, unpack(part))) do items[#items + 1] = item end
+  end
+  return items
+end
+"""
+
+PUT = Script(
+    COMMON
+    + """
+-- KEYS project, flow... ; ARGV fresh max_spans max_bytes max_store_bytes (flow items settled gone)...
+local function add(f, packed)
+  local at, n, ids, items, traces_of, ends_of, sizes = 1, 0, {}, {}, {}, {}, {}
+  local take, max, min = struct.unpack, math.max, math.min
+  while at <= #packed do
+    n = n + 1
+    traces_of[n], ids[n], ends_of[n], sizes[n], items[n], at = take('>Hc0Hc0dIIc0', packed, at)
+  end
+  local had, arrival = call('HMGET', f.body, unpack(ids)), tostring(number())
+  local body, order, names, ends, latest = {}, {}, {}, {}, NOW * 1000
+  n = 0
+  for i, item in ipairs(items) do
+    if had[i] ~= item then
+      body[n + 1], body[n + 2] = ids[i], item
+      order[n + 1], order[n + 2], names[n + 1], names[n + 2] = arrival, ids[i], '0', ids[i]
+      n = n + 2
+      f.bytes = f.bytes + sizes[i] - (had[i] and size(had[i]) or 0)
+      if not had[i] then f.spans = f.spans + 1 end
+      -- As in the windows: never younger than now, and never a minute older than its arrival.
+      local trace, stop = traces_of[i], max(min(ends_of[i], latest), latest - 60000000)
+      ends[trace] = max(ends[trace] or 0, stop)
+    end
+  end
+  if #body == 0 then return false end
+  call('HSET', f.body, unpack(body))
+  call('ZREM', f.dropped, unpack(ids))
+  call('ZADD', f.order, unpack(order))
+  call('ZADD', f.ids, unpack(names))
+  f.waiting = f.waiting + call('ZADD', f.pending, unpack(names))
+  local traces, scores = {}, {}
+  for trace in pairs(ends) do traces[#traces + 1] = trace end
+  for i, was in ipairs(call('ZMSCORE', f.ends, unpack(traces))) do
+    was = tonumber(was or 0)
+    if was >= BEHIND then was = was - BEHIND end
+    scores[#scores + 1], scores[#scores + 2] = BEHIND + math.max(was, ends[traces[i]]), traces[i]
+  end
+  f.traces = f.traces + call('ZADD', f.ends, unpack(scores))
+  return true
+end
+
+local lost = {}
+local function drop(f, ids)
+  for _, id in ipairs(leave(f, ids)) do
+    lost[#lost + 1] = f.name
+    lost[#lost + 1] = id
+  end
+end
+local function bound(f, max_spans, max_bytes, max_store_bytes)
+  local others = tonumber(call('HGET', HOME, 'bytes') or 0) - f.noted
+  local function too_much() return f.spans > max_spans or f.bytes > math.min(max_bytes, max_store_bytes - others) end
+  while f.traces > 1 and too_much() do
+    local left, spans, ids = f.traces - 1, f.spans - max_spans, {}
+    for _, trace in ipairs(call('ZRANGE', f.ends, 0, math.min(left, 32) - 1)) do
+      -- Whether the bytes suffice is seen after the first one: few windows are short of both.
+      if #ids > 0 and #ids >= spans then break end
+      for _, id in ipairs(call('ZRANGEBYLEX', f.ids, range(trace))) do ids[#ids + 1] = id end
+    end
+    drop(f, ids)
+  end
+  if not too_much() then return end
+  -- One trace that alone is too large loses its oldest spans, never its root.
+  for _, id in ipairs(call('ZRANGE', f.order, 0, -1)) do
+    if string.match(call('HGET', f.body, id), '^%d+ 0 ') then drop(f, {id}) end
+    if not too_much() then return end
+  end
+end
+
+local adding = false
+for i = 5, #ARGV, 4 do adding = adding or ARGV[i + 1] ~= '' end
+-- Refused by a full Redis before anything is done, or not at all.
+if adding then number(0) else make_room() end
+begin()
+for i = 5, #ARGV, 4 do
+  local f = flow(4 + (i - 5) / 4 * 8, ARGV[i])
+  local settled, gone = words(ARGV[i + 2]), words(ARGV[i + 3])
+  settle(f, settled, math.huge)
+  leave(f, gone)
+  local news = ARGV[i + 1] ~= '' and add(f, ARGV[i + 1])
+  if news then bound(f, tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])) end
+  if news or #settled > 0 or #gone > 0 then changed(f) end
+  line_up(f)
+  note(f)
+end
+return {epoch, lost}
+"""
+)

@@ -1,0 +1,201 @@
+"""A client of redis-py for each process, and its troubles as the reader of a log line understands them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from ..settings.redis_url import FleetUrl
+from .connection import StoreError
+from .remarks import Remarks
+
+_EXTRA = "takes an extra: pip install 'opentelemetry-exporter-versori-flow[redis]'"
+_TIMEOUT = 1.0
+"""Seconds for a connection, and for an answer."""
+
+_RETRIES = 1
+_SETTING = "VERSORI_FLOW_STORE"
+_ADVICE = {
+    "LOADING": "it is loading its data after a start: spans wait in memory until it is done",
+    "READONLY": f"it is a replica that takes no writes: let {_SETTING} name the primary, or its Sentinels",
+    "MASTERDOWN": f"it is a replica that has lost its primary: let {_SETTING} name the primary, or its Sentinels",
+    "OOM": "it is full (maxmemory, noeviction): give it more memory, or lower VERSORI_FLOW_MAX_STORE_BYTES",
+    "MISCONF": "it can't save to its disk and takes no writes: free space there",
+    "NOAUTH": f"access is denied, it wants a password: write it into {_SETTING}",
+    "WRONGPASS": f"access is denied, it knows no such user or password: correct {_SETTING}",
+    "NOPERM": "access is denied to this user: let its ACL have ~versori:* +@all -@admin -@dangerous",
+    "CROSSSLOT": f"it is a cluster's node: write redis+cluster:// in {_SETTING}",
+    "MOVED": f"it is a cluster's node: write redis+cluster:// in {_SETTING}",
+    "CLUSTERDOWN": "its cluster is down: spans wait in memory until it is back",
+    "BUSY": "it is busy with somebody's script: spans wait in memory until it is done",
+}
+
+
+class FullError(StoreError):
+    """Redis is full: nothing can be added, but what is there can be removed."""
+
+
+class Script:
+    """A Lua script, by its digest."""
+
+    __slots__ = ("digest", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisClient:
+    """Connected when it is used first; a forked child has a connection of its own.
+
+    Args:
+        url: Where the Redis is.
+        remarks: What there is to say.
+
+    Attributes:
+        connections: How often a connection was made: what was written before may be lost since.
+
+    Raises:
+        ValueError: redis-py is not installed.
+    """
+
+    def __init__(self, url: FleetUrl, remarks: Remarks) -> None:
+        try:
+            import redis
+        except ImportError:
+            raise ValueError(_EXTRA) from None
+        self.connections = 0
+        self._redis: Any = redis
+        self._url = url
+        self._remarks = remarks
+        self._client: Any = None
+        self._pid = 0
+        self._inherited: list[Any] = []
+        self._policy_seen = False
+
+    def run(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes | int | str]) -> Any:
+        """Runs a script, which is sent where Redis has it no longer.
+
+        Raises:
+            StoreError: It can't be done, or it is not known whether it was; the text says what to do.
+        """
+        errors = self._redis.exceptions
+        try:
+            client = self._connected()
+            try:
+                return client.evalsha(script.digest, len(keys), *keys, *arguments)
+            except errors.NoScriptError:
+                return client.eval(script.text, len(keys), *keys, *arguments)
+        except (errors.RedisError, errors.RedisClusterException, OSError) as error:
+            text = self._explained(error)
+            kind = FullError if isinstance(error, errors.OutOfMemoryError) else StoreError
+        raise kind(text)
+
+    def close(self) -> None:
+        """Closes the connection; the next use opens another."""
+        client, self._client = self._client, None
+        if client is not None and self._pid == os.getpid():
+            with contextlib.suppress(Exception):
+                client.close()
+
+    def _connected(self) -> Any:
+        if self._pid != os.getpid():
+            # The parent's: its locks may be held, and closing it would take them.
+            self._inherited += [self._client] if self._client else []
+            self._client, self._pid = None, os.getpid()
+        if self._client is None:
+            self._client = self._open()
+        if not self._policy_seen:
+            self._look_at_policy()
+        return self._client
+
+    def _open(self) -> Any:
+        url, redis = self._url, self._redis
+        errors = redis.exceptions
+        # A second trial mends a connection that was closed while it was idle; waiting twice mends nothing.
+        retry = redis.retry.Retry(redis.backoff.NoBackoff(), _RETRIES, (errors.ConnectionError,))
+        common: dict[str, Any] = {
+            # Not as an argument of its own: no frame of ours has the password among its locals.
+            "credential_provider": _credentials(redis, url),
+            "socket_timeout": _TIMEOUT,
+            "socket_connect_timeout": _TIMEOUT,
+            "retry": retry,
+            "retry_on_error": [errors.ConnectionError],  # before 6.0 it is asked for twice
+            "protocol": 2,
+            "redis_connect_func": self._on_connect,
+        }
+        if url.tls:
+            common |= {"ssl": True, "ssl_check_hostname": True, **dict(url.options)}
+        if url.form == "unix":
+            return redis.Redis(unix_socket_path=url.path, db=url.db, **common)
+        if url.form == "server":
+            return redis.Redis(*url.hosts[0], db=url.db, **common)
+        if url.form == "cluster":
+            nodes = [redis.cluster.ClusterNode(*host) for host in url.hosts]
+            # Given whole, its own retries: it counts those that follow a slot to another node.
+            return redis.cluster.RedisCluster(startup_nodes=nodes, **common)
+        quick = {
+            key: common[key] for key in ("socket_timeout", "socket_connect_timeout", "protocol", "retry")
+        }
+        sentinel = redis.sentinel.Sentinel(
+            url.hosts, sentinel_kwargs={**quick, "ssl": url.tls, **dict(url.options)}, **common
+        )
+        return sentinel.master_for(url.path, db=url.db)
+
+    def _on_connect(self, connection: Any) -> None:
+        if self._url.form != "cluster":  # there it was done before
+            connection.on_connect()
+        self.connections += 1
+
+    def _look_at_policy(self) -> None:
+        """Warns once where Redis would throw away what waits there."""
+        try:
+            self._policy_seen = True
+            policy = str(self._client.info("memory").get("maxmemory_policy", ""))
+        except self._redis.exceptions.ResponseError:
+            return  # not allowed to this user
+        except BaseException:
+            self._policy_seen = False
+            raise
+        if policy.startswith("allkeys-"):
+            self._remarks.say(
+                logging.WARNING,
+                f"{self._url} throws away any key when it is full (maxmemory-policy {policy}), "
+                "spans that wait for their delivery too: set it to noeviction",
+            )
+
+    def _explained(self, error: Exception) -> str:
+        errors = self._redis.exceptions
+        said = str(error).replace("\n", " ")
+        kinds = {
+            errors.BusyLoadingError: "LOADING",
+            errors.ReadOnlyError: "READONLY",
+            errors.MasterDownError: "MASTERDOWN",
+            errors.ClusterDownError: "CLUSTERDOWN",
+            errors.OutOfMemoryError: "OOM",
+            errors.NoPermissionError: "NOPERM",
+            errors.AskError: "MOVED",
+        }
+        code = next((code for kind, code in kinds.items() if isinstance(error, kind)), said.split(" ", 1)[0])
+        if "executing the script can't" in said:  # as Redis 7 says it of a command within one
+            code = "NOPERM"
+        if isinstance(error, errors.AuthenticationError):
+            code = "NOAUTH" if "required" in said or said.startswith("NOAUTH") else "WRONGPASS"
+        advice = _ADVICE.get(code)
+        if advice is None and isinstance(error, (errors.TimeoutError, errors.ConnectionError, OSError)):
+            advice = (
+                f"it can't be reached ({said or type(error).__name__}): spans wait in memory until it can"
+            )
+        text = f"{self._url}: {advice or said}"
+        password = self._url.password
+        return text if password is None else text.replace(password.reveal(), "***")
+
+
+def _credentials(redis: Any, url: FleetUrl) -> Any:
+    if url.password is None:
+        return None
+    return redis.credentials.UsernamePasswordCredentialProvider(url.user, url.password.reveal())

@@ -1,0 +1,275 @@
+"""What becomes of a fleet whose Redis is away, full, emptied, changed or another."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import logging
+import time
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from opentelemetry.exporter.versori_flow.flow.journal import Change
+from opentelemetry.exporter.versori_flow.stores.connection import StoreError
+from opentelemetry.exporter.versori_flow.stores.fleet import Claim
+
+from .conftest import added, join, keys, span
+from .redis_server import RedisServer, free_port, require_redis
+
+require_redis()
+
+
+def test_killed_and_back_empty(own_redis):
+    """While it is away each call fails soon; when it is back all is put again, and nothing is lost or twice."""
+    server = own_redis()
+    one, two = join(server.url), join(f"redis://127.0.0.1:{server.port}")
+    one.put(added(span(1)))
+    two.put(added(span(2)))
+    seen = two.claim("shop").seen
+    server.kill()
+    for fleet in (one, two):
+        with pytest.raises(StoreError, match="it can't be reached"):
+            fleet.due()
+    with pytest.raises(StoreError, match="it can't be reached"):
+        one.put(added(span(3)))
+    assert one.wants_all
+    server.start()
+    one.put(added(span(1), span(3)), everything=True)
+    assert not one.wants_all
+    assert two.due() == ["shop"]  # which is how it learns
+    assert two.wants_all
+    two.put(added(span(2)), everything=True)
+    assert not two.wants_all
+    assert keys(two.claim("shop", seen).spans) == keys(span(number) for number in (1, 2, 3))
+
+
+def test_emptied_in_between(shared_redis):
+    """An emptied Redis, its scripts too, is noticed by the next call of each, and by nobody twice."""
+    fleet = join(shared_redis.url)
+    epoch = fleet.put(added(span(1))).epoch
+    shared_redis.tell("SCRIPT", "FLUSH")
+    assert fleet.put(added(span(2))).epoch == epoch
+    assert not fleet.wants_all
+    shared_redis.tell("FLUSHALL")
+    assert fleet.put(added(span(3))).epoch != epoch
+    assert fleet.wants_all
+    fleet.put(added(span(1), span(2), span(3)), everything=True)
+    assert not fleet.wants_all
+    assert len(fleet.window("shop")) == 3
+
+
+@pytest.mark.parametrize("key", ["body", "order", "ids", "pending", "ends", "meta"])
+def test_evicted_in_part(shared_redis, key):
+    """Where Redis has thrown away a part of a flow, all who put are asked for all of theirs."""
+    one, two = join(shared_redis.url), join(shared_redis.url)
+    one.put([*added(span(1), span(2)), *added(span(3), flow="other")])
+    two.due()
+    [victim] = shared_redis.tell("KEYS", f"*:{key}:shop")
+    shared_redis.tell("DEL", victim)
+    two.put(added(span(4)))
+    assert two.wants_all
+    one.due()
+    assert one.wants_all
+    one.put([*added(span(1), span(2)), *added(span(3), flow="other")], everything=True)
+    claim = one.claim("shop")
+    assert claim.pending == keys(kept for kept, _ in one.window("shop")) == keys(map(span, (1, 2, 4)))
+    assert [held[:3] for held in one.flows()] == [("other", 1, 1), ("shop", 3, 3)]
+
+
+def test_paused(own_redis):
+    """A Redis that stands still holds up no call for longer than a moment, and loses nothing."""
+    server = own_redis()
+    fleet = join(server.url)
+    fleet.put(added(span(1)))
+    server.pause()
+    began = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(StoreError, match="it can't be reached"):
+            fleet.put(added(span(2)))
+    assert time.monotonic() - began < 6
+    server.go_on()
+    fleet.put(added(span(1), span(2)), everything=True)
+    assert not fleet.wants_all
+    assert fleet.claim("shop").pending == keys([span(1), span(2)])
+
+
+def test_full(own_redis):
+    """A full Redis takes no more, and what it has can be claimed, settled and removed, which makes room."""
+    server = own_redis("--maxmemory-policy", "noeviction")
+    fleet = join(server.url)
+    spans = [span(number, body=b"x" * 1000) for number in range(100)]
+    fleet.put(added(*spans))
+    server.tell("CONFIG", "SET", "maxmemory", "1")
+    for changes in (added(span(200)), [Change("shop", [span(201)], [spans[0].key], [spans[1].key])]):
+        with pytest.raises(StoreError, match="it is full"):
+            fleet.put(changes)
+    assert fleet.wants_all
+    claim = fleet.claim("shop")
+    assert claim.pending == keys(spans[2:])
+    assert fleet.extend(claim)
+    assert fleet.settle(claim, [kept.key for kept in spans], wait=0, verified=True)
+    assert fleet.drop("shop") == 0
+    assert fleet.flows() == []
+    server.tell("CONFIG", "SET", "maxmemory", "0")
+    fleet.put(added(span(200)), everything=True)
+    assert not fleet.wants_all
+
+
+def test_a_policy_that_throws_away_is_warned_about_once(own_redis):
+    """`allkeys-*` would evict spans that wait: one line says so."""
+    fleet = join(own_redis("--maxmemory-policy", "allkeys-lru").url)
+    fleet.due()
+    fleet.due()
+    [notice] = fleet.remarks.take()
+    assert notice.level == logging.WARNING
+    assert "maxmemory-policy allkeys-lru" in notice.text
+    assert "set it to noeviction" in notice.text
+
+
+def test_a_replica(own_redis):
+    """A Redis that was made a replica takes nothing; promoted again, all is put again."""
+    server = own_redis()
+    fleet = join(server.url)
+    fleet.put(added(span(1)))
+    server.tell("REPLICAOF", "127.0.0.1", free_port())
+    with pytest.raises(StoreError, match="replica that takes no writes"):
+        fleet.put(added(span(2)))
+    server.tell("REPLICAOF", "NO", "ONE")
+    fleet.put(added(span(1), span(2)), everything=True)
+    assert fleet.claim("shop").pending == keys([span(1), span(2)])
+
+
+def test_the_password_changes(own_redis):
+    """A password that is no longer right is denied access, and never shown; the right one is let in."""
+    server = own_redis("--requirepass", "old-hunter2")
+    url = f"redis://:old-hunter2@127.0.0.1:{server.port}"
+    fleet = join(url)
+    fleet.put(added(span(1)))
+    server.tell("CONFIG", "SET", "requirepass", "new-hunter2", password="old-hunter2")
+    server.tell("CLIENT", "KILL", "TYPE", "normal", password="new-hunter2")
+    with pytest.raises(StoreError, match="knows no such user or password") as raised:
+        fleet.put(added(span(2)))
+    assert "hunter2" not in str(raised.value)
+    with pytest.raises(StoreError, match="it wants a password"):
+        join(f"redis://127.0.0.1:{server.port}").due()
+    assert join(url.replace("old", "new")).due() == ["shop"]
+
+
+def test_an_acl_user(shared_redis):
+    """A user needs no more than what the advice names; one who has less is told."""
+    url = shared_redis.url.replace("unix://", "unix://exporter:p%40ss@")
+    allowed = ("~versori:*", "+@all", "-@admin", "-@dangerous")
+    shared_redis.tell("ACL", "SETUSER", "exporter", "reset", "on", ">p@ss", *allowed)
+    fleet = join(url)
+    fleet.put(added(span(1)))
+    claim = fleet.claim("shop")
+    assert fleet.settle(claim, [span(1).key], wait=0, verified=True)
+    assert len(fleet.flows()) == len(fleet.window("shop")) == 1
+    assert fleet.remarks.take() == []
+    shared_redis.tell("ACL", "SETUSER", "exporter", "resetkeys", "~other:*")
+    with pytest.raises(StoreError, match="let its ACL have ~versori"):
+        fleet.due()
+    shared_redis.tell("ACL", "DELUSER", "exporter")
+
+
+def test_tls(own_redis, tmp_path):
+    """An authority of one's own is trusted by name, the host is checked, and nobody else is believed."""
+    certificate, key = self_signed(tmp_path, "127.0.0.1")
+    tls_port = free_port()
+    files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key))
+    server = own_redis("--tls-port", str(tls_port), *files, "--tls-auth-clients", "no")
+    trusted = f"?ssl_ca_certs={certificate}"
+    fleet = join(f"rediss://127.0.0.1:{tls_port}{trusted}")
+    fleet.put(added(span(1)))
+    for url in (f"rediss://127.0.0.1:{tls_port}", f"rediss://localhost:{tls_port}{trusted}"):
+        with pytest.raises(StoreError, match="certificate verify failed"):
+            join(url).due()
+    for options in ("?ssl_cert_reqs=none", f"{trusted}&ssl_check_hostname=false"):
+        assert join(f"rediss://localhost:{tls_port}{options}").due() == ["shop"]
+    with pytest.raises(StoreError, match="can't be reached"):
+        join(f"rediss://127.0.0.1:{server.port}{trusted}").due()
+
+
+def test_a_cluster(own_redis):
+    """In a cluster each script's keys are on one node."""
+    server = own_redis("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    server.tell("CLUSTER", "ADDSLOTS", *range(16384))
+    fleet = join(f"redis+cluster://127.0.0.1:{server.port}")
+    wait_until(lambda: b"cluster_state:ok" in server.tell("CLUSTER", "INFO"))
+    fleet.put([*added(span(1)), *added(span(2), flow="other")])
+    claim = fleet.claim("shop")
+    assert isinstance(claim, Claim)
+    assert fleet.settle(claim, [span(1).key], wait=0, verified=True)
+    assert fleet.due() == ["other"]
+    assert not fleet.wants_all
+    server.kill()
+    with pytest.raises(StoreError):
+        fleet.due()
+
+
+def test_sentinels_name_the_primary(own_redis, tmp_path):
+    """After a failover all that is pending is put again to the new primary."""
+    primary = own_redis()
+    replica = own_redis("--replicaof", "127.0.0.1", str(primary.port))
+    (tmp_path / "sentinel").mkdir()
+    (config := tmp_path / "sentinel.conf").write_text(
+        f"sentinel monitor main 127.0.0.1 {primary.port} 1\nsentinel down-after-milliseconds main 300\n"
+        "sentinel failover-timeout main 2000\n"
+    )
+    sentinel = RedisServer(tmp_path / "sentinel", str(config), "--sentinel")
+    try:
+        fleet = join(f"redis+sentinel://127.0.0.1:{sentinel.port}/main")
+        fleet.put(added(span(1)))
+        wait_until(lambda: replica.tell("DBSIZE") > 0 and b"num-slaves\n1" in _master(sentinel))
+        primary.kill()
+
+        def put_again() -> bool:
+            try:
+                fleet.put(added(span(1), span(2)), everything=True)
+            except StoreError:
+                return False
+            return True
+
+        wait_until(put_again)
+        assert not fleet.wants_all
+        assert join(f"redis://127.0.0.1:{replica.port}").claim("shop").pending == keys([span(1), span(2)])
+    finally:
+        sentinel.kill()
+
+
+def _master(sentinel: RedisServer) -> bytes:
+    return b"\n".join(map(bytes, sentinel.tell("SENTINEL", "MASTER", "main")))
+
+
+def wait_until(true, seconds=20):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def self_signed(folder: Path, address: str) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "redis")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    (cert_file := folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (key_file := folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return cert_file, key_file
