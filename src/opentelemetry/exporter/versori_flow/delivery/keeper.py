@@ -92,6 +92,8 @@ class Keeper:
         """Takes what others have left; `until`: when this exporter ends."""
         if self._durable:
             self._opened()
+        if self._store is not None and until != _FOREVER:
+            self._store.look_no_more()
         if self._store is None or self._left_at is not None or now < self._store.next_look():
             return
         for left in self._store.inherit(now):
@@ -158,8 +160,11 @@ class Keeper:
                 return True
             self._store.leave(())
             return False
-        if not free and (self._durable or now >= _last_moment(self._left_at, until)):
-            return True  # it is safe, or those who have the turns are alive, and look for it
+        if not free and self._durable:
+            self._left_at = None  # it is safe, though nobody has taken it
+            return True
+        if not free and now >= _last_moment(self._left_at, until):
+            return True  # those who have the turns are alive, and look for it
         if not self._store.take_back():
             return True
         self._left_at = None
@@ -183,16 +188,18 @@ class Keeper:
         if not count:
             return notices
         flows = f"flow {next(iter(waiting))!r}" if len(waiting) == 1 else f"{len(waiting)} flows"
+        if self._left_at is not None:
+            text = f"{flows}: {spans(count)} left to the process of this host that writes there"
+            return [*notices, Notice(logging.DEBUG, text)]
+        text = (
+            f"{flows}: {spans(count)} not delivered: kept for the next process of this host that writes there"
+        )
         if self._durable:
             text = (
                 f"{flows}: {spans(count)} not delivered: kept in {self._name} for the next process that uses it; "
                 "`versori-flow store drain` delivers now"
             )
-            return [*notices, Notice(logging.WARNING, text)]
-        # Nobody may come after this one, where it had the turn itself.
-        level = logging.WARNING if self._left_at is None else logging.DEBUG
-        text = f"{flows}: {spans(count)} left to the next process of this host that writes there"
-        return [*notices, Notice(level, text)]
+        return [*notices, Notice(logging.WARNING, text)]
 
     def _patience(self, until: float) -> float:
         """Until when nobody is stuck who has a turn: half of the time that is left, since it last changed hands."""

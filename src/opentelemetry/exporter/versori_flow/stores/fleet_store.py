@@ -180,6 +180,10 @@ class FleetStore:
 
     # -- what others left ----------------------------------------------------------------------------------
 
+    def look_no_more(self) -> None:
+        """This process ends: it takes on nothing more of others."""
+        self.ends = True
+
     def look_soon(self, now: float) -> None:
         """There may be something for this process."""
         self._look_at = min(self._look_at, now)

@@ -102,6 +102,11 @@ class Heritage:
     def __contains__(self, place: Place) -> bool:
         return place in self._places
 
+    def look_no_more(self) -> None:
+        """Nobody's orphans are taken in any more, but after `look_at`."""
+        if self._every != float("inf"):
+            self._every = self._look_at = float("inf")
+
     def look_at(self, now: float) -> None:
         """Somebody may just have left something."""
         self._look_at = now

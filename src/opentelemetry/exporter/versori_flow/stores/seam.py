@@ -45,6 +45,9 @@ class Store(Protocol):
     def wants_all(self, now: float) -> bool:
         """Whether the next `apply` must be told anew all that is pending: it could not be kept, and it is time."""
 
+    def look_no_more(self) -> None:
+        """This process ends: what others leave is taken in by those that have a turn, and not passed around."""
+
     def look_soon(self, now: float) -> None:
         """A turn was let go: who ended meanwhile has left what it had."""
 

@@ -142,6 +142,10 @@ class Spool:
 
     # -- what others left ----------------------------------------------------------------------------------
 
+    def look_no_more(self) -> None:
+        """This process ends: it takes in what others leave only where it has had a turn."""
+        self._heritage.look_no_more()
+
     def look_soon(self, now: float) -> None:
         """A turn was let go: who ended meanwhile has left what it had."""
         self._heritage.look_at(now)
