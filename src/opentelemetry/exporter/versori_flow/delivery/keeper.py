@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _BETWEEN_LOOKS = 0.02
 """Seconds between two looks whether what was left is taken."""
 
+_BETWEEN_TURNS = 1.0
+"""Seconds between two looks for what others have left, while this process goes on."""
+
 _FOREVER = float("inf")
 
 
@@ -52,11 +55,11 @@ class Keeper:
     ) -> None:
         self._flows = flows
         self.turns = turns
-        self._open_store = open_store
+        self._opens: Callable[[], Store | None] | None = open_store  # until it is open
+        self._looked_at = -_FOREVER
         self._durable = durable
         self._name = name
         self._store: Store | None = None
-        self._is_open = False
         self._troubles: list[Notice] = []
         self._left: set[str] = set()
         self._left_at: float | None = None
@@ -71,7 +74,7 @@ class Keeper:
 
     def next_look(self) -> float:
         """When `inherit` or `gone` may have something to do, in seconds of the monotonic clock."""
-        if self._durable and not self._is_open:
+        if self._durable and self._opens is not None:
             return -_FOREVER
         if self._store is None:
             return _FOREVER
@@ -116,13 +119,13 @@ class Keeper:
         if turn is None:
             return
         if until != _FOREVER:
-            self._look_soon(now)
+            self._look_soon(now, until)
             self.inherit(now, until)
             if self._flows.pending(name):
                 self.turns.keep(name, turn)
                 return
         turn.release()
-        self._look_soon(now)  # who has looked for the turn a moment ago, and gone
+        self._look_soon(now, until)  # who has looked for the turn a moment ago, and gone
 
     def leave(self, job: FlowStep, now: float, until: float) -> None:
         """Another process has the turn at the flow: its spans are left to it, once nothing else is to be done."""
@@ -206,17 +209,23 @@ class Keeper:
         begun = self._left_at or 0.0
         return min(self._holders[1] + (until - begun) / 2, _last_moment(begun, until))
 
-    def _look_soon(self, now: float) -> None:
-        if self._is_open or anything_left():
+    def _look_soon(self, now: float, until: float) -> None:
+        """Whoever ends looks at once; others once a second, however many turns they have."""
+        if until == _FOREVER and now < self._looked_at + _BETWEEN_TURNS:
+            if self._store is not None:
+                self._store.look_soon(self._looked_at + _BETWEEN_TURNS)
+            return
+        self._looked_at = now
+        if self._opens is None or anything_left():
             store = self._opened()
             if store is not None:
                 store.look_soon(now)
 
     def _opened(self) -> Store | None:
-        if not self._is_open:
-            self._is_open = True
+        opens, self._opens = self._opens, None
+        if opens is not None:
             try:
-                self._store = self._open_store()
+                self._store = opens()
             except ImportError as error:  # a Python without SQLite
                 text = f"{self._name} can't be opened ({error}): spans wait in memory only"
                 self._troubles.append(Notice(logging.ERROR if self._durable else logging.DEBUG, text))
