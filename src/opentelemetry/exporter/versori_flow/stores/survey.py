@@ -10,6 +10,7 @@ from typing import NamedTuple
 from . import owned
 from .connection import DamagedError, StoreError
 from .folder import Folder
+from .rows import Row
 from .spool_file import SpoolFile, Target
 
 _PAGE_SPANS = 256
@@ -73,35 +74,35 @@ def drop(folder: Folder, target: Target | None, flow: str | None) -> int:
 
 
 def _numbers(file: SpoolFile, flow: str | None) -> tuple[list[int], int]:
-    numbers, left, cursor = [], 0, 0
+    numbers, left = [], 0
+    for row in _rows(file):
+        if flow is None or row.flow == flow:
+            numbers.append(row.id)
+        else:
+            left += 1
+    return numbers, left
+
+
+def _rows(file: SpoolFile) -> Iterator[Row]:
+    cursor = 0
     while cursor >= 0:
         page = file.page(cursor, _PAGE_SPANS, _PAGE_BYTES)
         cursor = page.cursor
-        for row in page.rows:
-            if flow is None or row.flow == flow:
-                numbers.append(row.id)
-            else:
-                left += 1
-    return numbers, left
+        yield from page.rows
 
 
 def _read(file: SpoolFile) -> list[Waiting]:
     by_flow: dict[str, Waiting] = {}
     try:
         target = file.open()
-        cursor = 0
-        while cursor >= 0:
-            page = file.page(cursor, _PAGE_SPANS, _PAGE_BYTES)
-            cursor = page.cursor
-            for row in page.rows:
-                of = by_flow.get(
-                    row.flow, Waiting(file.path, target, row.flow, 0, 0, row.kept.start, "", False)
-                )
-                by_flow[row.flow] = of._replace(
-                    spans=of.spans + 1,
-                    size=of.size + len(row.kept.body),
-                    oldest=min(of.oldest, row.kept.start),
-                )
+        for row in _rows(file):
+            none = Waiting(file.path, target, row.flow, 0, 0, row.kept.start, "", False)
+            of = by_flow.get(row.flow, none)
+            by_flow[row.flow] = of._replace(
+                spans=of.spans + 1,
+                size=of.size + len(row.kept.body),
+                oldest=min(of.oldest, row.kept.start),
+            )
     except DamagedError:
         trouble = "damaged: what is whole is delivered by the next process, and the file kept"
         return [*by_flow.values(), Waiting(file.path, None, None, 0, 0, 0, trouble, False)]
