@@ -247,7 +247,7 @@ def test_a_platform_that_hangs_is_waited_for_once(platform, make_exporter, make_
         began = time.monotonic()
         exporter.export([span])
         waits += time.monotonic() - began > 1
-    assert 1 <= waits <= 2, "a busy machine may take a second for anything"
+    assert waits == 1
     assert exporter.status()["shop"].pending == 10
 
 
