@@ -200,7 +200,7 @@ class Flows:
         return receipts
 
     def flushed(self, receipt: Receipt) -> bool | None:
-        """See there."""
+        """See `Flow.flushed`."""
         return receipt.flow.flushed(receipt.mark)
 
     def close(self, now: float, until: float) -> None:
