@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.fault_rows import DURABLE, OURS, Row, StoreFault, order, stays
 from benchmarks.faulty_server import FaultyServer
@@ -140,37 +141,15 @@ def disks(short: bool) -> list[Row]:
     down, up = FaultyServer.stop, FaultyServer.start
     seconds = 4 if short else 15
     few = {"VERSORI_FLOW_MAX_STORE_BYTES": str(1 << 20)}
+
+    def row(name: str, work: tuple[str, ...], **store: Any) -> Row:
+        fault = StoreFault(kept=True, once=_NOT_KEPT, **store)
+        return Row(name, seconds, down, up, work, "all arrive, once; one warning", by=DURABLE, store=fault)
+
     return [
-        Row(
-            "max_store_bytes, 1 MiB, used up in an outage",
-            seconds,
-            down,
-            up,
-            _HEAVY,
-            "all arrive, once; one warning",
-            by=DURABLE,
-            store=StoreFault(kept=True, once=_NOT_KEPT, variables=few),
-        ),
-        Row(
-            "disk of 1 MiB full in an outage",
-            seconds,
-            down,
-            up,
-            _HEAVY,
-            "all arrive, once; one warning",
-            by=DURABLE,
-            store=StoreFault(kept=True, once=_NOT_KEPT, mount="size=1m"),
-        ),
-        Row(
-            "read-only disk, in an outage too",
-            seconds,
-            down,
-            up,
-            (),
-            "all arrive, once; one warning",
-            by=DURABLE,
-            store=StoreFault(kept=True, once=_NOT_KEPT, mount="ro"),
-        ),
+        row("max_store_bytes, 1 MiB, used up in an outage", _HEAVY, variables=few),
+        row("disk of 1 MiB full in an outage", _HEAVY, mount="size=1m"),
+        row("read-only disk, in an outage too", (), mount="ro"),
     ]
 
 
