@@ -8,15 +8,15 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from ..version import __version__
 from . import launch as _launch
 from .store import store
+from .terminal import console, fail, say
 from .tree import count, flow_trees, plain, span_count
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ LOCAL_HOST = "127.0.0.1"
 LOCAL_PORT = 8901  # the API description's own for development
 LOCAL_URL = f"http://{LOCAL_HOST}:{LOCAL_PORT}"
 _MOST_DIGITS = 300  # Python refuses to convert thousands
-_PIPE_WIDTH = 160  # columns, where no terminal says how many it has
 
 app = typer.Typer(
     name="versori-flow",
@@ -78,7 +77,7 @@ def serve(
     try:
         server.serve(host, port, data, key, fault or [], allowed_hosts=allow_host or [])
     except ValueError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @app.command(context_settings={"allow_interspersed_args": False})
@@ -105,7 +104,7 @@ def run(
             environ["OTEL_SERVICE_NAME"] = service_name
         elif not _launch.names_service(environ):
             environ["OTEL_SERVICE_NAME"] = name = _launch.service_name(command)
-            _say(f"the service is called {name!r}, as OTEL_SERVICE_NAME is not set")
+            say(f"the service is called {name!r}, as OTEL_SERVICE_NAME is not set")
         url = _launch.local_url(environ, LOCAL_URL)
         if url is not None and not environ.get(_launch.BASE_URL):
             if stay is None:
@@ -113,7 +112,7 @@ def run(
             raise typer.Exit(_run_locally(command, environ, stay=stay))
         _launch.replace_process(command, {**environ, **(_launch.local_credentials(url) if url else {})})
     except _launch.LaunchError as error:
-        _fail(str(error), error.status)
+        fail(str(error), error.status)
 
 
 @app.command()
@@ -132,17 +131,17 @@ def show(
     try:
         settings = _show_settings(base_url)
     except ConfigurationError as error:
-        _fail("\n".join(error.problems))
+        fail("\n".join(error.problems))
     document = _read_flow(flow, settings)
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    trees, left_out = flow_trees(document, newest=None if everything else traces, levels=console.width // 8)
+    out = console()
+    trees, left_out = flow_trees(document, newest=None if everything else traces, levels=out.width // 8)
     for tree in trees:
-        console.print(tree)
-        console.print()
+        out.print(tree)
+        out.print()
     line = f"{plain(document.get('name', flow))}: {count(span_count(document), 'span')}"
     if left_out:
         line += f"; {count(left_out, 'older trace')} not shown (--all shows all)"
-    console.print(Text(line, style="dim"))
+    out.print(Text(line, style="dim"))
 
 
 def _show_settings(base_url: str | None) -> Settings:
@@ -164,12 +163,12 @@ def _read_flow(name: str, settings: Settings) -> dict[str, Any]:
     with contextlib.closing(client):
         answer = client.get(name, time.monotonic() + settings.timeout)
     if not isinstance(answer, answers.Found):
-        _fail(_why_not(answer, name, settings))
+        fail(_why_not(answer, name, settings))
     document = None
     with contextlib.suppress(ValueError, RecursionError):
         document = json.loads(answer.body, parse_int=lambda n: n if len(n) > _MOST_DIGITS else int(n))
     if not isinstance(document, dict):
-        _fail(f"what the platform has as {name!r} is not a flow")
+        fail(f"what the platform has as {name!r} is not a flow")
     return document
 
 
@@ -198,27 +197,16 @@ def _run_locally(command: list[str], environ: dict[str, str], *, stay: bool) -> 
 
     port = LOCAL_PORT if _launch.is_free(LOCAL_PORT) else 0
     with LocalPlatform(key=_launch.LOCAL_KEY, port=port) as platform:
-        _say(f"no VERSORI_ credentials are set: the flows are at {platform.url}")
+        say(f"no VERSORI_ credentials are set: the flows are at {platform.url}")
         status = _launch.run_child(command, {**environ, **_launch.local_credentials(platform.url)})
         # The status is the program's own, whenever the Ctrl-C comes.
         with contextlib.suppress(KeyboardInterrupt):
             for name in platform.names():
-                _say(f"{count(len(platform.spans(name)), 'span')} in the flow {name!r}")
+                say(f"{count(len(platform.spans(name)), 'span')} in the flow {name!r}")
             if not platform.names():
-                _say("no span arrived")
+                say("no span arrived")
             if stay:
-                _say(f"the page stays at {platform.url} until Ctrl-C")
+                say(f"the page stays at {platform.url} until Ctrl-C")
             while stay:
                 time.sleep(1.0)  # a wait without end misses a signal that comes as it begins
     return status
-
-
-def _say(text: str) -> None:
-    """Says something beside what the program itself prints."""
-    for line in text.splitlines():
-        print(f"versori-flow: {line}", file=sys.stderr, flush=True)
-
-
-def _fail(text: str, status: int = 1) -> NoReturn:
-    _say(text)
-    raise typer.Exit(status)

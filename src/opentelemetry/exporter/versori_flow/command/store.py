@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from .terminal import console, fail
 from .tree import count, plain
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _VARIABLE = "VERSORI_FLOW_STORE"
-_WIDTH = 160
 _NO_PROGRESS = 30.0
 """Seconds without a delivered span after which `drain` gives up."""
 
@@ -57,7 +56,7 @@ def list_(url: _Store = None) -> None:
             _instant(each.oldest),
             _state(each),
         )
-    _console().print(table)
+    console().print(table)
 
 
 @store.command()
@@ -65,7 +64,7 @@ def show(flow: Annotated[str, typer.Argument(help="The flow's name.")], url: _St
     """Show what waits for one flow, file by file."""
     waiting = [each for each in _survey(url) if each.flow == flow and each.spans]
     if not waiting:
-        _fail(f"nothing that a process left waits for {flow!r}")
+        fail(f"nothing that a process left waits for {flow!r}")
     for each in waiting:
         target = each.target
         parts = [count(each.spans, "span")]
@@ -89,7 +88,7 @@ def drain(url: _Store = None) -> None:
     try:
         exporter = VersoriFlowSpanExporter(store=url)
     except ConfigurationError as error:
-        _fail("\n".join(error.problems))
+        fail("\n".join(error.problems))
     settings = exporter._settings
     target = Target(settings.base_url, settings.organisation_id, settings.project_id)
 
@@ -150,13 +149,13 @@ def _parsed(url: str | None) -> StoreUrl:
 
     text = url or os.environ.get(_VARIABLE, "")
     if not text:
-        _fail(f"no store is named: set {_VARIABLE}, or give --store sqlite:///folder")
+        fail(f"no store is named: set {_VARIABLE}, or give --store sqlite:///folder")
     try:
         read = parse(text)
     except ValueError as error:
-        _fail(f"the store {error}")
+        fail(f"the store {error}")
     if not read.durable:
-        _fail(f"{read} keeps nothing: name one by {_VARIABLE} or --store")
+        fail(f"{read} keeps nothing: name one by {_VARIABLE} or --store")
     return read
 
 
@@ -176,7 +175,7 @@ def _fleet(url: str | None) -> Fleet:
     try:
         settings = load_settings(store=url)
     except ConfigurationError as error:
-        _fail("\n".join(error.problems))
+        fail("\n".join(error.problems))
     redis = settings.store.redis or _parsed(url).redis
     assert redis is not None  # noqa: S101 - asked before
     target = Target(settings.base_url, settings.organisation_id, settings.project_id)
@@ -204,7 +203,7 @@ def _asked(question: Callable[[], _T]) -> _T:
     try:
         return question()
     except StoreError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 def _state(each: Waiting) -> str:
@@ -218,13 +217,3 @@ def _instant(nanoseconds: int) -> str:
         return ""
     moment = datetime.fromtimestamp(nanoseconds / 1e9, timezone.utc)
     return moment.strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else _WIDTH)
-
-
-def _fail(text: str) -> NoReturn:
-    for line in text.splitlines():
-        print(f"versori-flow: {line}", file=sys.stderr, flush=True)
-    raise typer.Exit(1)
