@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -38,7 +39,9 @@ class RedisServer:
     """A server that a test may kill, pause, empty and start again."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.port, self.socket = free_port(), str(folder / "redis.sock")
+        # A socket's address has 107 bytes at most, which a test's own folder may exceed.
+        self._near = tempfile.TemporaryDirectory(prefix="redis-", dir="/tmp")
+        self.port, self.socket = free_port(), f"{self._near.name}/redis.sock"
         self.url = f"unix://{self.socket}"
         self._command = [
             *(PROGRAM or "", *(() if "--sentinel" in options else ("--save", "", "--dir", str(folder)))),
