@@ -180,7 +180,7 @@ def as_json(request: Any) -> bytes:
 
 
 def in_order(spans: list[ReadableSpan]) -> list[tuple[object, ...]]:
-    return sorted(tuple(made) for made in new_encoder().encode(spans))
+    return sorted((tuple(made) for made in new_encoder().encode(spans)), key=repr)
 
 
 @settings(deadline=None, suppress_health_check=list(HealthCheck))

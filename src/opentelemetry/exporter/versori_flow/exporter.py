@@ -65,6 +65,8 @@ class VersoriFlowSpanExporter(SpanExporter):
         ConfigurationError: Settings are missing or wrong; it lists every problem.
     """
 
+    _admits = False  # see FlowPolicy
+
     def __init__(
         self,
         *,
@@ -137,8 +139,8 @@ class VersoriFlowSpanExporter(SpanExporter):
             host_lock.start_anew()
             if self._metrics is not None:
                 self._metrics.start_anew()
-        merge = settings.write_mode == "merge"
-        api = self._api = FlowsApi(settings, self._credentials)
+        merge, api = settings.write_mode == "merge", FlowsApi(settings, self._credentials)
+        self._api = api
         policy = FlowPolicy(
             max_spans=settings.max_spans,
             max_bytes=settings.max_bytes,
@@ -150,16 +152,17 @@ class VersoriFlowSpanExporter(SpanExporter):
             uniform=random.uniform,
             store=str(settings.store),
             durable=settings.store.durable,
+            admits=self._admits,
         )
         intake = Intake(
             SpanEncoder(settings.resource_attributes),
             DefaultFlow(settings.flow_name),
             Router(_ROUTED_WINDOWS * settings.max_spans),
         )
-        target = (settings.base_url, settings.organisation_id, settings.project_id)
-        threads = Crew(api, partial(_warm_up, api), self._metrics)
         flows = Flows(policy, settings.max_flows)
+        target = (settings.base_url, settings.organisation_id, settings.project_id)
         keeper = _keeper(settings, flows, HostLock(*target) if merge else None)
+        threads = Crew(api, partial(_warm_up, api), self._metrics)
         self._courier = Courier(intake, Dispatcher(intake, flows, threads, keeper))
         self._pid = os.getpid()
         if before is not None and before.closing:  # in a child of a process that had shut it down

@@ -128,7 +128,7 @@ class Dispatcher:
                 # Before the answers: what was taken is kept, and what an export failed for is said by then.
                 notices = self._end() if self._is_done(now) else self._keeper.keep(now)
                 say([*self._intake.remarks(), *notices, *self.flows.notices(now, self.over)])
-            self._questions.give()
+            self._questions.give(self._keeper.is_safe)
             attempt = self._hand_out(min(until, self._questions.last_call), hand)
             if hand and self._next_wake(now) < self._wakes_at:
                 self._wakes_at = now
@@ -249,6 +249,8 @@ class Dispatcher:
             case Kind.EXPORT | Kind.ACCEPT:
                 receipts = self._hand_over(self._intake.encode(question.spans))
                 self._questions.add(question, receipts, time.monotonic())
+            case Kind.OFFER:
+                self._hand_over(self._questions.admit(question, self._intake.route(question.prepared)))
             case Kind.FLUSH:
                 self._questions.add(question, self.flows.hurry(now, question.until), now)
             case Kind.SHUTDOWN | Kind.LET_GO:

@@ -36,6 +36,7 @@ class Holdings:
         self.crowded = ""
         self.journal: Journal | None = Journal() if policy.durable else None
         self._max_bytes = policy.max_bytes
+        self._admits = policy.admits
         # What a PUT carries is delivered if it succeeds, though newer spans have pushed it out meanwhile.
         self._under_way: set[int] = set()
         self._pushed_out: list[Entry] = []
@@ -192,6 +193,8 @@ class Holdings:
 
     def trim(self) -> None:
         """Makes the window fit its bounds."""
+        if self._admits:
+            self.window.age_out()
         self._push_out(self.window.trim(), DropReason.WINDOW_FULL, self.trouble)
         # The flow's other members may have grown: what the platform has leaves no room even for one.
         room = self._max_bytes - self.window.overhead
@@ -202,7 +205,11 @@ class Holdings:
         """Makes the window smaller this once: all windows together hold too much."""
         before, was_alone = self.window.max_bytes, self.window.spans == 1
         self.window.max_bytes = max_bytes
-        self.trim()
+        if self._admits:
+            self.window.age_out()
+            was_alone = False
+        else:
+            self.trim()
         self.window.max_bytes = before
         if was_alone:
             self._empty(DropReason.WINDOW_FULL, self.trouble)

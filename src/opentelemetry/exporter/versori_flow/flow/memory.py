@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
+from ..encoded_span import Move, Routed
 from .delivery import Flow
 from .ledger import DropReason, FlowStatus, Totals, add_up
 from .policy import FlowPolicy
 from .ranking import Ranking
+from .window import Key
 
 WINDOWS_OF_BYTES = 16
 """All windows together may hold this many times `max_bytes`: 64 MiB with the default."""
+
+MOST_ACTIVE = 10
+"""Times `max_flows`: so many flows may have pending spans before spans of another one are not let in."""
 
 _REMEMBERED = 1000
 
@@ -30,6 +35,7 @@ class Memory:
         self.active: dict[str, Flow] = {}
         self.size = 0
         self._policy = policy
+        self._sheds = policy.admits
         self._max_flows = max_flows
         self._max_bytes = WINDOWS_OF_BYTES * policy.max_bytes
         # Idle flows: the one that was delivered longest ago first.
@@ -77,6 +83,45 @@ class Memory:
             self._idle.put(name, rank)
         return left
 
+    def admits(self, routed: Iterable[Routed], moves: Iterable[Move]) -> int | None:
+        """Whether these can come in without anything pending leaving for them.
+
+        Pending spans fill half of a window: the other half is for what a store brings of other processes. Only
+        where nothing is pending they may fill it.
+
+        Returns:
+            How many of them are too large for their flow's window, and are dropped at once; None: no room.
+        """
+        coming: dict[str, list[int]] = {}
+        for flow, span in routed:
+            coming.setdefault(flow, []).append(len(span.body) + 1)
+        for move in moves:
+            source = self.flows.get(move.source)
+            entry = None if source is None else source.window.get((move.trace_id, move.span_id))
+            if entry is not None:
+                coming.setdefault(move.target, []).append(len(entry.body) + 1)
+        pending = sum(flow.window.pending_size for flow in self.active.values())
+        if pending + sum(map(sum, coming.values())) > self._max_bytes:
+            return None
+        if len(self.active) + len(coming.keys() - self.active.keys()) > MOST_ACTIVE * self._max_flows:
+            return None
+        too_large = 0
+        for name, sizes in coming.items():
+            window = (self.flows.get(name) or Flow(name, self._policy)).window
+            room, share = window.max_bytes - window.overhead, 2 if window.pending else 1
+            fitting = [size for size in sizes if size - 1 <= room]
+            too_large += len(sizes) - len(fitting)
+            spans, size = window.pending + len(fitting), window.pending_size + sum(fitting)
+            if fitting and (spans > -(-window.max_spans // share) or size > room // share):
+                return None
+        return too_large
+
+    def is_pending(self, name: str, key: Key) -> bool:
+        """Whether a span is in its flow's window, and no successful PUT has carried it yet."""
+        flow = self.active.get(name)
+        entry = None if flow is None else flow.window.get(key)
+        return entry is not None and entry.pending
+
     def _forget(self, name: str) -> Flow:
         flow = self.flows.pop(name)
         self._by_size.put(name, None)
@@ -93,6 +138,8 @@ class Memory:
         if self.size <= self._max_bytes or first is None:
             return None
         flow = self.flows[first[1]]
+        if self._sheds:  # of delivered spans alone
+            flow = max(self.flows.values(), key=lambda flow: flow.window.size - flow.window.pending_size)
         before = flow.window.size
         flow.squeeze(before // 2)
         return flow if flow.window.size < before else None
