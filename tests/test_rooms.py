@@ -16,7 +16,7 @@ ROOT = Path(package.__file__).parent
 PACKAGE = package.__name__
 
 ORDER = [
-    *("__main__", "command", "server", "processor", "exporter", "lifecycle"),
+    *("__main__", "command", "gateway", "server", "otlp", "processor", "exporter", "lifecycle"),
     *(
         "delivery",
         "stores",
@@ -125,7 +125,7 @@ def test_public_names():
     ]
 
 
-CORE = [module for module in modules() if room(module) not in ("command", "server", "__main__")]
+CORE = [module for module in modules() if room(module) not in ("command", "gateway", "server", "otlp", "__main__")]
 
 
 @pytest.mark.parametrize("module", CORE)
