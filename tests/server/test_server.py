@@ -277,14 +277,6 @@ def test_a_key_is_taken_under_both_schemes(header: str, status: int) -> None:
         assert "secret-key" not in repr(platform.requests)
 
 
-def test_a_body_is_not_kept_before_the_key_is_checked() -> None:
-    """Without the key a body of any size is 401, also one that is too large or that a fault would look into."""
-    with LocalPlatform(key="secret-key", faults=["max-body=10"]) as platform, Project(platform) as project:
-        for size in (100, 65 * 1024 * 1024):
-            assert project.put("shop", bytes(size)).status_code == 401
-            assert platform.requests[-1].size == size
-
-
 def test_record_of_requests(shared: LocalPlatform, project: Project) -> None:
     """A request is on record with its size and status as soon as it is answered, without its credential."""
     project.http.headers["Authorization"] = "Bearer abc"
