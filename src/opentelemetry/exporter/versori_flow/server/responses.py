@@ -26,6 +26,9 @@ from uvicorn.server import ServerState
 from .faults import Fault
 from .replies import ApiError, Reply
 
+_logger = logging.getLogger(__name__)
+# What is no request of HTTP has its answer: strangers don't fill a log with it.
+_logger.setLevel(logging.ERROR)
 # Small enough to be on its way at once, so that what follows a part of an answer really is cut off.
 _MOST_PART = 64 * 1024
 _FLOOD = b" " * (64 * 1024)
@@ -48,7 +51,7 @@ class ConnectionProtocol(H11Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
-        self.logger = logging.getLogger(__name__)
+        self.logger = _logger
         self.access_log = False
         # What is awaited of the client, and until when.
         self._awaited: object = None
