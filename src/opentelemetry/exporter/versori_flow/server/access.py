@@ -61,13 +61,13 @@ class BrowserGuard:
             raise ApiError(
                 403, "forbidden", f"this platform does not go by the name {name!r}; --allow-host lets it"
             )
-        reads = request.method in ("GET", "HEAD")
         origin = request.headers.get("origin")
-        if not reads and origin is not None and origin.partition("://")[2].lower() != given:
-            raise ApiError(403, "forbidden", "a page of another origin may not change anything here")
-        # Newer browsers say it of what they only read too. Following a link to here is no harm.
-        elsewhere = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
-        if elsewhere and not (reads and request.headers.get("sec-fetch-dest") == "document"):
+        elsewhere = origin is not None and origin.partition("://")[2].lower() != given
+        # Newer browsers say it of what they only embed too. Following a link to here is no harm.
+        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            follows = request.method in ("GET", "HEAD") and request.headers.get("sec-fetch-dest") == "document"
+            elsewhere = elsewhere or not follows
+        if elsewhere:
             raise ApiError(403, "forbidden", "a page of another origin may not use this platform")
 
 
