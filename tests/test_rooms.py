@@ -125,7 +125,9 @@ def test_public_names():
     ]
 
 
-CORE = [module for module in modules() if room(module) not in ("command", "gateway", "server", "otlp", "__main__")]
+CORE = [
+    module for module in modules() if room(module) not in ("command", "gateway", "server", "otlp", "__main__")
+]
 
 
 @pytest.mark.parametrize("module", CORE)

@@ -121,8 +121,9 @@ class VersoriFlowSpanExporter(SpanExporter):
         lifecycle.watch(self)
         # At interpreter exit no thread can be had, and the imports of the first request could eat a KeyboardInterrupt.
         self._courier.start()
-        if "uwsgi" in sys.modules:
-            # It forks without the hooks, and a fork in the middle of the courier's imports is a child's end.
+        if (
+            "uwsgi" in sys.modules
+        ):  # a fork, without hooks, in the middle of the courier's imports is a child's end
             _warm_up(self._api)
 
     def _start_anew(self) -> None:
@@ -139,8 +140,8 @@ class VersoriFlowSpanExporter(SpanExporter):
             host_lock.start_anew()
             if self._metrics is not None:
                 self._metrics.start_anew()
-        merge, api = settings.write_mode == "merge", FlowsApi(settings, self._credentials)
-        self._api = api
+        merge = settings.write_mode == "merge"
+        api = self._api = FlowsApi(settings, self._credentials)
         policy = FlowPolicy(
             max_spans=settings.max_spans,
             max_bytes=settings.max_bytes,
@@ -154,14 +155,14 @@ class VersoriFlowSpanExporter(SpanExporter):
             durable=settings.store.durable,
             admits=self._admits,
         )
-        intake = Intake(
+        encoder, router = (
             SpanEncoder(settings.resource_attributes),
-            DefaultFlow(settings.flow_name),
             Router(_ROUTED_WINDOWS * settings.max_spans),
         )
+        intake = Intake(encoder, DefaultFlow(settings.flow_name), router)
         flows = Flows(policy, settings.max_flows)
-        target = (settings.base_url, settings.organisation_id, settings.project_id)
-        keeper = _keeper(settings, flows, HostLock(*target) if merge else None)
+        lock = HostLock(settings.base_url, settings.organisation_id, settings.project_id)
+        keeper = _keeper(settings, flows, lock if merge else None)
         threads = Crew(api, partial(_warm_up, api), self._metrics)
         self._courier = Courier(intake, Dispatcher(intake, flows, threads, keeper))
         self._pid = os.getpid()
