@@ -140,14 +140,13 @@ class VersoriFlowSpanExporter(SpanExporter):
             host_lock.start_anew()
             if self._metrics is not None:
                 self._metrics.start_anew()
-        merge = settings.write_mode == "merge"
         api = self._api = FlowsApi(settings, self._credentials)
         policy = FlowPolicy(
             max_spans=settings.max_spans,
             max_bytes=settings.max_bytes,
             min_interval=settings.min_interval,
             timeout=settings.timeout,
-            merge=merge,
+            merge=settings.write_mode == "merge",
             description=settings.flow_description,
             backoff=wait_after,
             uniform=random.uniform,
@@ -162,9 +161,9 @@ class VersoriFlowSpanExporter(SpanExporter):
         intake = Intake(encoder, DefaultFlow(settings.flow_name), router)
         flows = Flows(policy, settings.max_flows)
         lock = HostLock(settings.base_url, settings.organisation_id, settings.project_id)
-        keeper = _keeper(settings, flows, lock if merge else None)
-        threads = Crew(api, partial(_warm_up, api), self._metrics)
-        self._courier = Courier(intake, Dispatcher(intake, flows, threads, keeper))
+        keeper = _keeper(settings, flows, lock if policy.merge else None)
+        dispatcher = Dispatcher(intake, flows, Crew(api, partial(_warm_up, api), self._metrics), keeper)
+        self._courier = Courier(intake, dispatcher)
         self._pid = os.getpid()
         if before is not None and before.closing:  # in a child of a process that had shut it down
             self._courier.shutdown(0)
