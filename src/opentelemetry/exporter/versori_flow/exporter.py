@@ -121,9 +121,8 @@ class VersoriFlowSpanExporter(SpanExporter):
         lifecycle.watch(self)
         # At interpreter exit no thread can be had, and the imports of the first request could eat a KeyboardInterrupt.
         self._courier.start()
-        if (
-            "uwsgi" in sys.modules
-        ):  # a fork, without hooks, in the middle of the courier's imports is a child's end
+        if "uwsgi" in sys.modules:
+            # It forks without the hooks, and a fork in the middle of the courier's imports is a child's end.
             _warm_up(self._api)
 
     def _start_anew(self) -> None:
@@ -154,11 +153,8 @@ class VersoriFlowSpanExporter(SpanExporter):
             durable=settings.store.durable,
             admits=self._admits,
         )
-        encoder, router = (
-            SpanEncoder(settings.resource_attributes),
-            Router(_ROUTED_WINDOWS * settings.max_spans),
-        )
-        intake = Intake(encoder, DefaultFlow(settings.flow_name), router)
+        router = Router(_ROUTED_WINDOWS * settings.max_spans)
+        intake = Intake(SpanEncoder(settings.resource_attributes), DefaultFlow(settings.flow_name), router)
         flows = Flows(policy, settings.max_flows)
         lock = HostLock(settings.base_url, settings.organisation_id, settings.project_id)
         keeper = _keeper(settings, flows, lock if policy.merge else None)

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ..version import __version__
 from . import launch as _launch
+from .gateway import gateway
 from .store import store
 from .terminal import console, fail, say
 from .tree import count, flow_trees, plain, span_count
@@ -40,6 +41,7 @@ app = typer.Typer(
 
 
 app.add_typer(store, name="store")
+app.command()(gateway)
 
 
 def _version(wanted: bool) -> None:

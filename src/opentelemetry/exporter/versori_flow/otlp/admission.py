@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,9 @@ from ..exporter import VersoriFlowSpanExporter
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from ..delivery.courier import Courier
     from ..intake import Prepared
 
-_PATIENCE = 1.0
-"""Seconds that spans wait for room, so that one burst costs its sender no repetition."""
-
-_BETWEEN_TRIES = 0.05
 _ANSWERED_WITHIN = 5.0
 
 
@@ -26,23 +23,12 @@ class AdmittingExporter(VersoriFlowSpanExporter):
 
     _admits = True
 
-    def admit(self, spans: Sequence[ReadableSpan]) -> int | None:
-        """Takes spans that may wait in their windows until they are delivered; waits a moment for room.
-
-        Returns:
-            How many of them can't be taken ever: they are too large. None where there is no room now, or the store
-            does not keep them; some may have been taken all the same, and count once when they come again.
-        """
+    def admit(self, spans: Sequence[ReadableSpan]) -> Offer:
+        """Takes spans that may wait in their windows until they are delivered, as far as there is room now."""
         courier = self._here()
-        lost, until = 0, time.monotonic() + _PATIENCE
-        for portion in self._portions(courier.prepare(spans)):
-            lost += sum(not isinstance(made, EncodedSpan) for made, _ in portion)
-            while (taken := courier.offer(portion, _ANSWERED_WITHIN)) is None:
-                if courier.closing or time.monotonic() >= until:
-                    return None
-                time.sleep(_BETWEEN_TRIES)
-            lost += taken.too_large
-        return lost
+        offer = Offer(courier, self._portions(courier.prepare(spans)))
+        offer.go_on()
+        return offer
 
     def _portions(self, prepared: Sequence[Prepared]) -> Iterator[Sequence[Prepared]]:
         """As many at a time as a window takes whatever else is pending in it."""
@@ -59,3 +45,26 @@ class AdmittingExporter(VersoriFlowSpanExporter):
             size += added
         if portion:
             yield portion
+
+
+class Offer:
+    """Spans of one request, on their way into their windows.
+
+    Attributes:
+        left: Portions that there was no room for yet, or that the store did not keep.
+        lost: Spans that can't be taken ever: they are too large, or no JSON.
+    """
+
+    def __init__(self, courier: Courier, portions: Iterator[Sequence[Prepared]]) -> None:
+        self._courier = courier
+        self.left = deque(portions)
+        self.lost = 0
+
+    def go_on(self) -> None:
+        """Offers what is left; blocks for as long as the courier takes to answer."""
+        while self.left and not self._courier.closing:
+            taken = self._courier.offer(self.left[0], _ANSWERED_WITHIN)
+            if taken is None:
+                break
+            unencodable = sum(not isinstance(made, EncodedSpan) for made, _ in self.left.popleft())
+            self.lost += taken.too_large + unencodable

@@ -24,6 +24,8 @@ from .spans import Malformed, Received
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from .admission import Offer
+
 PATH = "/v1/traces"
 _THREADS = 8
 _SMALL = 64 * 1024
@@ -31,8 +33,15 @@ _SMALL = 64 * 1024
 
 _SMALL_AT_ONCE = 4
 
-Take = Callable[[Sequence["ReadableSpan"]], "int | None"]
-"""Takes spans, on any thread: how many of them can't be taken ever, or None: none of them now."""
+_PATIENCE = 1.0
+"""Seconds that spans wait for room, so that one burst costs its sender no repetition."""
+
+_FIRST_WAIT = 0.05
+_MOST_WAITING = 32
+"""Requests that wait for room at once; each looks for it a few times, which costs."""
+
+Take = Callable[[Sequence["ReadableSpan"]], "Offer"]
+"""Takes spans as far as there is room, on any thread."""
 
 Check = Callable[[Request], None]
 """Lets a request pass, or raises `Refusal`."""
@@ -47,6 +56,9 @@ class TracesEndpoint:
         take: What to do with them.
         check: Who may send.
         read_within: Seconds for a whole body.
+
+    Attributes:
+        under_way: Requests that are not answered yet.
     """
 
     def __init__(self, take: Take, check: Check, read_within: float = body.READ_WITHIN) -> None:
@@ -57,6 +69,7 @@ class TracesEndpoint:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="versori-flow-otlp")
         self._large = asyncio.Semaphore(1)
         self._small = asyncio.Semaphore(_SMALL_AT_ONCE)
+        self._waiting = 0
         self.under_way = 0
 
     async def __call__(self, request: Request) -> Response:
@@ -90,14 +103,30 @@ class TracesEndpoint:
                 received = await loop.run_in_executor(self._threads, _decode, raw, encoding, content_type)
             lost = 0
             if received.spans:
-                answer = await loop.run_in_executor(self._threads, self._take, received.spans)
-                if answer is None:
-                    raise Refusal(429, "there is no room for these spans now: send them again", again=True)
-                lost = answer
+                offer = await loop.run_in_executor(self._threads, self._take, received.spans)
+                await self._until_taken(offer)
+                lost = offer.lost
         finally:
             self._held.give_back(size)
         reason = received.reason or ("too large for a flow, or not to be encoded" if lost else "")
         return taken(received.rejected + lost, reason, content_type)
+
+    async def _until_taken(self, offer: Offer) -> None:
+        """Waits a moment for room; anew for each portion of a large request."""
+        loop = asyncio.get_running_loop()
+        left, until, wait = len(offer.left), loop.time() + _PATIENCE, _FIRST_WAIT
+        while offer.left:
+            if self._waiting >= _MOST_WAITING or loop.time() >= until:
+                raise Refusal(429, "there is no room for these spans now: send them again", again=True)
+            self._waiting += 1
+            try:
+                await asyncio.sleep(wait)
+            finally:
+                self._waiting -= 1
+            await loop.run_in_executor(self._threads, offer.go_on)
+            wait = min(2 * wait, _PATIENCE)
+            if len(offer.left) < left:
+                left, until, wait = len(offer.left), loop.time() + _PATIENCE, _FIRST_WAIT
 
     def close(self) -> None:
         """Ends its threads once they have done what they are at."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -38,7 +39,7 @@ def read(body: bytes) -> Received:
     Raises:
         Malformed: It is none.
     """
-    if len(body) > _MOST_EMPTY and sum(1 for _ in _EMPTY.finditer(body)) > _MOST_EMPTY:
+    if len(body) > _MOST_EMPTY and any(islice(_EMPTY.finditer(body), _MOST_EMPTY, None)):
         raise Malformed(f"more than {_MOST_EMPTY} members without content")
     try:
         request = ExportTraceServiceRequest.FromString(body)

@@ -42,7 +42,7 @@ def refused(refusal: Refusal, content_type: str) -> Response:
 
         body = protobuf.status(code, refusal.message)
     else:
-        body = json_text.status(code, refusal.message)
+        content_type, body = JSON, json_text.status(code, refusal.message)
     headers = {"Retry-After": str(RETRY_AFTER)} if refusal.again else {}
     if refusal.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"

@@ -18,7 +18,7 @@ from .replies import ApiError
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from ..otlp.admission import AdmittingExporter
+    from ..otlp.admission import AdmittingExporter, Offer
 
 _LAST_WORDS = 2000
 """Milliseconds for what is pending when the platform ends."""
@@ -52,7 +52,7 @@ class Receiver:
         if self._exporter is not None:
             self._exporter.shutdown(_LAST_WORDS)
 
-    def _take(self, spans: Sequence[ReadableSpan]) -> int | None:
+    def _take(self, spans: Sequence[ReadableSpan]) -> Offer:
         with self._making:
             if self._exporter is None:
                 self._exporter = self._make_exporter()
