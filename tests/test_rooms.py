@@ -16,7 +16,7 @@ ROOT = Path(package.__file__).parent
 PACKAGE = package.__name__
 
 ORDER = [
-    *("__main__", "command", "gateway", "server", "otlp", "processor", "exporter", "lifecycle"),
+    *("__main__", "command", "gateway", "server", "span_files", "otlp", "processor", "exporter", "lifecycle"),
     *(
         "delivery",
         "stores",
@@ -126,7 +126,9 @@ def test_public_names():
 
 
 CORE = [
-    module for module in modules() if room(module) not in ("command", "gateway", "server", "otlp", "__main__")
+    module
+    for module in modules()
+    if room(module) not in ("command", "gateway", "server", "span_files", "otlp", "__main__")
 ]
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 from ..version import __version__
 from . import launch as _launch
 from .gateway import gateway
+from .push import push
 from .store import store
 from .terminal import console, fail, say
 from .tree import count, flow_trees, plain, span_count
@@ -42,6 +43,7 @@ app = typer.Typer(
 
 app.add_typer(store, name="store")
 app.command()(gateway)
+app.command()(push)
 
 
 def _version(wanted: bool) -> None:

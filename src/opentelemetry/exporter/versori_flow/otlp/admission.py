@@ -23,10 +23,19 @@ class AdmittingExporter(VersoriFlowSpanExporter):
 
     _admits = True
 
-    def admit(self, spans: Sequence[ReadableSpan]) -> Offer:
-        """Takes spans that may wait in their windows until they are delivered, as far as there is room now."""
+    def admit(self, spans: Sequence[ReadableSpan], flow: str | None = None) -> Offer:
+        """Takes spans that may wait in their windows until they are delivered, as far as there is room now.
+
+        Args:
+            spans: In the order in which they are offered.
+            flow: Where those belong that have no name of their own and whose ancestors have none; None: where the
+                setting `flow_name` says.
+        """
         courier = self._here()
-        offer = Offer(courier, self._portions(courier.prepare(spans)))
+        prepared = courier.prepare(spans)
+        if flow is not None:
+            prepared = [(made, flow) for made, _ in prepared]
+        offer = Offer(courier, self._portions(prepared))
         offer.go_on()
         return offer
 
