@@ -65,7 +65,9 @@ class BrowserGuard:
         elsewhere = origin is not None and origin.partition("://")[2].lower() != given
         # Newer browsers say it of what they only embed too. Following a link to here is no harm.
         if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-            follows = request.method in ("GET", "HEAD") and request.headers.get("sec-fetch-dest") == "document"
+            follows = (
+                request.method in ("GET", "HEAD") and request.headers.get("sec-fetch-dest") == "document"
+            )
             elsewhere = elsewhere or not follows
         if elsewhere:
             raise ApiError(403, "forbidden", "a page of another origin may not use this platform")
