@@ -157,6 +157,13 @@ def test_a_body_is_not_read_before_the_key_is_checked(fault: list[str]) -> None:
             with socket.create_connection(project.address, timeout=10) as waiting:
                 waiting.sendall(f"{head}{more}\r\n".encode())
                 assert waiting.recv(12) == b"HTTP/1.1 401"
+        head = head.partition("Content-Length")[0] + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+        with socket.create_connection(project.address, timeout=10) as broken:
+            broken.sendall(head.encode())
+            assert broken.recv(12) == b"HTTP/1.1 401"
+            # What is wrong with the rest gets no answer of its own.
+            broken.sendall(b"x\r\n")
+            assert b"HTTP/1.1" not in read_all(broken)
         assert project.put("shop", bytes(65 * 1024 * 1024)).status_code == 401
         assert {request.size for request in platform.requests} == {0}
         # The same connection takes the next request.
