@@ -125,6 +125,10 @@ def main() -> int:
             return demo(platform, services, once=once)
     except KeyboardInterrupt:
         return 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter's last flush fails too
+        print("scripts/demo: nobody reads what it prints, so it has ended", file=sys.stderr)
+        return 1
 
 
 @contextlib.contextmanager

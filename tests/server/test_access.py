@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from tests.server.platform_client import Project, make_flow, read_all
+from tests.server.serving import FLOWS, serving
 
 FOREIGN = ["evil.example", "evil.example:8901", "localhost.evil.example", ""]
 OWN = ["localhost:1", "127.0.0.1", "[::1]:8901", "app.localhost", "192.0.2.7:8901"]
@@ -155,9 +157,28 @@ def test_a_body_is_not_read_before_the_key_is_checked(fault: list[str]) -> None:
             with socket.create_connection(project.address, timeout=10) as waiting:
                 waiting.sendall(f"{head}{more}\r\n".encode())
                 assert waiting.recv(12) == b"HTTP/1.1 401"
+        head = head.partition("Content-Length")[0] + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+        with socket.create_connection(project.address, timeout=10) as broken:
+            broken.sendall(head.encode())
+            assert broken.recv(12) == b"HTTP/1.1 401"
+            # What is wrong with the rest gets no answer of its own.
+            broken.sendall(b"x\r\n")
+            assert b"HTTP/1.1" not in read_all(broken)
         assert project.put("shop", bytes(65 * 1024 * 1024)).status_code == 401
         assert {request.size for request in platform.requests} == {0}
         # The same connection takes the next request.
         with project.connect(f"GET {project.path}") as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             assert read_all(connection).count(b"HTTP/1.1 401") == 2
+
+
+def test_serve_takes_its_key_from_a_variable() -> None:
+    """A key in a variable is on no command line; serve prints the link to its page, and warns who may listen."""
+    with serving("--host", "0.0.0.0", VERSORI_FLOW_SERVE_KEY="secret-key") as running:
+        command = Path(f"/proc/{running.process.pid}/cmdline").read_bytes()
+        assert b"secret-key" not in command
+        assert "secret-key" not in "".join(running.printed)
+        assert "the key crosses the network in the clear" in running.errors
+        assert running.http.get(FLOWS).status_code == 401
+        assert running.http.get(FLOWS, headers={"authorization": "Bearer secret-key"}).status_code == 200
+        assert "No flows yet" in running.http.get(running.page_url, follow_redirects=True).text

@@ -6,6 +6,8 @@ therefore routed by the path as it was sent, and a segment is decoded where it i
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -63,7 +65,9 @@ class _Door:
             # With an application in the scope, what is not found is an exception and becomes an Error.
             scope = {**scope, "path": scope["raw_path"].decode("latin-1"), "app": self}
             self._access.browsers.check(Request(scope))
-        await self._app(scope, receive, send)
+        # The server is at its end, and the connection gone: there is nobody to tell.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._app(scope, receive, send)
 
 
 def _endpoint(called: FlowsEndpoint | FaultsEndpoint | Receiver) -> Callable[[Request], Awaitable[Response]]:

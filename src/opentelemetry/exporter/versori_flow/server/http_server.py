@@ -24,8 +24,6 @@ from .responses import ConnectionProtocol
 
 # How long a request may take to notice that its connection is gone.
 _LAST_WORDS = 2.0
-# How many connections may wait to be taken.
-_BACKLOG = 1024
 _USED_UP = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SAID_ONCE_IN = 60.0
 
@@ -106,12 +104,9 @@ class HttpServer:
         config.load()
         state = ServerState()
         loop.set_exception_handler(_Complaints())
-        # asyncio takes this number for two things: how many connections the kernel holds, and how often it tries
-        # to take one at a time, each with a traceback where no descriptor is left.
         server = await loop.create_server(
-            lambda: ConnectionProtocol(config, state, {}, loop), sock=self._socket, backlog=1
+            lambda: ConnectionProtocol(config, state, {}, loop), sock=self._socket, backlog=1024
         )
-        self._socket.listen(_BACKLOG)
         listening.set_result(None)
         await self._ending.wait()
         # A server that dies: nothing more is taken, nothing more is sent. Connections that are being accepted
@@ -126,7 +121,10 @@ class HttpServer:
 
 
 class _Complaints:
-    """Says in a line, at most once a minute, that connections can't be taken; asyncio tries again by itself."""
+    """Says in a line, at most once a minute, that connections can't be taken.
+
+    asyncio tries again by itself, a thousand times a second, and by default with a traceback each time.
+    """
 
     def __init__(self) -> None:
         self._again_at = -math.inf

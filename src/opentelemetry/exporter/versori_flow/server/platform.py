@@ -221,7 +221,10 @@ class LocalPlatform:
 
     @property
     def requests(self) -> list[Request]:
-        """The latest 10,000 requests to the API, oldest first, those under way included."""
+        """The latest requests to the API, oldest first, those under way included.
+
+        At most 10,000, and 16 MiB of what their heads hold.
+        """
         return self._log.requests()
 
     def counts(self) -> Counter[tuple[str, int | None]]:

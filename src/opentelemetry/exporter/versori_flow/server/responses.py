@@ -67,7 +67,6 @@ class ConnectionProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._awaited = None
         self._set_end(None)
 
     def send_400_response(self, msg: str) -> None:

@@ -57,7 +57,7 @@ def serve(
         if key is None:
             print(f"Local platform at {platform.url} (open it in a browser); flows are kept {where}.")
         else:
-            print(f"Local platform at {platform.url}; flows are kept {where}.")
+            print(f"Local platform at {platform.url} for those who have the key; flows are kept {where}.")
             print(f"Its page is at {platform.page_url}")
         for fault in faults:
             print(f"Fault: {fault.text if isinstance(fault, Fault) else fault}")
