@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -17,10 +18,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from starlette.requests import Request
 
 from benchmarks.spans import make_spans
 from opentelemetry.exporter.versori_flow.otlp.body import MOST_BYTES
+from opentelemetry.exporter.versori_flow.otlp.endpoint import TracesEndpoint
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
+from opentelemetry.exporter.versori_flow.server.http_server import HttpServer
 from tests.otlp.test_mapping import span
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
@@ -174,3 +178,46 @@ def test_an_outage_is_no_end():
             platform.stop()
             platform.start()
         platform.wait_for(lambda p: p.spans("unknown"))
+
+
+def test_bodies_that_drip_or_break_off():
+    """A body that takes too long has its answer (408, to be sent again); one that breaks off disturbs nobody."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await (await endpoint(Request(scope, receive)))(scope, receive, send)
+
+    taken: list[Any] = []
+    endpoint = TracesEndpoint(lambda spans: taken.append(spans) or Done(), lambda request: None, 0.3)
+    server = HttpServer(app, "127.0.0.1", 0)
+    server.start()
+    try:
+        head = f"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: {JSON}\r\nContent-Length: 99\r\n\r\n"
+        with (
+            socket.create_connection(("127.0.0.1", server.port), timeout=10) as dripping,
+            socket.create_connection(("127.0.0.1", server.port), timeout=10) as broken,
+        ):
+            broken.sendall(head.encode() + b"{")
+            broken.close()
+            dripping.sendall(head.encode())
+            ready: list[Any] = []
+            while not ready:
+                dripping.sendall(b" ")
+                ready = select.select([dripping], [], [], 0.05)[0]
+            answer = dripping.recv(4096)
+            assert answer.startswith(b"HTTP/1.1 408")
+            assert b"retry-after: 1" in answer.lower()
+        answer = httpx.post(
+            f"http://127.0.0.1:{server.port}/v1/traces", content=ONE, headers={"Content-Type": JSON}
+        )
+        assert (answer.status_code, len(taken)) == (200, 1)
+        assert endpoint.under_way == 0
+    finally:
+        server.close()
+        endpoint.close()
+
+
+class Done:
+    """An offer that was taken at once."""
+
+    left = ()
+    lost = 0

@@ -100,7 +100,12 @@ class TracesEndpoint:
             encoding = request.headers.get("content-encoding", "")
             loop = asyncio.get_running_loop()
             async with self._small if size <= _SMALL else self._large:
-                received = await loop.run_in_executor(self._threads, _decode, raw, encoding, content_type)
+                received, unpacked = await loop.run_in_executor(
+                    self._threads, _decode, raw, encoding, content_type
+                )
+            # What is packed well waits as what it is.
+            self._held.take(unpacked - size)
+            size = unpacked
             lost = 0
             if received.spans:
                 offer = await loop.run_in_executor(self._threads, self._take, received.spans)
@@ -133,13 +138,13 @@ class TracesEndpoint:
         self._threads.shutdown(wait=True)
 
 
-def _decode(raw: bytes | bytearray, encoding: str, content_type: str) -> Received:
+def _decode(raw: bytes | bytearray, encoding: str, content_type: str) -> tuple[Received, int]:
     text = body.unpacked(raw, encoding)
     try:
         if content_type == JSON:
-            return json_text.read(text)
+            return json_text.read(text), len(text)
         from . import protobuf  # not for those who send JSON: half a second on a cold start
 
-        return protobuf.read(text)
+        return protobuf.read(text), len(text)
     except Malformed as error:
         raise Refusal(400, str(error)) from None
