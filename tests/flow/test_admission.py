@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opentelemetry.exporter.versori_flow.delivery.question import Kind, OpenQuestions, Question, Taken
@@ -34,8 +34,8 @@ class Offers:
         """What is answered."""
         question = Question(Kind.OFFER, now)
         routed, moves = self.router.route([(span, default) for span in spans])
-        batch = self.questions.admit(question, Batch(routed, moves, ()))
-        self.flows.hand_over(*batch, now, NOW_NS)
+        for batch in self.questions.admit(question, Batch(routed, moves, ())):
+            self.flows.hand_over(*batch, now, NOW_NS)
         self.questions.give(lambda flow, key: True)
         assert question.waiter.answered
         return question.waiter.answer
@@ -68,6 +68,7 @@ def some_spans(random: Random, number: int, most: int) -> list[EncodedSpan]:
     ]
 
 
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**9), max_spans=st.integers(1, 9), max_bytes=st.sampled_from([500, 1500, 100_000])
 )
@@ -76,7 +77,7 @@ def test_nothing_that_was_let_in_is_pushed_out(seed: int, max_spans: int, max_by
     random, platform = Random(seed), Flaky()
     offers, now = Offers(max_spans, max_bytes), 1000.0
     too_large, refused = 0, list[list[EncodedSpan]]()
-    for number in range(60):
+    for number in range(40):
         now += random.random()
         platform.down = random.random() < 0.4
         for _ in range(random.randrange(3)):
@@ -143,6 +144,7 @@ def test_what_is_not_kept_is_not_taken() -> None:
     offers = Offers(max_spans=10)
     question = Question(Kind.OFFER, 0.0)
     routed, _ = offers.router.route([(make_span(0, 0), "a")])
-    offers.flows.hand_over(*offers.questions.admit(question, Batch(routed, (), ())), 0.0, NOW_NS)
+    for batch in offers.questions.admit(question, Batch(routed, (), ())):
+        offers.flows.hand_over(*batch, 0.0, NOW_NS)
     offers.questions.give(lambda flow, span: False)
     assert question.waiter.answer is None

@@ -183,7 +183,7 @@ def in_order(spans: list[ReadableSpan]) -> list[tuple[object, ...]]:
     return sorted((tuple(made) for made in new_encoder().encode(spans)), key=repr)
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(sdk_spans())
 def test_one_mapping(spans):
     """By OTLP in protobuf and in JSON a span becomes what it becomes in the exporter, byte for byte."""

@@ -250,7 +250,8 @@ class Dispatcher:
                 receipts = self._hand_over(self._intake.encode(question.spans))
                 self._questions.add(question, receipts, time.monotonic())
             case Kind.OFFER:
-                self._hand_over(self._questions.admit(question, self._intake.route(question.prepared)))
+                for batch in self._questions.admit(question, self._intake.route(question.prepared)):
+                    self._hand_over(batch)
             case Kind.FLUSH:
                 self._questions.add(question, self.flows.hurry(now, question.until), now)
             case Kind.SHUTDOWN | Kind.LET_GO:
@@ -294,7 +295,12 @@ class Dispatcher:
         self._take_at = min(self._take_at, now + _AFTER_A_FAULT)
         if now - self._fault_said >= _BETWEEN_FAULT_LINES:
             self._fault_said = now
-            text = f"the exporter met {type(error).__name__} in its own work, and goes on"
-            say([Notice(logging.ERROR, text)])
+            say(
+                [
+                    Notice(
+                        logging.ERROR, f"the exporter met {type(error).__name__} in its own work, and goes on"
+                    )
+                ]
+            )
         Waiter().wait(_AFTER_A_FAULT)
         self._intake.messages.put(_LOOK)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -88,7 +88,7 @@ class OpenQuestions:
         self._open: list[Question] = []
         self._answers: list[tuple[Question, object]] = []
         self._offered: list[tuple[Question, Batch, int]] = []
-        # Of offers that there was no room for: the router has noted them.
+        # What the router has noted, and there was no room for yet.
         self._owed_moves: list[Move] = []
 
     @property
@@ -109,17 +109,19 @@ class OpenQuestions:
         if question.kind is Kind.ACCEPT and question in self._open:
             self._conclude(question, True)
 
-    def admit(self, question: Question, batch: Batch) -> Batch:
-        """What of an offer is to be handed over: all of it, or nothing where there is no room."""
-        batch = batch._replace(moves=[*self._owed_moves, *batch.moves])
-        too_large = self._flows.memory.admits(batch.routed, batch.moves)
+    def admit(self, question: Question, batch: Batch) -> Iterator[Batch]:
+        """What of an offer is to be handed over, each before the next is asked for: moves, then all spans or none."""
+        self._owed_moves += batch.moves
+        moving = self._flows.memory.may_move(self._owed_moves)
+        moves, self._owed_moves = self._owed_moves[:moving], self._owed_moves[moving:]
+        if moves:
+            yield Batch((), moves, ())
+        too_large = self._flows.memory.admits(batch.routed)
         if too_large is None:
-            self._owed_moves = list(batch.moves)
             self.answer(question, None)
-            return Batch((), (), ())
-        self._owed_moves = []
+            return
         self._offered.append((question, batch, too_large))
-        return batch
+        yield batch._replace(moves=())
 
     def look(self, flow_name: str, now: float) -> None:
         """An attempt at that flow is over: which questions does it settle?"""

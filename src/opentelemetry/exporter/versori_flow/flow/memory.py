@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 
 from ..encoded_span import Move, Routed
 from .delivery import Flow
 from .ledger import DropReason, FlowStatus, Totals, add_up
 from .policy import FlowPolicy
 from .ranking import Ranking
-from .window import Key
+from .window import Key, Window
 
 WINDOWS_OF_BYTES = 16
 """All windows together may hold this many times `max_bytes`: 64 MiB with the default."""
@@ -83,7 +83,22 @@ class Memory:
             self._idle.put(name, rank)
         return left
 
-    def admits(self, routed: Iterable[Routed], moves: Iterable[Move]) -> int | None:
+    def may_move(self, moves: Sequence[Move]) -> int:
+        """How many of these, from the first on, can be made without anything pending leaving for them."""
+        coming: dict[str, list[int]] = {}
+        for number, move in enumerate(moves):
+            source = self.flows.get(move.source)
+            entry = None if source is None else source.window.get((move.trace_id, move.span_id))
+            if entry is not None:
+                sizes = coming.setdefault(move.target, [])
+                sizes.append(len(entry.body) + 1)
+                window = self._window(move.target)
+                alone = window.pending == 0 and len(sizes) == 1
+                if not (alone or _has_room(window, sizes, 1)):
+                    return number
+        return len(moves)
+
+    def admits(self, routed: Iterable[Routed]) -> int | None:
         """Whether these can come in without anything pending leaving for them.
 
         Pending spans fill half of a window: the other half is for what a store brings of other processes. Only
@@ -95,11 +110,6 @@ class Memory:
         coming: dict[str, list[int]] = {}
         for flow, span in routed:
             coming.setdefault(flow, []).append(len(span.body) + 1)
-        for move in moves:
-            source = self.flows.get(move.source)
-            entry = None if source is None else source.window.get((move.trace_id, move.span_id))
-            if entry is not None:
-                coming.setdefault(move.target, []).append(len(entry.body) + 1)
         pending = sum(flow.window.pending_size for flow in self.active.values())
         if pending + sum(map(sum, coming.values())) > self._max_bytes:
             return None
@@ -107,14 +117,15 @@ class Memory:
             return None
         too_large = 0
         for name, sizes in coming.items():
-            window = (self.flows.get(name) or Flow(name, self._policy)).window
-            room, share = window.max_bytes - window.overhead, 2 if window.pending else 1
-            fitting = [size for size in sizes if size - 1 <= room]
+            window = self._window(name)
+            fitting = [size for size in sizes if size - 1 <= window.max_bytes - window.overhead]
             too_large += len(sizes) - len(fitting)
-            spans, size = window.pending + len(fitting), window.pending_size + sum(fitting)
-            if fitting and (spans > -(-window.max_spans // share) or size > room // share):
+            if fitting and not _has_room(window, fitting, 2 if window.pending else 1):
                 return None
         return too_large
+
+    def _window(self, name: str) -> Window:
+        return (self.flows.get(name) or Flow(name, self._policy)).window
 
     def is_pending(self, name: str, key: Key) -> bool:
         """Whether a span is in its flow's window, and no successful PUT has carried it yet."""
@@ -157,3 +168,10 @@ class Memory:
         """How every flow does that is held, or was not long ago."""
         left = {name: status for name, (status, _) in self._former.items()}
         return left | {name: flow.status(now) for name, flow in self.flows.items()}
+
+
+def _has_room(window: Window, sizes: Sequence[int], share: int) -> bool:
+    """Whether these and what is pending fit into that part of a window."""
+    if window.pending + len(sizes) > -(-window.max_spans // share):
+        return False
+    return window.pending_size + sum(sizes) <= (window.max_bytes - window.overhead) // share
