@@ -163,10 +163,9 @@ class Dispatcher:
 
     def _next(self, seconds: float | None) -> object:
         try:
-            message: object = self._intake.messages.get(seconds != 0, seconds)
+            return self._intake.messages.get(seconds != 0, seconds)
         except Empty:
             return _NOTHING
-        return message
 
     def _read(self, message: object) -> None:
         if message is None:
@@ -295,12 +294,7 @@ class Dispatcher:
         self._take_at = min(self._take_at, now + _AFTER_A_FAULT)
         if now - self._fault_said >= _BETWEEN_FAULT_LINES:
             self._fault_said = now
-            say(
-                [
-                    Notice(
-                        logging.ERROR, f"the exporter met {type(error).__name__} in its own work, and goes on"
-                    )
-                ]
-            )
+            text = f"the exporter met {type(error).__name__} in its own work, and goes on"
+            say([Notice(logging.ERROR, text)])
         Waiter().wait(_AFTER_A_FAULT)
         self._intake.messages.put(_LOOK)
