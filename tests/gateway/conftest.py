@@ -78,3 +78,5 @@ def gateway(platform: LocalPlatform, tmp_path: Path) -> Iterator[Callable[..., R
             one.process.stdout.close()
     text = (tmp_path / "log").read_text()
     assert "Traceback" not in text, text
+    assert "is no setting" not in text, text
+    assert KEY not in text

@@ -75,7 +75,7 @@ def test_flows_by_resource_and_by_name(gateway, platform, make_provider):
 
 def test_who_may_send(gateway, platform):
     """A token is asked for where there is one; the platform's key is no token, and appears nowhere."""
-    running = gateway("--token", "t0ken")
+    running = gateway(VERSORI_FLOW_GATEWAY_TOKEN="t0ken")
     assert running.post(b"").status_code == 401
     assert running.post(b"", Authorization="Bearer local-platform-key-4711").status_code == 401
     assert running.post(b"", Authorization="Bearer t0ken").status_code == 200

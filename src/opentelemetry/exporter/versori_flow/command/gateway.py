@@ -9,7 +9,7 @@ import typer
 
 from .terminal import fail, say
 
-_TOKEN = "VERSORI_GATEWAY_TOKEN"  # noqa: S105 - the variable's name
+_TOKEN = "VERSORI_FLOW_GATEWAY_TOKEN"  # noqa: S105 - the variable's name
 _PORT = 4318
 """OTLP's own for HTTP: what every SDK sends to unless told otherwise."""
 
