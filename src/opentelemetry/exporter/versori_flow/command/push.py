@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +44,6 @@ def push(
 
     try:
         from ..span_files.progress import Progress as Pushed
-        from ..span_files.progress import default_folder
         from ..span_files.reading import SpanFile, Unreadable
     except ImportError as error:
         fail(f"push takes the extra `cli`: {error}")
@@ -60,7 +60,7 @@ def push(
     failed = False
     with Progress(*columns, console=Console(stderr=True)) as bars:
         for file in opened:
-            state = Pushed(default_folder(), file.path, *target)
+            state = Pushed(_state_folder(), file.path, *target)
             if again:
                 state.forget()
             bar = bars.add_task(plain(file.path.name), total=file.path.stat().st_size)
@@ -141,3 +141,9 @@ class _File:
                 f"nothing was delivered for {_NO_PROGRESS:.0f} s ({errors[0] if errors else 'no answer'}); "
                 "the same command goes on from here"
             )
+
+
+def _state_folder() -> Path:
+    """Where it is kept how far files were pushed."""
+    home = os.environ.get("XDG_STATE_HOME", "").strip()
+    return (Path(home) if home else Path.home() / ".local" / "state") / "versori-flow"

@@ -9,17 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 
 _HEAD = 4096
 """Bytes at a file's beginning that tell whether it is the same file, grown perhaps."""
-
-
-def default_folder() -> Path:
-    """Where states are kept: `$XDG_STATE_HOME/versori-flow`, else `~/.local/state/versori-flow`."""
-    home = os.environ.get("XDG_STATE_HOME", "").strip()
-    return (Path(home) if home else Path.home() / ".local" / "state") / "versori-flow"
 
 
 class Progress:
