@@ -128,6 +128,13 @@ def test_a_body_has_a_bound_in_values_too(project: Project) -> None:
     assert project.put("packed", again, headers={"content-encoding": "gzip"}).status_code == 400
 
 
+def test_not_every_fault_of_a_body_is_looked_for(project: Project) -> None:
+    """A span with a hundred thousand wrong attributes is refused in time for the client, by the first 20."""
+    span = make_span(attributes={str(number): [] for number in range(100_000)})
+    answer = project.put("wrong", make_flow(span))
+    assert (answer.status_code, len(answer.json()["fields"])) == (422, 20)
+
+
 def test_faults_that_look_into_bodies_hold_up_nobody() -> None:
     """A fault that looks for a span in a large body of another kind answers, and the platform stays small."""
     body = b'{"spans":[' + b"[]," * 600_000 + b"0]}"
