@@ -79,7 +79,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def environment(folder: Path) -> dict[str, str]:
     scripts = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))
-    return {**clean_environment(), "PATH": scripts, "HOME": str(folder), "PYTHONUNBUFFERED": "1"}
+    own = {"HOME": str(folder), "CELERY_FOLDER": str(folder / "broker"), "PYTHONUNBUFFERED": "1"}
+    return {**clean_environment(), "PATH": scripts, **own}
 
 
 def check_requirements(command: str) -> None:
