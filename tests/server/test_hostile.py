@@ -60,7 +60,7 @@ def test_a_bomb_costs_little_and_holds_up_nobody() -> None:
         threads = [threading.Thread(target=put, args=(body,)) for body in [*BOMBS.values(), BOMBS["lists"]]]
         for thread in threads:
             thread.start()
-        with httpx.Client(base_url=running.url, trust_env=False, timeout=5) as other:
+        with httpx.Client(base_url=running.url, trust_env=False, timeout=10) as other:
             while any(thread.is_alive() for thread in threads):
                 assert other.get(FLOWS).json() == {"flows": []}
         assert {answer.status_code for answer in answers} <= {400, 413}
@@ -84,7 +84,7 @@ def test_others_are_answered_while_a_body_is_read() -> None:
         sender = threading.Thread(target=put)
         sender.start()
         answered = 0
-        with httpx.Client(base_url=running.url, trust_env=False, timeout=5) as other:
+        with httpx.Client(base_url=running.url, trust_env=False, timeout=10) as other:
             while sender.is_alive():
                 assert other.put(f"{FLOWS}/small", json=make_flow(make_span(str(answered)))).is_success
                 answered += not done.is_set()
