@@ -41,7 +41,8 @@ class LocalPlatform:
             exporter = VersoriFlowSpanExporter(base_url=platform.url, api_key="local", ...)
 
     Args:
-        key: The API key that requests must carry, as ``Bearer`` or as ``JWT``. None lets all in.
+        key: The API key that requests must carry, as ``Bearer`` or as ``JWT``; ``page_url`` lets a browser
+            in. None lets all in.
         data: A folder to keep the flows in, over restarts. None keeps them in memory.
         faults: Faults that stand from the start, as texts or as ``Fault``.
         host: The address to listen on.
@@ -49,7 +50,8 @@ class LocalPlatform:
         validate: "full" checks each body against the API description; "off" takes any JSON object.
         organisation_id: Where ``put`` puts flows unless told otherwise; nothing else depends on it.
         project_id: As organisation_id.
-        allowed_hosts: Names that requests may come by, besides localhost and IP addresses.
+        allowed_hosts: Names that requests may come by where there is no key, besides localhost and IP
+            addresses.
 
     Raises:
         OSError: The port is taken.
