@@ -7,7 +7,7 @@ therefore routed by the path as it was sent, and a segment is decoded where it i
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -19,13 +19,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from . import responses
 from .faults_endpoint import FaultsEndpoint
 from .flows_endpoint import FlowsEndpoint
+from .page.pages import Pages, wants_page
 from .replies import ApiError
 
 _logger = logging.getLogger(__name__)
 _FLOWS = "/o/{organisation_id}/projects/{project_id}/workflows"
 
 
-def build(api: FlowsEndpoint, control: FaultsEndpoint, pages: Sequence[Route]) -> ASGIApp:
+def build(api: FlowsEndpoint, control: FaultsEndpoint, pages: Pages) -> ASGIApp:
     """Puts the application together."""
     methods = ["GET", "PUT", "DELETE"]
     routes = [
@@ -36,10 +37,17 @@ def build(api: FlowsEndpoint, control: FaultsEndpoint, pages: Sequence[Route]) -
     routes += [
         Route("/_faults", _endpoint(control), methods=["GET", "POST", "DELETE"]),
         Route("/_faults/{id}", _endpoint(control), methods=["DELETE"]),
-        *pages,
+        *pages.routes(),
     ]
     router = Router(routes, redirect_slashes=False)
-    return _RawPath(ExceptionMiddleware(router, dict.fromkeys((HTTPException, ApiError, Exception), _failed)))
+
+    async def failed(request: Request, error: Exception) -> Response:
+        refused = _refused(request, error)
+        if wants_page(request):
+            return pages.failure(request, refused)
+        return responses.as_response(refused.answer(getattr(error, "headers", None)))
+
+    return _RawPath(ExceptionMiddleware(router, dict.fromkeys((HTTPException, ApiError, Exception), failed)))
 
 
 class _RawPath:
@@ -63,12 +71,11 @@ def _endpoint(called: FlowsEndpoint | FaultsEndpoint) -> Callable[[Request], Awa
     return endpoint
 
 
-async def _failed(request: Request, error: Exception) -> Response:
+def _refused(request: Request, error: Exception) -> ApiError:
     if isinstance(error, ApiError):
-        return responses.as_response(error.answer())
+        return error
     if isinstance(error, HTTPException):
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "failed")
-        refused = ApiError(error.status_code, code, f"{error.detail}: {request.method} {request.url.path}")
-        return responses.as_response(refused.answer(error.headers))
+        return ApiError(error.status_code, code, f"{error.detail}: {request.method} {request.url.path}")
     _logger.error("a request failed: %s", request.url.path, exc_info=error)
-    return responses.as_response(ApiError(500, "internal", "the local platform failed; see its log").answer())
+    return ApiError(500, "internal", "the local platform failed; see its log")

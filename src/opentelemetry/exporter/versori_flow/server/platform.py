@@ -18,7 +18,8 @@ from .faults_endpoint import FaultsEndpoint
 from .flows_endpoint import FlowsEndpoint
 from .http_server import HttpServer
 from .json_text import JsonText
-from .page import Pages
+from .page.live import Changes
+from .page.pages import Pages
 from .replies import ApiError
 from .request_log import Request, RequestLog
 from .saved_flows import FlowAddress, SavedFlow, SavedFlows
@@ -81,11 +82,12 @@ class LocalPlatform:
         for fault in faults:
             self.fault(fault)
         self._log = RequestLog()
-        self._flows = SavedFlows(None if data is None else Path(data))
+        changes = Changes()
+        self._flows = SavedFlows(None if data is None else Path(data), changes.tell)
         validator = FlowValidator() if validate == "full" else None
         guard = BrowserGuard(allowed_hosts)
         api = FlowsEndpoint(self._flows, self._faults, self._log, key, validator, guard)
-        app = build(api, FaultsEndpoint(self._faults, guard), Pages(self._flows, guard).routes())
+        app = build(api, FaultsEndpoint(self._faults, guard), Pages(self._flows, guard, changes, key))
         self._server = HttpServer(app, host, port)
 
     @property
