@@ -10,7 +10,7 @@ from .model import Trace
 
 # Beyond these the picture helps nobody; the table has them all.
 _MOST_IN_PICTURE = 40
-_WIDTH, _HEIGHT, _ACROSS, _DOWN = 210, 52, 290, 74
+_WIDTH, _HEIGHT, _ACROSS, _DOWN = 200, 66, 255, 84
 
 
 class Name(NamedTuple):
@@ -103,7 +103,7 @@ class CallGraph:
         places: dict[Name, tuple[int, int]] = {}
         for number, column in enumerate(columns):
             for row, name in enumerate(self._in_order(column, places)):
-                places[name] = (12 + number * _ACROSS, 12 + row * _DOWN)
+                places[name] = (12 + number * _ACROSS, 16 + row * _DOWN)
         boxes = [Box(name, self.kinds[name], *place) for name, place in places.items()]
         lines = [
             _line(caller, called, calls, places)
@@ -111,7 +111,7 @@ class CallGraph:
             if caller is not None and caller in places and called in places
         ]
         height = max(map(len, columns), default=0) * _DOWN
-        return Picture(boxes, lines, len(columns) * _ACROSS - 56, height + 6, len(self.kinds) - len(places))
+        return Picture(boxes, lines, len(columns) * _ACROSS - 30, height + 12, len(self.kinds) - len(places))
 
     def _columns(self, wanted: set[Name]) -> list[list[Name]]:
         columns: list[list[Name]] = []
@@ -145,7 +145,7 @@ def _line(caller: Name, called: Name, calls: Calls, places: dict[Name, tuple[int
         return Line(caller, called, calls, path, x1 - 25, top - 2)
     bend = max((x2 - x1) // 2, 40)
     path = f"M{x1} {y1} C {x1 + bend} {y1}, {x2 - bend} {y2}, {x2} {y2}"
-    return Line(caller, called, calls, path, (x1 + x2) // 2, (y1 + y2) // 2 - 5)
+    return Line(caller, called, calls, path, x2 - 4, y2 - 6)
 
 
 class Difference(NamedTuple):

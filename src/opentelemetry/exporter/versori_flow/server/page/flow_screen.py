@@ -209,7 +209,7 @@ def _facts(span: Span, trace: Trace) -> list[tuple[str, str, None]]:
         ("service", span.service),
         ("duration", "" if span.start is None else length(span.length)),
         ("in its children", length(waited) if waited else ""),
-        ("after the trace's start", "" if span.start is None else length(span.start - (trace.start or 0))),
+        ("after trace start", "" if span.start is None else length(span.start - (trace.start or 0))),
         ("start", visible(inside(span.stored, "startTime", ""))),
         ("end", visible(inside(span.stored, "endTime", ""))),
         ("trace", visible(trace.id)),
