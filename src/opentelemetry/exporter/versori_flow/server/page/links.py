@@ -39,6 +39,11 @@ class Links:
         return [*self._flow.items(), *kept]
 
 
+def find_address(trace_id: str, span_id: str) -> str:
+    """Where a trace or a span is shown, in whichever flow it is."""
+    return _address("/find", {"trace": trace_id, "span": span_id})
+
+
 def list_address(parameters: dict[str, str]) -> str:
     """The address of the list."""
     return _address("/", parameters)

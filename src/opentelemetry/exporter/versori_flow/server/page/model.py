@@ -206,11 +206,12 @@ def _trace(id_: str, spans: list[Span]) -> Trace:
     services: dict[str, int] = {}
     taken: set[str] = set()
     for number, span in enumerate(spans):
-        span.colour = services.setdefault(span.service, len(services) % _SERVICES)
         if not span.key or span.key in taken:
             span.key = f"{span.key}_{number}"
         taken.add(span.key)
     ordered = _ordered(spans)
+    for span in ordered:
+        span.colour = services.setdefault(span.service, len(services) % _SERVICES)
     _mark_critical(ordered)
     return Trace(
         id=id_,

@@ -29,7 +29,7 @@ from ..request_body import read_body
 from ..saved_flows import FlowAddress, SavedFlow, SavedFlows
 from .flow_list import FlowList, moment_of
 from .flow_screen import FlowScreens, NoSuchTraceError, started
-from .links import Links
+from .links import Links, find_address
 from .live import Changes, Stream
 from .text import ago, bytes_size, count, length, line, token
 
@@ -267,5 +267,5 @@ def _templates(digests: dict[str, str]) -> Environment:
     made.filters.update(
         lasting=length, count=count, ago=ago, started=started, token=token, line=line, json=json.dumps
     )
-    made.globals.update(digests=digests)
+    made.globals.update(digests=digests, find_address=find_address)
     return made
