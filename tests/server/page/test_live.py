@@ -70,8 +70,8 @@ def test_listeners_are_bounded() -> None:
     """The hundred and first page is told that it is not live, and one that leaves makes room."""
     with alone() as (_, http):
         with ExitStack() as open_pages:
-            for _ in range(MOST_LISTENERS):
-                next(open_pages.enter_context(listening(http)))
+            told = [open_pages.enter_context(listening(http)) for _ in range(MOST_LISTENERS)]
+            assert all(next(events) != "event: full" for events in told)
             with listening(http) as late:
                 assert next(late) == "event: full"
         end = time.monotonic() + 10
@@ -87,8 +87,8 @@ def test_the_end_is_not_held_up() -> None:
     before = set(threading.enumerate())
     with alone() as (platform, http), ExitStack() as open_pages:
         platform.put("shop", make_flow())
-        for name in (None, "shop", None):
-            next(open_pages.enter_context(listening(http, name)))
+        told = [open_pages.enter_context(listening(http, name)) for name in (None, "shop", None)]
+        assert all(map(next, told))
         begun = time.monotonic()
         platform.stop()
         assert time.monotonic() - begun < 1
