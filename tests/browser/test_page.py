@@ -18,7 +18,6 @@ from tests.browser.shop import deep, orders
 NEWEST = f"{0x4BF92F3577B34DA6A3CE929D0E0E4700 + 3:032x}"
 DECLINED = f"{0x4BF92F3577B34DA6A3CE929D0E0E4700 + 2:032x}"
 DEEP = f"{7:032x}"
-FAILED_ROW = "document.activeElement.closest('li.failed')"
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,6 @@ def address(platform: LocalPlatform, name: str = "shop", **parameters: str) -> s
 def live(page: Page) -> Page:
     """The page, once it hears of changes."""
     expect(page.locator("#live")).to_have_attribute("data-js", "Live")
-    page.wait_for_function("source && source.readyState === EventSource.OPEN")
     return page
 
 
@@ -182,16 +180,21 @@ def test_next_error(watched: Page, platform: LocalPlatform) -> None:
     platform.put("shop", orders(40))
     watched.goto(address(platform))
     expect(watched.locator("details.failing:not([open])").first).to_be_visible()
-    seen = []
+    seen: list[str] = []
     for _ in range(2 * 8 + 1):
         watched.keyboard.press("e")
-        previous = seen[-1] if seen else None
-        watched.wait_for_function(f"before => ![undefined, before].includes({FAILED_ROW}?.id)", arg=previous)
-        seen.append(watched.evaluate("document.activeElement.closest('li').id"))
+        seen.append(focused_error(watched, seen[-1] if seen else ""))
     assert len(set(seen)) == 16
     assert seen[-1] == seen[0]
     watched.keyboard.press("Shift+E")
-    watched.wait_for_function("id => document.activeElement.closest('li').id === id", arg=seen[-2])
+    assert focused_error(watched, seen[-1]) == seen[-2]
+
+
+def focused_error(page: Page, before: str) -> str:
+    """The failed row that has the focus, once it is another one."""
+    row = page.locator(f"li.failed:focus-within:not([id='{before}'])")
+    row.wait_for()
+    return row.get_attribute("id") or ""
 
 
 def test_details(watched: Page, platform: LocalPlatform) -> None:

@@ -273,7 +273,7 @@ async function copy(button) {
   let text = "";
   if (button.dataset.raw) text = JSON.parse(button.dataset.raw);
   else if (button.dataset.from) text = document.getElementById(button.dataset.from).textContent;
-  else text = button.parentElement.querySelector("dd").textContent;
+  else text = button.previousElementSibling.textContent;
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -477,5 +477,5 @@ document.addEventListener("pointerup", () => {
 });
 
 settle();
-say(paused ? "Paused" : "Live");
+if (paused) say("Paused");
 listen();
