@@ -52,6 +52,18 @@ def test_sorting(platform: LocalPlatform, http: httpx.Client) -> None:
     assert listed(http, sort="?", dir="?") == ["b", "A", "c"]
 
 
+def test_a_long_list(platform: LocalPlatform, http: httpx.Client) -> None:
+    """Of very many flows the first two hundred are shown, in the order and of the search; one link has the others."""
+    for number in range(210):
+        platform.put(f"{number:03}", make_flow())
+    page = Page(http.get("/", params={"sort": "name"}))
+    assert listed(http, sort="name")[-1] == "199"
+    assert "10 more flows" in page.text
+    assert "210 flows" in page.text
+    assert listed(http, **dict(httpx.URL(page.link(id="further")).params))[-1] == "209"
+    assert listed(http, q="209") == ["209"]
+
+
 def test_searching_all_flows(platform: LocalPlatform, http: httpx.Client) -> None:
     """The list is searched by what spans are and by flows' names; its links go on with the search."""
     platform.put("one", make_flow(placed("GET", 1, 0, 1, attributes={"user": "7"})))

@@ -97,7 +97,11 @@ class SavedFlows:
         with self._lock:
             before = self._flows.get(address)
             id_ = str(ULID()) if before is None else before.id
-            return self._store(SavedFlow(address, id_, body.with_id(id_), time.time()))
+            flow = SavedFlow(address, id_, body.with_id(id_), time.time())
+            if isinstance(body.document, dict):
+                # Read already: what is stored differs in its id alone.
+                flow.document = {**body.document, "id": id_}
+            return self._store(flow)
 
     def put_verbatim(self, address: FlowAddress, raw: bytes) -> SavedFlow:
         """Stores bytes that need not be a flow."""

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from ..saved_flows import SavedFlow
-from .links import Links, list_address
+from .links import Links, list_address, number
 from .model import is_error, trace_id
 from .search import Search
 from .text import ago, bytes_size, line, token
 
-_MOST_ROWS = 1000
+# More take a browser longer than they take a reader; the search and the order are over all of them.
+_ROWS = 200
 
 
 class Counts(NamedTuple):
@@ -28,10 +29,19 @@ class Line(NamedTuple):
     """What the list says of a flow; `found` counts the spans that were searched for."""
 
     flow: SavedFlow
-    name: str
     counts: Counts
     found: int
-    link: str
+    parameters: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """Its name for people."""
+        return line(self.flow.address.name) or "(no name)"
+
+    @property
+    def link(self) -> str:
+        """Where it is shown, with what was searched for."""
+        return Links(self.flow.address, self.parameters)()
 
     @property
     def id(self) -> str:
@@ -87,12 +97,14 @@ class FlowList:
         flows = list(flows)
         search, order = Search.read(parameters), parameters.get("sort", "seen")
         order = order if order in _ORDERS else "seen"
+        most = number(parameters.get("rows")) or _ROWS
         backwards = (parameters.get("dir") or ("asc" if order in _UPWARDS else "desc")) == "desc"
         lines = [line for flow in flows if (line := self._line(flow, search)) is not None]
         lines.sort(key=_ORDERS[order], reverse=backwards)
         return {
-            "lines": lines[:_MOST_ROWS],
-            "more": max(len(lines) - _MOST_ROWS, 0),
+            "lines": lines[:most],
+            "more": max(len(lines) - most, 0),
+            "more_link": list_address({**search.parameters(), **_order(parameters), "rows": str(most * 5)}),
             "all": len(flows),
             "search": search,
             "order": order,
@@ -101,7 +113,6 @@ class FlowList:
         }
 
     def _line(self, flow: SavedFlow, search: Search) -> Line | None:
-        name = line(flow.address.name) or "(no name)"
         found = 0
         if search:
             found = sum(map(search.finds, flow.spans))
@@ -111,8 +122,11 @@ class FlowList:
             if not found and not named:
                 return None
         # Where only the flow's name was found there is nothing to search for inside.
-        links = Links(flow.address, search.parameters() if found else {})
-        return Line(flow, name, self.counts(flow), found, links())
+        return Line(flow, self.counts(flow), found, search.parameters() if found else {})
+
+
+def _order(parameters: Mapping[str, str]) -> dict[str, str]:
+    return {name: parameters[name] for name in ("sort", "dir") if parameters.get(name)}
 
 
 def moment_of(flow: SavedFlow) -> str:

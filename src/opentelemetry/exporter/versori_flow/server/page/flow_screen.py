@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..saved_flows import SavedFlow
 from .calls import CallGraph, differences
-from .links import Links
+from .links import Links, number
 from .model import Span, Trace, inside, read_traces
 from .search import Search
 from .text import length, line, moment, plain, visible
@@ -20,7 +20,6 @@ _ALONE_ROWS = 500
 _MOST_TRACES = 100
 _MOST_TO_CHOOSE = 50
 _MOST_RAW = 4_000
-_MOST_DIGITS = 6
 _KEPT = (
     *("q", "error", "least", "trace", "open", "fold", "levels", "from", "to"),
     *("rows", "traces", "in", "span", "view", "a", "b"),
@@ -160,13 +159,13 @@ def _searched(traces: list[Trace], search: Search) -> list[Trace]:
 def _entries(traces: list[Trace], parameters: Mapping[str, str], search: Search) -> dict[str, Any]:
     """The traces of a flow: those that were asked for are open, and the newest while there is room."""
     asked = {*_keys(parameters, "open"), parameters.get("in", "")}
-    most = _number(parameters.get("traces")) or _MOST_TRACES
+    most = number(parameters.get("traces")) or _MOST_TRACES
     shape = _shape(parameters, search, _OPEN_ROWS)
     found = _searched(traces, search)
     entries, rows = [], 0
-    for number, trace in enumerate(found[:most]):
+    for place, trace in enumerate(found[:most]):
         opened = None
-        if trace.key in asked or number == 0 or (rows and rows + len(trace.spans) <= _OPEN_ROWS):
+        if trace.key in asked or place == 0 or (rows and rows + len(trace.spans) <= _OPEN_ROWS):
             opened = lay_out(trace, shape, Zoom(0, trace.length))
             rows += len(opened.rows)
         matches = sum(search.finds(span.stored) for span in trace.spans) if search else 0
@@ -197,10 +196,8 @@ def _compared(traces: list[Trace], parameters: Mapping[str, str]) -> dict[str, A
 
 
 def _shape(parameters: Mapping[str, str], search: Search, most: int) -> Shape:
-    rows = _number(parameters.get("rows"))
-    return Shape(
-        frozenset(_keys(parameters, "fold")), _number(parameters.get("levels")), search, rows or most
-    )
+    rows = number(parameters.get("rows"))
+    return Shape(frozenset(_keys(parameters, "fold")), number(parameters.get("levels")), search, rows or most)
 
 
 def _facts(span: Span, trace: Trace) -> list[tuple[str, str, None]]:
@@ -242,12 +239,6 @@ def _around(span: Span, trace: Trace) -> dict[str, str]:
 
 def _keys(parameters: Mapping[str, str], name: str) -> list[str]:
     return [key for key in parameters.get(name, "").split(",") if key]
-
-
-def _number(text: str | None) -> int | None:
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
-        return None
-    return int(text) or None
 
 
 def started(trace: Trace) -> str:

@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 
 from ..saved_flows import FlowAddress
 
+_MOST_DIGITS = 6
+
 
 class Links:
     """Addresses of one flow that keep what the present one says.
@@ -47,6 +49,13 @@ def find_address(trace_id: str, span_id: str) -> str:
 def list_address(parameters: dict[str, str]) -> str:
     """The address of the list."""
     return _address("/", parameters)
+
+
+def number(text: str | None) -> int | None:
+    """A number of an address that is at least 1; None for anything else."""
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
+        return None
+    return int(text) or None
 
 
 def _address(path: str, parameters: dict[str, Any]) -> str:
