@@ -109,11 +109,19 @@ def test_pause(watched: Page, platform: LocalPlatform) -> None:
     expect(watched.locator("details.trace")).to_have_count(6)
 
 
-def test_a_restart_is_noticed(watched: Page) -> None:
+def test_what_goes_may_come_back(page: Page, platform: LocalPlatform) -> None:
+    """The page of a flow that is deleted says so at once, and shows it again when it is sent again."""
+    page.goto(address(platform))
+    live(page)
+    platform.delete("shop")
+    expect(page.get_by_role("heading", name="No such flow")).to_be_visible()
+    platform.put("shop", orders(2))
+    expect(page.locator("details.trace")).to_have_count(2)
+
+
+def test_a_restart_is_noticed(page: Page) -> None:
     """A page that was open while the platform went away shows what is there when it is back."""
     with LocalPlatform() as own:
-        watched.context.route("**/*", lambda route: route.continue_())
-        page = watched.context.new_page()
         page.goto(own.url)
         live(page)
         own.stop()
@@ -121,7 +129,6 @@ def test_a_restart_is_noticed(watched: Page) -> None:
         own.put("shop", orders(1))
         own.start()
         expect(page.get_by_role("link", name="shop")).to_be_visible(timeout=15_000)
-        page.close()
 
 
 def test_search(watched: Page, platform: LocalPlatform) -> None:

@@ -14,6 +14,8 @@ from starlette.responses import StreamingResponse
 MOST_LISTENERS = 100
 # Anything on the way that ends silent connections waits longer than this.
 _HEARTBEAT = 15.0
+# Milliseconds until a page asks again for a platform that has gone.
+_RETRY = 1000
 # Changes that come together are told together.
 _PAUSE = 0.25
 
@@ -88,6 +90,7 @@ async def _events(changes: Changes, version: Callable[[], str]) -> AsyncIterator
     try:
         with changes.listening() as changed:
             told = None
+            yield f"retry: {_RETRY}\n\n"
             while True:
                 changed.clear()
                 now = version()

@@ -209,8 +209,7 @@ class Pages:
         def version() -> str:
             if "name" not in request.query_params:
                 return self._changes.version
-            flow = self._flows.get(address)
-            return "gone" if flow is None else _version(flow)
+            return _version(self._flows.get(address))
 
         return Stream(self._changes, version, _HEADERS)
 
@@ -225,9 +224,16 @@ class Pages:
 
     def _missing(self, request: Request, flow: SavedFlow | None = None) -> Response:
         name = request.query_params.get("name")
+        # It may come yet, or come back: the page is told.
+        live = (
+            {}
+            if name is None
+            else {"live": Links(_address(request), {}).bare("/live"), "version": _version(flow)}
+        )
         return self._page(
             "missing.html",
             404,
+            **live,
             name=None if name is None else line(name),
             flow_link=None if flow is None else Links(flow.address, {})(),
         )
@@ -248,8 +254,8 @@ def _address(request: Request) -> FlowAddress:
     return FlowAddress(wanted.get("o", ""), wanted.get("p", ""), wanted.get("name", ""))
 
 
-def _version(flow: SavedFlow) -> str:
-    return f"{flow.changed_at!r}-{len(flow.raw)}"
+def _version(flow: SavedFlow | None) -> str:
+    return "gone" if flow is None else f"{flow.changed_at!r}-{len(flow.raw)}"
 
 
 def _digest(content: bytes) -> str:
@@ -265,7 +271,14 @@ def _templates(digests: dict[str, str]) -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        lasting=length, count=count, ago=ago, started=started, token=token, line=line, json=json.dumps
+        lasting=length,
+        count=count,
+        ago=ago,
+        started=started,
+        token=token,
+        line=line,
+        json=json.dumps,
+        thousands="{:,}".format,
     )
     made.globals.update(digests=digests, find_address=find_address)
     return made
