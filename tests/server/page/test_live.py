@@ -24,7 +24,15 @@ def listening(http: httpx.Client, name: str | None = None) -> Iterator[Iterator[
     with http.stream("GET", "/live", params=parameters) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert "content-encoding" not in answer.headers
-        yield (line for line in answer.iter_lines() if line.startswith(("data:", "event:")))
+        yield told_in(answer)
+
+
+def told_in(answer: httpx.Response) -> Iterator[str]:
+    """What is told; a heartbeat says that there was nothing to tell."""
+    for line in answer.iter_lines():
+        assert not line.startswith(":"), "nothing was told"
+        if line.startswith(("data:", "event:")):
+            yield line
 
 
 @contextmanager
