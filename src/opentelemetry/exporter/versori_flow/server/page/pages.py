@@ -7,7 +7,6 @@ inside of it: bars are SVG, whose places are attributes.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import re
 import threading
@@ -23,7 +22,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from ..access import BrowserGuard
 from ..replies import ApiError
 from ..request_body import read_body
 from ..saved_flows import FlowAddress, SavedFlow, SavedFlows
@@ -53,16 +51,14 @@ class Pages:
 
     Args:
         flows: The flows to show.
-        guard: Knows which requests are let in.
         changes: Told of each change of a flow.
-        key: What a page has to give before it deletes anything; None lets all do so.
+        has_key: The platform takes a key, which who sends it spans is told.
     """
 
-    def __init__(self, flows: SavedFlows, guard: BrowserGuard, changes: Changes, key: str | None) -> None:
+    def __init__(self, flows: SavedFlows, changes: Changes, *, has_key: bool) -> None:
         self._flows = flows
-        self._guard = guard
         self._changes = changes
-        self._key = key
+        self._has_key = has_key
         self._list = FlowList()
         self._screens = FlowScreens()
         # One page is drawn at a time: more threads would only take the interpreter from those who answer PUTs.
@@ -89,7 +85,7 @@ class Pages:
             *(Route(f"/{name}", self._send_static, middleware=packed) for name in _STATIC),
         ]
 
-    def failure(self, request: Request, error: ApiError) -> Response:
+    def failure(self, error: ApiError) -> Response:
         """An error as a page."""
         title = {403: "Not allowed", 404: "Nothing here", 405: "Not like this"}.get(
             error.status, "That failed"
@@ -101,7 +97,6 @@ class Pages:
     def _drawn(self, answer: _Answer) -> _Answer:
         # Plain functions: Starlette runs them beside its loop, which goes on answering exporters.
         def drawn(request: Request) -> Response:
-            self._guard.check(request)
             with self._turn:
                 return answer(request)
 
@@ -117,7 +112,7 @@ class Pages:
             live=f"/live?v={version}",
             version=version,
             address=f"http://{request.headers.get('host', '')}",
-            needs_key=self._key is not None,
+            needs_key=self._has_key,
         )
 
     def _show_flow(self, request: Request) -> Response:
@@ -174,7 +169,6 @@ class Pages:
         return self._missing(request) if flow is None else self._question(flow)
 
     async def _delete(self, request: Request) -> Response:
-        self._guard.check(request)
         form = parse_qs((await read_body(request)).decode("utf-8", "replace"), keep_blank_values=True)
         return await run_in_threadpool(
             self._carry_out, {name: values[-1] for name, values in form.items()}, request
@@ -185,25 +179,18 @@ class Pages:
         flow = self._flows.get(address)
         if flow is None:
             return self._missing(request)
-        given = form.get("key", "").encode("utf-8", "replace")
-        if self._key is not None and not hmac.compare_digest(given, self._key.encode("utf-8")):
-            return self._question(flow, status=403, wrong=True)
         self._flows.delete(address)
         return RedirectResponse("/", 303, _HEADERS)
 
-    def _question(self, flow: SavedFlow, status: int = 200, *, wrong: bool = False) -> Response:
+    def _question(self, flow: SavedFlow) -> Response:
         return self._page(
             "delete.html",
-            status,
             links=Links(flow.address, {}),
             name=line(flow.address.name) or "(no name)",
             counts=self._list.counts(flow),
-            needs_key=self._key is not None,
-            wrong=wrong,
         )
 
     async def _live(self, request: Request) -> Response:
-        self._guard.check(request)
         address = _address(request)
 
         def version() -> str:
