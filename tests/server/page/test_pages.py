@@ -137,6 +137,28 @@ def test_a_large_trace(platform: LocalPlatform, http: httpx.Client) -> None:
     assert "500 more spans" in page.text
 
 
+EVENTS = [{"name": "e", "timestamp": at(second / 10)} for second in range(20)]
+LARGE = {
+    "traces": [placed("s", n, 0, 1, trace=n, events=EVENTS) for n in range(1, 4001)],
+    "one trace": [placed("s", n, 0, 1, 1 if n > 1 else None, events=EVENTS) for n in range(1, 4001)],
+    "chain": [placed("s", n, 0, 1, n - 1 or None, status=FAILED, events=EVENTS) for n in range(1, 4001)],
+    "services": [
+        placed("s", n, 0, 1, trace=n // 10, attributes={"service.name": f"{n}"}, events=EVENTS)
+        for n in range(10, 4010)
+    ],
+}
+
+
+@pytest.mark.parametrize("shape", LARGE)
+def test_a_page_has_a_size(platform: LocalPlatform, http: httpx.Client, shape: str) -> None:
+    """Four thousand spans are under 8,000 elements and 300 kB, whatever they are like."""
+    platform.put("shop", make_flow(*LARGE[shape]))
+    for parameters in ({}, {"trace": f"{1:032x}"}, {"view": "calls"}, {"view": "compare"}, {"q": "s"}):
+        answer = http.get("/flow", params=of(platform, **parameters))
+        assert len(Page(answer).tags) < 8000
+        assert len(gzip.compress(answer.content)) < 300_000
+
+
 def test_links_of_a_trace(platform: LocalPlatform, http: httpx.Client) -> None:
     """Folds, levels, a part of the time and a search are links and forms, and stand in the address."""
     spans = placed("root", 1, 0, 8), placed("a", 2, 1, 2, parent=1), placed("b", 3, 1, 2, parent=2)

@@ -12,7 +12,9 @@ from .text import length, line
 
 # Per cent of the time line: what is shorter is still to be seen.
 _LEAST_WIDTH = 0.4
+# Marks are elements too: on a row, and on all rows that a page may open with.
 _MOST_MARKS = 12
+_MARKS = 1000
 _INDENTED = 40
 _OFFSET = re.compile(r"\d{1,15}(\.\d{1,6})?")
 _MS = 1_000_000
@@ -181,7 +183,7 @@ def _row(span: Span, trace: Trace, shape: Shape, zoom: Zoom, below: int, found: 
         left=left,
         width=width,
         duration="" if span.start is None else length(span.length),
-        marks=_marks(span, trace, zoom),
+        marks=_marks(span, trace, zoom, max(min(_MARKS // shape.most, _MOST_MARKS), 1)),
         below=below,
         folded=bool(below) and _is_folded(span, shape),
         found=found is None or span in found,
@@ -198,12 +200,12 @@ def _bar(start: int, lasting: int, total: int) -> tuple[str, str]:
     return f"{left:.2f}", f"{min(width, 100 - left):.2f}"
 
 
-def _marks(span: Span, trace: Trace, zoom: Zoom) -> list[tuple[str, str]]:
+def _marks(span: Span, trace: Trace, zoom: Zoom, most: int) -> list[tuple[str, str]]:
     """The events that are in sight, some of them where there are very many."""
     marks: dict[str, str] = {}
     for event in span.events():
         at = nanoseconds(inside(event, "timestamp"))
-        if at is None or trace.start is None or len(marks) >= _MOST_MARKS:
+        if at is None or trace.start is None or len(marks) >= most:
             continue
         place = _share(at - trace.start - zoom.start, zoom.end - zoom.start)
         if 0 <= place <= 100:
