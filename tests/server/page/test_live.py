@@ -74,6 +74,11 @@ def test_changes_on_any_way_are_told(platform: LocalPlatform, http: httpx.Client
     assert len(set(versions)) == len(versions)
 
 
+def test_a_question_about_the_stream_ends(http: httpx.Client) -> None:
+    """HEAD is answered, as for a page, and takes no listener's place."""
+    assert http.head("/live").headers["content-type"].startswith("text/event-stream")
+
+
 def test_listeners_are_bounded() -> None:
     """The hundred and first page is told that it is not live, and one that leaves makes room."""
     with alone() as (_, http):
