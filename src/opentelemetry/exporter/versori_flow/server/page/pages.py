@@ -199,7 +199,9 @@ class Pages:
             return _version(self._flows.get(address))
 
         if request.method == "HEAD":
-            return Response(b"", 200, _HEADERS, "text/event-stream")  # a stream without a body would never end
+            return Response(
+                b"", 200, _HEADERS, "text/event-stream"
+            )  # a stream without a body would never end
         return Stream(self._changes, version, _HEADERS)
 
     async def _send_static(self, request: Request) -> Response:
