@@ -18,7 +18,8 @@ from .faults_endpoint import FaultsEndpoint
 from .flows_endpoint import FlowsEndpoint
 from .http_server import HttpServer
 from .json_text import JsonText
-from .page import Pages
+from .page.live import Changes
+from .page.pages import Pages
 from .replies import ApiError
 from .request_log import Request, RequestLog
 from .saved_flows import FlowAddress, SavedFlow, SavedFlows
@@ -82,10 +83,11 @@ class LocalPlatform:
         for fault in faults:
             self.fault(fault)
         self._log = RequestLog()
-        self._flows = SavedFlows(None if data is None else Path(data))
+        changes = Changes()
+        self._flows = SavedFlows(None if data is None else Path(data), changes.tell)
         validator = FlowValidator() if validate == "full" else None
         api = FlowsEndpoint(self._flows, self._faults, self._log, validator, self._access)
-        pages = Pages(self._flows, self._access.browsers).routes()
+        pages = Pages(self._flows, changes, has_key=key is not None)
         app = build(self._access, api, FaultsEndpoint(self._faults, self._access), pages)
         self._server = HttpServer(app, host, port)
 
