@@ -21,8 +21,10 @@ until newer traces push it out. A pending span that is pushed out, or refused, i
 reason, and logged. Each room imports those on its way or below, never one before it (`tests/test_rooms.py`).
 """
 
+from .configure import configure
 from .exporter import VersoriFlowSpanExporter
 from .flow.ledger import DropReason, FlowStatus
+from .flow_context import FlowNameProcessor, flow
 from .processor import VersoriFlowSpanProcessor
 from .settings.load import ConfigurationError
 from .version import __version__
@@ -30,8 +32,11 @@ from .version import __version__
 __all__ = [
     "ConfigurationError",
     "DropReason",
+    "FlowNameProcessor",
     "FlowStatus",
     "VersoriFlowSpanExporter",
     "VersoriFlowSpanProcessor",
     "__version__",
+    "configure",
+    "flow",
 ]
