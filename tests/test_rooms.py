@@ -16,7 +16,7 @@ ROOT = Path(package.__file__).parent
 PACKAGE = package.__name__
 
 ORDER = [
-    *("__main__", "command", "server", "configure", "processor", "flow_context", "exporter", "lifecycle"),
+    *("__main__", "command", "server", "set_up", "processor", "flow_context", "exporter", "lifecycle"),
     *(
         "delivery",
         "stores",

@@ -97,7 +97,7 @@ def test_variables_and_arguments_win_one_by_one(home, monkeypatch):
     assert (settings.api_key, settings.auth_scheme) == (Secret("mine"), None)
     assert settings.base_url == "https://gateway.example"
     raw, _ = nearest(Secret({"project_id": ULID}), True)
-    sources = {name: given.source for name, given in raw.items()}
+    sources = {name: source for name, (_, source) in raw.items()}
     path = home / ".versori" / "config.yaml"
     assert sources == {
         "api_key": "variable",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from .readers import BadValueError, Secret, is_loopback
 from .table import SETTINGS, Settings
@@ -22,16 +22,8 @@ _SECRET = ("api_key", "headers", "store")  # their readers take the value as a `
 _CREDENTIALS = (*_KEYS, "organisation_id", "project_id")
 
 
-class Given(NamedTuple):
-    """A setting's raw value.
-
-    Attributes:
-        value: As it was written.
-        source: `argument`, `variable`, or for people which entry of which file.
-    """
-
-    value: Secret
-    source: str
+Given = tuple[Secret, str]
+"""A setting's raw value, and its source: `argument`, `variable`, or for people which entry of which file."""
 
 
 class ConfigurationError(ValueError):
@@ -69,7 +61,7 @@ def load_settings(
     raw, problems = nearest(given, home)
     read: dict[str, Any] = dict.fromkeys(_ROWS)
     for row in SETTINGS:
-        value, source = raw.get(row.keyword, Given(Secret(row.default), ""))
+        value, source = raw.get(row.keyword, (Secret(row.default), ""))
         if value.reveal() is not None:
             try:
                 read[row.keyword] = row.read(value if row.keyword in _SECRET else value.reveal())
@@ -118,7 +110,7 @@ def nearest(given: Secret, home: bool = False) -> tuple[dict[str, Given], list[s
         for name in _KEYS:
             del variables[name]
     for source, values in (("variable", variables), ("argument", arguments)):
-        raw.update((name, Given(value, source)) for name, value in values.items() if not _is_blank(value))
+        raw.update((name, (value, source)) for name, value in values.items() if not _is_blank(value))
     config, context = (os.environ.get(f"VERSORI_{name}", "").strip() for name in ("CONFIG", "CONTEXT"))
     if not (config or context or (home and sum(name in raw for name in _CREDENTIALS) < 3)):
         return raw, []
@@ -128,8 +120,7 @@ def nearest(given: Secret, home: bool = False) -> tuple[dict[str, Given], list[s
     if any(name in raw for name in _KEYS):
         found.pop("api_key", None)
         found.pop("auth_scheme", None)
-    files = {name: Given(*entry) for name, entry in found.items()}
-    return {**files, **raw}, problems
+    return {**found, **raw}, problems
 
 
 def _contradictions(raw: Mapping[str, Given], read: Mapping[str, Any]) -> Iterator[str]:
