@@ -61,9 +61,9 @@ def test_the_readme_has_every_setting():
 
 
 def test_the_readme_names_no_variable_that_is_none():
-    """Every VERSORI_ variable in the README is a setting."""
+    """Every VERSORI_ variable in the README is a setting, or names the files of Versori's own command line."""
     named = set(re.findall(r"\bVERSORI_[A-Z_]*[A-Z]\b", README.read_text(encoding="utf-8")))
-    assert named <= {row.variable for row in SETTINGS}
+    assert named <= {row.variable for row in SETTINGS} | {"VERSORI_CONFIG", "VERSORI_CONTEXT"}
 
 
 def test_the_exporter_takes_every_setting():

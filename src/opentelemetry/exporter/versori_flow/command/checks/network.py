@@ -132,7 +132,7 @@ def _resolved(settings: Settings, reply: Reply) -> Finding:
         cause = "proxy-dns" if reply.proxy else "dns"
         change = f"check the host in {_named_by(settings, reply)}, and this machine's DNS"
         return wrong("DNS", cause, f"{host} can't be resolved ({reason})", change)
-    return ok("DNS", f"{host} is {', '.join(sorted(found))}")
+    return ok("DNS", f"{host} is an address" if found == {host} else f"{host} is {', '.join(sorted(found))}")
 
 
 def _explained(settings: Settings, reply: Reply, trouble: BrokenError) -> Finding:
