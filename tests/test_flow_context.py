@@ -285,6 +285,44 @@ def test_the_global_provider_needs_nothing(platform, way):
     assert [span["name"] for span in platform.spans("shop")] == ["other"]
 
 
+AT_ONCE = """
+import signal, threading
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.exporter.versori_flow import flow
+
+def work(*_):
+    with flow("orders"), trace.get_tracer("test").start_as_current_span("work") as span:
+        if threading.current_thread() is not threading.main_thread():
+            seen.append(span.attributes.get("versori.flow.name"))
+
+class Slow(TracerProvider):
+    def add_span_processor(self, processor):
+        with lock:
+            started.set()
+            signal.raise_signal(signal.SIGUSR1) if threading.current_thread() is threading.main_thread() else None
+            there.wait(0.2)
+            super().add_span_processor(processor)
+
+lock, started, there, seen = threading.Lock(), threading.Event(), threading.Event(), []
+signal.signal(signal.SIGUSR1, work)
+trace.set_tracer_provider(Slow())
+threads = [threading.Thread(target=lambda: (started.wait(), work())) for _ in range(4)]
+for thread in threads: thread.start()
+work()
+for thread in threads: thread.join()
+print(*seen)
+"""
+
+
+def test_the_first_use_may_come_from_many_threads_and_again_in_itself():
+    """While the global provider is equipped no other span slips through, and a signal handler doesn't hang."""
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ONCE], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["orders"] * 4), done.stderr
+
+
 def test_on_start_may_be_entered_again_anywhere(make_exporter, tracer):
     """A finalizer that begins and ends a span amid another's begin neither hangs nor raises; nobody waits."""
     exporter = make_exporter()

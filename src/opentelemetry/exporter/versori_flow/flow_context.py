@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar, Token
@@ -28,6 +29,7 @@ _NAME = create_key("versori-flow-name")
 # By context, as the tokens are: one scope may be entered in several threads and tasks, and in itself.
 _entered: ContextVar[tuple[Token[Context], ...]] = ContextVar("versori_flow_entered", default=())
 _equipped: weakref.ref[TracerProvider] | None = None
+_equipping: set[int] = set()
 
 
 def flow(name: str) -> FlowScope:
@@ -124,8 +126,15 @@ class FlowNameProcessor(SpanProcessor):
 def _equip_global_provider() -> None:
     """Adds the processor to the global provider once: under auto-instrumentation nobody else could."""
     global _equipped
-    provider = trace.get_tracer_provider()
-    if isinstance(provider, TracerProvider) and (_equipped is None or _equipped() is not provider):
-        # First, as a signal handler may come here again while the processor is being added.
-        _equipped = weakref.ref(provider)
+    provider, here = trace.get_tracer_provider(), threading.get_ident()
+    if not isinstance(provider, TracerProvider) or (_equipped is not None and _equipped() is provider):
+        return
+    if here in _equipping:  # a signal handler, in the middle of what this very thread does below
+        return
+    _equipping.add(here)
+    try:
+        # Two threads may both do it, and neither goes on before it is done; the second processor changes nothing.
         provider.add_span_processor(FlowNameProcessor())
+        _equipped = weakref.ref(provider)
+    finally:
+        _equipping.discard(here)
