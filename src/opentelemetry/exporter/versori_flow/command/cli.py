@@ -64,7 +64,14 @@ def serve(
     ] = LOCAL_HOST,
     port: Annotated[int, typer.Option(help="The port; 0 takes any.")] = LOCAL_PORT,
     data: Annotated[Path | None, typer.Option(help="Keep the flows in this folder, not in memory.")] = None,
-    key: Annotated[str | None, typer.Option(help="The only API key to let in. Default: any.")] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            # Other users of this host can read the command line.
+            envvar="VERSORI_FLOW_SERVE_KEY",
+            help="The only API key to let in. Default: any.",
+        ),
+    ] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(help="A fault, e.g. status=503,share=0.3; repeatable; `help` lists all."),

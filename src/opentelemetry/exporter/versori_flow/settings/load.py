@@ -29,9 +29,8 @@ Given = tuple[Secret, str]
 class ConfigurationError(ValueError):
     """Settings are missing or wrong.
 
-    Args:
-        *problems: One text per problem: the variable and the keyword, what is wrong, what to write instead.
-            None of them holds the value of a setting.
+    Its arguments are one text per problem: the variable and the keyword, what is wrong, what to write instead.
+    None of them holds the value of a setting.
     """
 
     @property
