@@ -1,4 +1,4 @@
-"""The command `versori-flow`: `run` a program, `show` a flow, `serve` the local platform."""
+"""The command `versori-flow`: `run` a program, `show` a flow, `serve` the local platform, ask the `doctor`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from rich.text import Text
 
 from ..version import __version__
 from . import launch as _launch
+from .doctor import doctor
 from .store import store
 from .terminal import console, fail, say
 from .tree import count, flow_trees, plain, span_count
+from .versori_cli import credentials
 
 if TYPE_CHECKING:
     from ..http.answers import Answer
@@ -40,6 +42,7 @@ app = typer.Typer(
 
 
 app.add_typer(store, name="store")
+app.command()(doctor)
 
 
 def _version(wanted: bool) -> None:
@@ -103,10 +106,14 @@ def run(
 ) -> None:
     """Start a program under auto-instrumentation: versori-flow run -- python app.py
 
-    Variables that are set win. Without any VERSORI_ credentials the program gets a local platform of its own.
+    Variables that are set win, then the files of Versori's own CLI. Without any credentials the program gets a
+    local platform of its own.
     """
+    from ..settings.load import ConfigurationError
+
     try:
         environ = _launch.instrumented(os.environ)
+        environ.update(credentials(environ))
         if service_name is not None:
             environ["OTEL_SERVICE_NAME"] = service_name
         elif not _launch.names_service(environ):
@@ -120,6 +127,8 @@ def run(
         _launch.replace_process(command, {**environ, **(_launch.local_credentials(url) if url else {})})
     except _launch.LaunchError as error:
         fail(str(error), error.status)
+    except ConfigurationError as error:
+        fail("\n".join(error.problems))
 
 
 @app.command()
@@ -131,7 +140,8 @@ def show(
 ) -> None:
     """Show a flow as a tree, its newest trace last.
 
-    The VERSORI_ variables say where it is, as for the exporter. Without credentials it is a local platform.
+    The VERSORI_ variables say where it is, as for the exporter, then the files of Versori's own CLI. Without
+    credentials it is a local platform.
     """
     from ..settings.load import ConfigurationError
 
@@ -155,10 +165,9 @@ def _show_settings(base_url: str | None) -> Settings:
     """The exporter's settings; those of a local platform where the variables name no other."""
     from ..settings.load import load_settings
 
-    given = {_launch.BASE_URL: base_url} if base_url else {}
-    url = _launch.local_url({**os.environ, **given}, LOCAL_URL)
-    keywords = {"base_url": base_url} if url is None else _launch.local_settings(url)
-    return load_settings(**keywords)
+    environ = {**os.environ, **({_launch.BASE_URL: base_url} if base_url else {})}
+    url = _launch.local_url({**environ, **credentials(environ)}, LOCAL_URL)
+    return load_settings({"base_url": base_url} if url is None else _launch.local_settings(url), True)
 
 
 def _read_flow(name: str, settings: Settings) -> dict[str, Any]:
