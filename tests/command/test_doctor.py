@@ -425,6 +425,9 @@ def test_nothing_is_wrong(world: World):
     assert [each.check for each in report.findings if each.state != "ok"] == ["clock"]
     world.answers(answer(200, FLOW, Date=formatdate(time.time(), usegmt=True)))
     assert [each.state for each in examine({}).findings if each.check == "clock"] == ["ok"]
+    world.answers(answer(200, FLOW, Date=OLD))
+    # A wrong clock keeps nobody from being asked.
+    assert [each.state for each in examine({}).findings if each.check in ("clock", "read")] == ["wrong", "ok"]
 
 
 def test_a_setting_is_shown_with_its_source(world: World):
