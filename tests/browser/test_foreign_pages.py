@@ -165,3 +165,23 @@ def test_a_rebound_name_reads_and_changes_nothing(page: Page, served: Serving) -
     assert len(answered) > 10
     assert {what[:3] for what in answered} <= {"401", "403"}
     assert not any(SECRET in what or "shop" in what.replace(FLOWS, "") for _, what in seen)
+
+
+def test_the_link_lets_in_from_wherever_it_was_followed(page: Page, foreign_port: int) -> None:
+    """The printed link shows the flows at once where it is typed, and from a page of another site after a click."""
+    with serving(VERSORI_FLOW_SERVE_KEY=KEY) as locked:
+        page.goto(f"http://evil.example:{foreign_port}/")
+        page.evaluate(
+            "url => Object.assign(document.body.appendChild(document.createElement('a')), "
+            "{href: url, textContent: 'look'})",
+            locked.page_url,
+        )
+        page.get_by_text("look").click()
+        page.get_by_text("go on").click()
+        assert page.title().startswith("Flows")
+        assert page.url == f"{locked.url}/"
+        page.context.clear_cookies()
+        page.reload()
+        assert "Open the link that its command printed" in page.inner_text("body")
+        page.goto(locked.page_url)
+        assert page.title().startswith("Flows")

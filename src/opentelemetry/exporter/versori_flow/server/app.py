@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -22,13 +22,14 @@ from . import responses
 from .access import Access
 from .faults_endpoint import FaultsEndpoint
 from .flows_endpoint import FlowsEndpoint
+from .page.pages import Pages, wants_page
 from .replies import ApiError
 
 _logger = logging.getLogger(__name__)
 _FLOWS = "/o/{organisation_id}/projects/{project_id}/workflows"
 
 
-def build(access: Access, api: FlowsEndpoint, control: FaultsEndpoint, pages: Sequence[Route]) -> ASGIApp:
+def build(access: Access, api: FlowsEndpoint, control: FaultsEndpoint, pages: Pages) -> ASGIApp:
     """Puts the application together: what the API has not is the page's, behind its gate."""
     methods = ["GET", "PUT", "DELETE"]
     routes = [
@@ -40,9 +41,16 @@ def build(access: Access, api: FlowsEndpoint, control: FaultsEndpoint, pages: Se
         Route("/_faults", _endpoint(control), methods=["GET", "POST", "DELETE"]),
         Route("/_faults/{id}", _endpoint(control), methods=["DELETE"]),
     ]
-    gated = access.gate(Router(pages, redirect_slashes=False))
+    gated = access.gate(Router(pages.routes(), redirect_slashes=False))
     door = _Door(access, Router(routes, redirect_slashes=False, default=gated))
-    return ExceptionMiddleware(door, dict.fromkeys((HTTPException, ApiError, Exception), _failed))
+
+    async def failed(request: Request, error: Exception) -> Response:
+        refused = _refused(request, error)
+        if wants_page(request):
+            return pages.failure(refused)
+        return responses.as_response(refused.answer(getattr(error, "headers", None)))
+
+    return ExceptionMiddleware(door, dict.fromkeys((HTTPException, ApiError, Exception), failed))
 
 
 class _Door:
@@ -73,16 +81,15 @@ def _endpoint(called: FlowsEndpoint | FaultsEndpoint) -> Callable[[Request], Awa
     return endpoint
 
 
-async def _failed(request: Request, error: Exception) -> Response:
+def _refused(request: Request, error: Exception) -> ApiError:
     if isinstance(error, ApiError):
-        return responses.as_response(error.answer())
+        return error
     asked = f"{request.method} {request.scope['raw_path'].decode('latin-1')}"
     if isinstance(error, HTTPException):
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "failed")
-        refused = ApiError(error.status_code, code, f"{error.detail}: {asked}")
-        return responses.as_response(refused.answer(error.headers))
+        return ApiError(error.status_code, code, f"{error.detail}: {asked}")
     # What the system has no more of is nobody's mistake here: a traceback would say nothing more.
     _logger.error(
         "a request failed: %s: %s", asked, error, exc_info=None if isinstance(error, OSError) else error
     )
-    return responses.as_response(ApiError(500, "internal", "the local platform failed; see its log").answer())
+    return ApiError(500, "internal", "the local platform failed; see its log")

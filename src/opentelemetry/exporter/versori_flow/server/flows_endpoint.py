@@ -24,9 +24,9 @@ from .request_body import decoded, read_body
 from .saved_flows import FlowAddress, SavedFlows
 from .validation import FlowValidator
 
-# What is larger, or unpacks to who knows what, waits for one of a few threads: the memory that it takes has a bound.
-_LIGHT = 1024 * 1024
-_HEAVY_AT_ONCE = 2
+# What is larger, or unpacks to who knows what, takes its time, and waits for one of a few threads.
+_MOST_AT_ONCE = 64 * 1024
+_THREADS = 2
 _T = TypeVar("_T")
 
 
@@ -54,7 +54,7 @@ class FlowsEndpoint:
         self._log = log
         self._validator = validator
         self._access = access
-        self._heavy = ThreadPoolExecutor(_HEAVY_AT_ONCE, "versori-local-platform")
+        self._threads = ThreadPoolExecutor(_THREADS, "versori-local-platform")
 
     async def __call__(self, request: Request) -> Response:
         """Answers one request, or spoils it as ordered."""
@@ -83,17 +83,13 @@ class FlowsEndpoint:
             except ApiError as refused:
                 return responses.as_response(refused.answer()), refused.status
         self._log.note(record, lambda noted: setattr(noted, "size", len(body)))
-        strike = await self._strike(request, record.flow, body)
+        find = partial(self._faults.strike, request.method, record.flow, body)
+        strike = await self._beside(request, body, find)
         if strike is None:
             answer = await self._carry_out(request, body)
             return responses.as_response(answer), answer.status
         self._log.note(record, lambda noted: setattr(noted, "fault", strike.fault.text))
         return await self._spoil(request, body, strike)
-
-    async def _strike(self, request: Request, flow: str | None, body: bytes) -> Strike | None:
-        find = partial(self._faults.strike, request.method, flow, body)
-        # Which request a fault strikes is settled in the order in which they come, but for large ones.
-        return find() if len(body) <= _LIGHT else await self._beside(self._heavy, find)
 
     async def _spoil(self, request: Request, body: bytes, strike: Strike) -> tuple[Response, int | None]:
         fault = strike.fault
@@ -117,17 +113,17 @@ class FlowsEndpoint:
             return responses.flood(compressed=fault.gzip), 200
         return responses.silence(), None
 
-    @staticmethod
-    async def _beside(threads: ThreadPoolExecutor | None, work: Callable[[], _T]) -> _T:
-        """Does what takes its time, or waits for a disk, beside the loop, which goes on answering."""
+    async def _beside(self, request: Request, body: bytes, work: Callable[[], _T]) -> _T:
+        """Does what takes its time beside the loop, which goes on answering."""
+        if len(body) <= _MOST_AT_ONCE and "content-encoding" not in request.headers:
+            return work()
         # The context says that nothing in here is traced.
         work = partial(contextvars.copy_context().run, work)
-        return await asyncio.get_running_loop().run_in_executor(threads, work)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def _carry_out(self, request: Request, body: bytes) -> Reply:
-        light = len(body) <= _LIGHT and "content-encoding" not in request.headers
         try:
-            return await self._beside(None if light else self._heavy, partial(self._endpoint, request, body))
+            return await self._beside(request, body, partial(self._endpoint, request, body))
         except ApiError as refused:
             return refused.answer({"WWW-Authenticate": "Bearer"} if refused.status == 401 else None)
 

@@ -18,7 +18,8 @@ from .faults_endpoint import FaultsEndpoint
 from .flows_endpoint import FlowsEndpoint
 from .http_server import HttpServer
 from .json_text import JsonText
-from .page import Pages
+from .page.live import Changes
+from .page.pages import Pages
 from .replies import ApiError
 from .request_log import Request, RequestLog
 from .saved_flows import FlowAddress, SavedFlow, SavedFlows
@@ -41,7 +42,8 @@ class LocalPlatform:
             exporter = VersoriFlowSpanExporter(base_url=platform.url, api_key="local", ...)
 
     Args:
-        key: The API key that requests must carry, as ``Bearer`` or as ``JWT``. None lets all in.
+        key: The API key that requests must carry, as ``Bearer`` or as ``JWT``; ``page_url`` lets a browser
+            in. None lets all in.
         data: A folder to keep the flows in, over restarts. None keeps them in memory.
         faults: Faults that stand from the start, as texts or as ``Fault``.
         host: The address to listen on.
@@ -49,7 +51,8 @@ class LocalPlatform:
         validate: "full" checks each body against the API description; "off" takes any JSON object.
         organisation_id: Where ``put`` puts flows unless told otherwise; nothing else depends on it.
         project_id: As organisation_id.
-        allowed_hosts: Names that requests may come by, besides localhost and IP addresses.
+        allowed_hosts: Names that requests may come by where there is no key, besides localhost and IP
+            addresses.
 
     Raises:
         OSError: The port is taken.
@@ -80,10 +83,11 @@ class LocalPlatform:
         for fault in faults:
             self.fault(fault)
         self._log = RequestLog()
-        self._flows = SavedFlows(None if data is None else Path(data))
+        changes = Changes()
+        self._flows = SavedFlows(None if data is None else Path(data), changes.tell)
         validator = FlowValidator() if validate == "full" else None
         api = FlowsEndpoint(self._flows, self._faults, self._log, validator, self._access)
-        pages = Pages(self._flows, self._access.browsers).routes()
+        pages = Pages(self._flows, changes, has_key=key is not None)
         app = build(self._access, api, FaultsEndpoint(self._faults, self._access), pages)
         self._server = HttpServer(app, host, port)
 

@@ -35,7 +35,8 @@ def serve(
         key: The API key that requests must carry. None lets all in.
         faults: Faults that stand from the start.
         validate: "full" checks each body against the API description; "off" takes any JSON object.
-        allowed_hosts: Names that requests may come by, besides localhost and IP addresses.
+        allowed_hosts: Names that requests may come by where there is no key, besides localhost and IP
+            addresses.
 
     Raises:
         SystemExit: The address or the folder can't be had, with a line that says so.
