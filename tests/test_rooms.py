@@ -16,7 +16,7 @@ ROOT = Path(package.__file__).parent
 PACKAGE = package.__name__
 
 ORDER = [
-    *("__main__", "command", "server", "processor", "exporter", "lifecycle"),
+    *("__main__", "command", "server", "set_up", "processor", "flow_context", "exporter", "lifecycle"),
     *(
         "delivery",
         "stores",
@@ -118,10 +118,13 @@ def test_public_names():
     assert sorted(package.__all__) == [
         "ConfigurationError",
         "DropReason",
+        "FlowNameProcessor",
         "FlowStatus",
         "VersoriFlowSpanExporter",
         "VersoriFlowSpanProcessor",
         "__version__",
+        "configure",
+        "flow",
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..version import __version__
+from .doctor import doctor
 from .run import run
 from .serve import serve
 from .show import show
@@ -41,4 +42,5 @@ def _common(
 app.command(context_settings={"allow_interspersed_args": False})(run)
 app.command()(serve)
 app.command()(show)
+app.command()(doctor)
 app.add_typer(store, name="store")
