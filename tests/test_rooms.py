@@ -16,7 +16,8 @@ ROOT = Path(package.__file__).parent
 PACKAGE = package.__name__
 
 ORDER = [
-    *("__main__", "command", "gateway", "server", "span_files", "otlp", "processor", "exporter", "lifecycle"),
+    *("__main__", "command", "gateway", "server", "span_files", "otlp", "set_up", "processor"),
+    *("flow_context", "exporter", "lifecycle"),
     *(
         "delivery",
         "stores",
@@ -118,10 +119,13 @@ def test_public_names():
     assert sorted(package.__all__) == [
         "ConfigurationError",
         "DropReason",
+        "FlowNameProcessor",
         "FlowStatus",
         "VersoriFlowSpanExporter",
         "VersoriFlowSpanProcessor",
         "__version__",
+        "configure",
+        "flow",
     ]
 
 
