@@ -18,6 +18,7 @@ __all__ = ["ConfigurationError", "Settings", "internal_metrics_enabled", "load_s
 
 _ROWS = {row.keyword: row for row in SETTINGS}
 _KEYS = ("api_key", "api_key_file")
+_OF_THE_COMMAND = ("VERSORI_FLOW_GATEWAY_TOKEN", "VERSORI_FLOW_SERVE_KEY")
 _SECRET = ("api_key", "headers", "store")  # their readers take the value as a `Secret`
 _CREDENTIALS = (*_KEYS, "organisation_id", "project_id")
 
@@ -86,7 +87,7 @@ def unknown_variables() -> dict[str, str | None]:
     All of `VERSORI_FLOW_*` is looked at; another `VERSORI_*` may be some other program's, and counts only where
     it is almost one of ours.
     """
-    known = [row.variable for row in SETTINGS if row.variable]
+    known = [*(row.variable for row in SETTINGS if row.variable), *_OF_THE_COMMAND]
     found: dict[str, str | None] = {}
     for name in sorted(os.environ):
         if name.startswith("VERSORI_") and name not in known:
