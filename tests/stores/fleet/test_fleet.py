@@ -10,7 +10,8 @@ import redis
 
 from opentelemetry.exporter.versori_flow.flow.journal import Change
 from opentelemetry.exporter.versori_flow.settings.redis_url import parse
-from opentelemetry.exporter.versori_flow.stores.fleet import Claim, Fleet, Wait
+from opentelemetry.exporter.versori_flow.stores.fleet import Fleet
+from opentelemetry.exporter.versori_flow.stores.fleet_answers import Claim, Wait
 from opentelemetry.exporter.versori_flow.stores.spool_file import Target
 
 from .conftest import TARGET, added, join, keys, span
@@ -38,7 +39,7 @@ def test_whoever_claims_delivers_what_all_have_put(shared_redis):
     assert two.due() == []
     assert one.settle(claim, [mine.key, theirs.key], wait=1, verified=False)
     done = two.claim("shop", waits.seen)
-    assert (done.seconds, done.pending, done.dropped) == (float("inf"), frozenset(), [])
+    assert (done.seconds, done.pending, done.left) == (float("inf"), frozenset(), [])
     assert two.claim("shop", done.seen).pending is None  # as before
     assert two.window("shop") == [(mine, False), (theirs, False)]
     assert two.flows() == [("shop", 2, 0, len(mine.body + theirs.body))]
@@ -137,7 +138,7 @@ def test_the_window_is_bounded_by_whole_traces(shared_redis):
     assert keys(kept for kept, _ in one.window("shop")) == keys([*old, *new, newer[0]])
     assert {key for _, key in one.put(added(newer[1])).dropped} == keys(old)
     waits = two.claim("shop", seen)
-    assert (set(waits.dropped), waits.pending) == (keys(old), keys([*new, *newer]))
+    assert (set(waits.left), waits.pending) == (keys(old), keys([*new, *newer]))
 
 
 def test_one_large_trace_keeps_its_root_and_its_newest(shared_redis):
@@ -159,7 +160,7 @@ def test_what_left_elsewhere_leaves_here(shared_redis):
         (span(1, 1).key, False),
         (span(3).key, True),
     ]
-    assert set(fleet.claim("shop").dropped) == keys([span(1, 2), span(2)])
+    assert set(fleet.claim("shop").left) == keys([span(1, 2), span(2)])
 
 
 def test_a_flow_can_be_dropped(shared_redis):
@@ -171,7 +172,7 @@ def test_a_flow_can_be_dropped(shared_redis):
     assert [held.flow for held in two.flows()] == ["other"]
     assert two.window("shop") == []
     assert not one.settle(claim, [span(1).key], wait=0, verified=False)
-    assert set(one.claim("shop", claim.seen).dropped) == keys([span(1), span(2)])
+    assert set(one.claim("shop", claim.seen).left) == keys([span(1), span(2)])
     assert not one.wants_all
 
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from opentelemetry.exporter.versori_flow.flow.journal import Change
 from opentelemetry.exporter.versori_flow.stores.connection import StoreError
-from opentelemetry.exporter.versori_flow.stores.fleet import Claim
+from opentelemetry.exporter.versori_flow.stores.fleet_answers import Claim
 
 from .conftest import added, join, keys, span
 from .redis_server import RedisServer, free_port, require_redis
