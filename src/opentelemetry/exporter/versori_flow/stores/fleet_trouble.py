@@ -82,7 +82,8 @@ class Trouble:
 
     def next_trial(self) -> float:
         """When to ask `rests` again, in seconds of the monotonic clock."""
-        return time.monotonic() + _BETWEEN_LOOKS if self._probe is not None else self._rests_until
+        now = time.monotonic()
+        return now + _BETWEEN_LOOKS if self.rests(now) and self._probe is not None else self._rests_until
 
     def met(self, error: StoreError, now: float) -> None:
         """It could not be used."""
