@@ -24,7 +24,7 @@ from .desk import Desk, Request, State, settings_of
 from .fleet.redis_server import PROGRAM, RedisServer
 from .writer import Writer, fork_and_end
 
-EXAMPLES = int(os.environ.get("HISTORIES", "25"))
+EXAMPLES = int(os.environ.get("HISTORIES", "10"))
 FLOWS = ("shop", "bank")
 _BUSY = Unavailable("503", "503 Service Unavailable", None, answered=True)
 _LOST = Unavailable("timeout", "no answer in time", None, answered=False)
@@ -85,6 +85,7 @@ class Redis(Place):
         self.server.tell(
             "EVAL",
             """
+            redis.call('DEL', 'none')  -- what comes after a write that takes no room is let through
             for _, key in ipairs(redis.call('KEYS', '*')) do
               if string.find(key, ':lease:') or string.find(key, ':alive$') then redis.call('DEL', key) end
               if string.find(key, ':meta:') then redis.call('HDEL', key, 'not_before', 'stayer', 'stays') end
@@ -118,7 +119,7 @@ class Process:
     def __init__(self, place: Place) -> None:
         self.writer = Writer(partial(Desk, settings_of(place.store), place.folder))  # type: ignore[arg-type]
         self.state: State = self.writer.look()
-        self.ends = self.killed = False
+        self.ends = self.killed = self.is_unaware = False
         self.fails = self.has_failed = place.fails
 
 
@@ -270,11 +271,13 @@ class Histories(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.3, 1.5]))
     def time_passes(self, seconds: float) -> None:
         for process in list(self.processes):
+            process.is_unaware &= seconds < 1.3  # so often it asks what is due
             self.see(process, process.writer.leap(seconds))
 
     def leap(self, seconds: float) -> None:
         self.place.leap()
         for process in list(self.processes):
+            process.is_unaware = False
             self.see(process, process.writer.leap(seconds))
 
     @precondition(lambda self: self.strays)
@@ -303,6 +306,8 @@ class Histories(RuleBasedStateMachine):
         process.writer.kill()
         process.killed = True
         self.processes.remove(process)
+        if process.is_unaware:
+            self.excuse_the_dead()
         for request in process.state.requests:
             if arrives and request.body is not None:
                 self.put(request)
@@ -336,7 +341,7 @@ class Histories(RuleBasedStateMachine):
         self.excuse_the_dead()
         self.strays.clear()
         for process in self.processes:
-            process.has_failed = True
+            process.has_failed = process.is_unaware = True
 
     # -- the end -------------------------------------------------------------------------------------------
 

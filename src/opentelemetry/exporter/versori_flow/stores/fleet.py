@@ -55,6 +55,7 @@ class Fleet:
     Attributes:
         wants_all: Whether all that is pending here must be put again: it may be lost.
         lease: As given; it may be changed.
+        astray: What the last settlement had carried, and had left the window meanwhile: it belongs elsewhere.
         remarks: What there is to say.
 
     Raises:
@@ -71,6 +72,7 @@ class Fleet:
         lease: float = _LEASE,
     ) -> None:
         self.wants_all = False
+        self.astray: list[Key] = []
         self.remarks = Remarks()
         self._client = RedisClient(url, self.remarks)
         tag = hashlib.sha256("\0".join(target).encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -226,7 +228,9 @@ class Fleet:
     def _finish(self, claim: Claim, outcome: str, wait: float, carried: Sequence[Key]) -> bool:
         name, ids = as_bytes(claim.flow), b" ".join(map(id_of, carried))
         state = (outcome, int(wait * 1000), claim.seen.arrival, claim.doubt)
-        return bool(self._run(FINISH, [name], name, claim.fence, *state, ids)[1])
+        _, fresh, astray = self._run(FINISH, [name], name, claim.fence, *state, ids)
+        self.astray = [key_of(span) for span in astray]
+        return bool(fresh)
 
     def _run(
         self, script: Script, flows: Sequence[bytes], *arguments: bytes | int | str, fresh: str | None = None

@@ -68,12 +68,12 @@ make_room()
 begin()
 local f = flow(5, ARGV[2])
 local outcome = ARGV[4]
-local fresh = call('HGET', f.meta, 'fence') == ARGV[3]
+local fresh, astray = call('HGET', f.meta, 'fence') == ARGV[3], {}
 if outcome == 'unsure' or (not fresh and outcome ~= 'nothing') then call('HSET', f.meta, 'doubt', number()) end
 if fresh then
   local carried = words(ARGV[8])
   if #carried > 0 then
-    settle(f, carried, tonumber(ARGV[6]))
+    astray = settle(f, carried, tonumber(ARGV[6]))
     changed(f)
   end
   call('HSET', f.meta, 'not_before', NOW + ARGV[5])
@@ -84,7 +84,7 @@ if fresh then
   note(f)
 end
 line_up(f)
-return {epoch, fresh and 1 or 0}
+return {epoch, fresh and 1 or 0, astray}
 """
 )
 

@@ -164,6 +164,8 @@ class FleetStore:
         if not self._trouble.rests(now):
             try:
                 fresh = self._fleet.settle(claim, carried, wait, verified)
+                if self._fleet.astray and not self._fleet.wants_all:
+                    self._news.append(Left(claim.flow, (), News(moved=self._fleet.astray)))
             except StoreError as error:
                 self._trouble.met(error, now)
         if fresh is None:

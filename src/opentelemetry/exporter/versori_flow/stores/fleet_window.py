@@ -151,16 +151,19 @@ local function leave(f, ids, moved)
   return lost
 end
 
--- A text that came after `upto` is not the one that was carried.
+-- A text that came after `upto` is not the one that was carried; returns what is not in the window any more.
 local function settle(f, ids, upto)
+  local astray = {}
   for part in parts(ids) do
     local arrivals, carried = call('ZMSCORE', f.order, unpack(part)), {}
     for i, id in ipairs(part) do
-      if arrivals[i] and tonumber(arrivals[i]) <= upto then carried[#carried + 1] = id end
+      if not arrivals[i] then astray[#astray + 1] = id
+      elseif tonumber(arrivals[i]) <= upto then carried[#carried + 1] = id end
     end
     if #carried > 0 then f.waiting = f.waiting - call('ZREM', f.pending, unpack(carried)) end
   end
   tidy(f, traces_of(ids))
+  return astray
 end
 
 local function items_of(f, ids)
