@@ -89,7 +89,7 @@ class FleetStore:
             self._trouble.met(error, now)
             return
         self._places.put(changes)
-        self._heard()
+        self._heard(added=any(change.added for change in changes))
         self._trouble.owes &= not everything
         dropped: dict[str, list[Key]] = {}
         for flow, key in put.dropped:
@@ -256,8 +256,8 @@ class FleetStore:
             for change in pending
         ]
         missing = [change for change in missing if change.added]
-        if missing:
-            self._put(missing, everything=False)
+        if missing or not self._trouble.rests(time.monotonic()):
+            self._put([*self._places.take_owed(), *missing], everything=False)
         self._trouble.end()
         self._fleet.close()
         return not self._trouble.owes
@@ -275,6 +275,6 @@ class FleetStore:
             )
         return self._fleet.remarks.take()
 
-    def _heard(self) -> None:
-        if self._trouble.over():
+    def _heard(self, added: bool = False) -> None:
+        if self._trouble.over(added):
             self._fleet.remarks.over("redis", f"{self._name} can be used again: spans wait there")

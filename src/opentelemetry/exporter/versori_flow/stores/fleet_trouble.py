@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ..native import start_thread
 from .connection import StoreError
-from .redis_client import AwayError
+from .redis_client import AwayError, FullError
 
 _SHORTEST_REST, _LONGEST_REST = 0.25, 5.0
 """Seconds without a word to a Redis that could not be used, growing."""
@@ -27,14 +27,15 @@ class Probe:
 
     Attributes:
         answered: Whether it has.
-        in_vain: Whether it has not at least once.
+        text: Why it has not.
         over: To be set where nobody wants to know any more.
     """
 
-    __slots__ = ("_ask", "answered", "in_vain", "over")
+    __slots__ = ("_ask", "answered", "over", "text")
 
     def __init__(self, ask: Callable[[], None]) -> None:
-        self.answered = self.in_vain = self.over = False
+        self.answered = self.over = False
+        self.text = ""
         self._ask = ask
 
     def run(self) -> None:
@@ -43,8 +44,8 @@ class Probe:
         while not self.over:
             try:
                 self._ask()
-            except StoreError:
-                self.in_vain = True
+            except StoreError as error:
+                self.text = str(error)
                 time.sleep(rest)
                 rest = min(2 * rest, _LONGEST_REST)
             else:
@@ -71,6 +72,7 @@ class Trouble:
         self._rest = _SHORTEST_REST
         self._rests_until = _NEVER
         self._text = ""
+        self._full = False
 
     def rests(self, now: float) -> bool:
         """Whether it is left alone."""
@@ -91,19 +93,25 @@ class Trouble:
         self._rests_until = time.monotonic() + self._rest
         self._rest = min(2 * self._rest, _LONGEST_REST)
         self._text = str(error)
+        self._full = isinstance(error, FullError)
         if isinstance(error, AwayError) and self._probe is None:
             probe = Probe(self._ask)
             self._probe = probe if start_thread(probe.run) else None
 
     def take_text(self) -> str:
         """What is to be said; nothing while it may be a hiccup that nobody else would notice."""
-        if self._probe is not None and not self._probe.in_vain:
-            return ""
-        text, self._text = self._text, ""
+        text = self._text
+        if text and self._probe is not None:
+            text = self._probe.text
+        if text:
+            self._text = ""
         return text
 
-    def over(self) -> bool:
-        """It was used; True where it could not be before."""
+    def over(self, added: bool) -> bool:
+        """It was used; True where it could not be before. A full one is so until something was `added`."""
+        if self._full and not added:
+            return False
+        self._full = False
         was = self.since != _FOREVER
         self.since, self._rests_until, self._rest, self._text = _FOREVER, _NEVER, _SHORTEST_REST, ""
         return was
