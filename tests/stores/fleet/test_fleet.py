@@ -163,6 +163,38 @@ def test_what_left_elsewhere_leaves_here(shared_redis):
     assert set(fleet.claim("shop").left) == keys([span(1, 2), span(2)])
 
 
+def test_what_moved_away_is_missed_by_nobody(shared_redis):
+    """Who holds a delivered span that moved is told so by its next claim, and who has just written it at once."""
+    one, two = join(shared_redis.url), join(shared_redis.url)
+    one.put(added(span(1), span(2)))
+    claim = two.claim("shop")
+    two.settle(claim, [span(1).key], wait=0, verified=False)
+    claim = two.claim("shop", claim.seen)
+    one.put([Change("shop", [], [], [span(1).key, span(2).key])])
+    two.settle(claim, [span(2).key], wait=0, verified=False)
+    assert two.astray == [span(2).key]
+    one.put(added(span(3)))
+    assert set(two.claim("shop", claim.seen).left) == {span(1).key, span(2).key}
+
+
+def test_of_those_that_end_one_stays_unless_somebody_lives(shared_redis):
+    """Who must wait for its turn may go where another one stays for it, or asks each second what is due."""
+    one, two, lives = (join(shared_redis.url) for _ in range(3))
+    one.put(added(span(1)))
+    one.settle(one.claim("shop"), [span(1).key], wait=30, verified=False)
+    one.put(added(span(2)))
+    one.due()
+    assert two.claim("shop", ends=True).others  # `one` lives
+    assert one.goodbye() == ["shop"]  # it was the last that lived
+    assert not one.claim("shop", ends=True).others
+    assert not one.claim("shop", ends=True).others  # it stays itself
+    assert two.claim("shop", ends=True).others
+    assert two.goodbye() == ["shop"]
+    lives.due()
+    assert two.goodbye() == []
+    assert one.claim("shop", ends=True).others
+
+
 def test_a_flow_can_be_dropped(shared_redis):
     """All of it is forgotten, and its processes learn that; its holder's settlement changes nothing."""
     one, two = join(shared_redis.url), join(shared_redis.url)

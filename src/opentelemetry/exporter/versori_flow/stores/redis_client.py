@@ -219,6 +219,8 @@ class RedisClient:
         code = next((code for kind, code in kinds.items() if isinstance(error, kind)), said.split(" ", 1)[0])
         if "executing the script can't" in said:  # as Redis 7 says it of a command within one
             code = "NOPERM"
+        if "unauthenticated" in said:  # of a command that is long, which it does not even read
+            code = "NOAUTH"
         if isinstance(error, errors.AuthenticationError):
             code = "NOAUTH" if "required" in said or said.startswith("NOAUTH") else "WRONGPASS"
         advice = _ADVICE.get(code)
