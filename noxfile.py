@@ -62,12 +62,13 @@ def _test(session: nox.Session, *pins: str) -> None:
     session.run("python", "-c", versions)
     quick = {"HYPOTHESIS_PROFILE": "quick", "HISTORIES": "10"}
     cache = f"cache_dir={session.create_tmp()}/pytest"
-    command = ("python", "-m", "pytest", "-q", "-o", cache, "-m", "not slow", *session.posargs)
+    # Two at a time, for most of them mostly wait.
+    command = ("python", "-m", "pytest", "-q", "-n", "2", "-o", cache, "-m", "not slow", *session.posargs)
     try:
         session.run(*command, *CORE, env=quick)
     except nox.command.CommandFailed:
         # Beside another session: how busy a machine is is not what is tested.
-        session.run(*command, "--last-failed", *CORE, env=quick)
+        session.run(*command, "-n", "0", "--last-failed", *CORE, env=quick)
 
 
 @nox.session(python=HERE)

@@ -177,7 +177,7 @@ def test_a_read_that_took_long_is_not_the_base_of_a_write(platform, make_exporte
 
 @pytest.mark.slow
 def test_an_outage_ends_without_new_traffic(platform, make_exporter, make_provider, caplog):
-    """20 s down under 400 spans a second: none lost, nothing raised, few lines, delivered by itself."""
+    """3 s down under 400 spans a second: none lost, nothing raised, few lines, delivered by itself."""
     caplog.set_level(logging.INFO)
     exporter = make_exporter(max_spans=20_000, max_bytes=64 * 1024 * 1024)
     provider = make_provider()
@@ -189,7 +189,7 @@ def test_an_outage_ends_without_new_traffic(platform, make_exporter, make_provid
 
     platform.stop()
     made = 3
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 3
     while time.monotonic() < ends:
         trace_of(tracer, children=3)
         made += 4
@@ -203,7 +203,7 @@ def test_an_outage_ends_without_new_traffic(platform, make_exporter, make_provid
     assert_whole_and_once(platform.spans("shop"))
     status = exporter.status()["shop"]
     assert (status.handed_over, status.dropped, status.pending) == (made, {}, 0)
-    assert made > 4000
+    assert made > 600
     lines = [record for record in caplog.records if record.name.startswith("opentelemetry")]
     assert 2 <= len(lines) <= 6, [record.getMessage() for record in lines]
     assert "is delivered again" in lines[-1].getMessage()
@@ -242,12 +242,12 @@ def test_a_platform_that_hangs_is_waited_for_once(platform, make_exporter, make_
     exporter.export([first])  # what the first request imports is not what is waited for
     exporter.force_flush()
     platform.fault("blackhole")
-    waits = 0
+    waits = []
     for span in spans:
         began = time.monotonic()
         exporter.export([span])
-        waits += time.monotonic() - began > 1
-    assert waits == 1
+        waits.append((round(time.monotonic() - began), exporter.status()["shop"]))
+    assert [wait for wait, _ in waits] == [2, *[0] * 9], waits
     assert exporter.status()["shop"].pending == 10
 
 
@@ -334,7 +334,7 @@ def test_shutdown_is_bounded(platform, make_exporter, make_provider, fault, busy
 def test_shutdown_says_what_is_lost(platform, make_exporter, make_provider, caplog):
     """What could not be delivered is logged by flow and count, and counted."""
     platform.fault("status=503,retry-after=3600")
-    exporter = make_exporter()
+    exporter = make_exporter(timeout=1)
     leave(exporter, ended_spans(make_provider().get_tracer("test"), 3))
     exporter.shutdown()
     (lost,) = [record.getMessage() for record in caplog.records if "are lost" in record.getMessage()]

@@ -240,7 +240,7 @@ def test_lost_spans_are_exported_with_their_reason(platform, meters, measured, t
     platform.clear_faults()
     platform.fault(DOWN)
     exporter.export(spans(tracer, 8))
-    exporter.shutdown()
+    exporter.shutdown(1000)
     exporter.export(spans(tracer, 4))
     lost = {"refused": 1, "unencodable": 1, "too_large": 1, "window_full": 3, "shutdown": 9}
     assert meters.counts() == Counts(delivered, lost, 0)

@@ -20,6 +20,9 @@ from types import FrameType
 
 from ..settings.readers import is_loopback
 
+LOCAL_HOST = "127.0.0.1"
+LOCAL_PORT = 8901  # the API description's own for development
+LOCAL_URL = f"http://{LOCAL_HOST}:{LOCAL_PORT}"
 BASE_URL = "VERSORI_API_BASE_URL"
 REQUIRED = ("VERSORI_API_KEY", "VERSORI_ORGANISATION_ID", "VERSORI_PROJECT_ID")
 # Any of these says that there is a platform to go to; what is missing, the exporter says itself.

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import logging
+import math
 import os
 import socket
 import threading
 from concurrent.futures import Future
+from typing import Any
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from starlette.types import ASGIApp
@@ -20,6 +24,10 @@ from .responses import ConnectionProtocol
 
 # How long a request may take to notice that its connection is gone.
 _LAST_WORDS = 2.0
+_USED_UP = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_SAID_ONCE_IN = 60.0
+
+_logger = logging.getLogger(__name__)
 
 
 class HttpServer:
@@ -95,6 +103,7 @@ class HttpServer:
         config = Config(self._app, log_config=None, lifespan="off", ws="none", proxy_headers=False)
         config.load()
         state = ServerState()
+        loop.set_exception_handler(_Complaints())
         server = await loop.create_server(
             lambda: ConnectionProtocol(config, state, {}, loop), sock=self._socket, backlog=1024
         )
@@ -109,6 +118,24 @@ class HttpServer:
         server.close()
         # Bound without listening, the port refuses connections and nobody else can have it meanwhile.
         self._socket = _bound(*address[:2])
+
+
+class _Complaints:
+    """Says in a line, at most once a minute, that connections can't be taken.
+
+    asyncio tries again by itself, a thousand times a second, and by default with a traceback each time.
+    """
+
+    def __init__(self) -> None:
+        self._again_at = -math.inf
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in _USED_UP:
+            loop.default_exception_handler(context)
+        elif loop.time() >= self._again_at:
+            self._again_at = loop.time() + _SAID_ONCE_IN
+            _logger.error("connections have to wait: %s; `ulimit -n` sets how many there can be", error)
 
 
 async def _abandon(state: ServerState) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from .access import BrowserGuard
+from .access import Access
 from .active_faults import ActiveFaults, FaultHandle
 from .app import build
 from .faults import Fault, parse_fault
@@ -18,7 +18,8 @@ from .faults_endpoint import FaultsEndpoint
 from .flows_endpoint import FlowsEndpoint
 from .http_server import HttpServer
 from .json_text import JsonText
-from .page import Pages
+from .page.live import Changes
+from .page.pages import Pages
 from .replies import ApiError
 from .request_log import Request, RequestLog
 from .saved_flows import FlowAddress, SavedFlow, SavedFlows
@@ -41,7 +42,8 @@ class LocalPlatform:
             exporter = VersoriFlowSpanExporter(base_url=platform.url, api_key="local", ...)
 
     Args:
-        key: The API key that requests must carry, as ``Bearer`` or as ``JWT``. None lets all in.
+        key: The API key that requests must carry, as ``Bearer`` or as ``JWT``; ``page_url`` lets a browser
+            in. None lets all in.
         data: A folder to keep the flows in, over restarts. None keeps them in memory.
         faults: Faults that stand from the start, as texts or as ``Fault``.
         host: The address to listen on.
@@ -49,7 +51,8 @@ class LocalPlatform:
         validate: "full" checks each body against the API description; "off" takes any JSON object.
         organisation_id: Where ``put`` puts flows unless told otherwise; nothing else depends on it.
         project_id: As organisation_id.
-        allowed_hosts: Names that requests may come by, besides localhost and IP addresses.
+        allowed_hosts: Names that requests may come by where there is no key, besides localhost and IP
+            addresses.
 
     Raises:
         OSError: The port is taken.
@@ -69,8 +72,7 @@ class LocalPlatform:
         project_id: str = PROJECT_ID,
         allowed_hosts: Sequence[str] = (),
     ) -> None:
-        if key is not None and not key.strip():
-            raise ValueError("the key is empty; leave it out to let all in")
+        self._access = Access(key, allowed_hosts)
         if not 0 <= port <= 65535:
             raise ValueError(f"port is {port}; it should be from 0 to 65535")
         if validate not in ("full", "off"):
@@ -81,20 +83,26 @@ class LocalPlatform:
         for fault in faults:
             self.fault(fault)
         self._log = RequestLog()
-        self._flows = SavedFlows(None if data is None else Path(data))
+        changes = Changes()
+        self._flows = SavedFlows(None if data is None else Path(data), changes.tell)
         validator = FlowValidator() if validate == "full" else None
-        guard = BrowserGuard(allowed_hosts)
-        api = FlowsEndpoint(self._flows, self._faults, self._log, key, validator, guard)
-        app = build(api, FaultsEndpoint(self._faults, guard), Pages(self._flows, guard).routes())
+        api = FlowsEndpoint(self._flows, self._faults, self._log, validator, self._access)
+        pages = Pages(self._flows, changes, has_key=key is not None)
+        app = build(self._access, api, FaultsEndpoint(self._faults, self._access), pages)
         self._server = HttpServer(app, host, port)
 
     @property
     def url(self) -> str:
-        """The base URL for an exporter, and the address of the page."""
+        """The base URL for an exporter, and the address of the page where there is no key."""
         host = self._server.host
         if host in _EVERYWHERE:
             host = _EVERYWHERE[host]
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def page_url(self) -> str:
+        """The address of the page for a browser: with a key it carries a token, which is not the key."""
+        return self.url + self._access.page_query
 
     @property
     def port(self) -> int:
@@ -210,7 +218,10 @@ class LocalPlatform:
 
     @property
     def requests(self) -> list[Request]:
-        """The latest 10,000 requests to the API, oldest first, those under way included."""
+        """The latest requests to the API, oldest first, those under way included.
+
+        At most 10,000, and 16 MiB of what their heads hold.
+        """
         return self._log.requests()
 
     def counts(self) -> Counter[tuple[str, int | None]]:

@@ -8,8 +8,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-# Enough for any test; an evening of development must not fill the memory.
+# Enough for any test; an evening of development must not fill the memory, long heads neither.
 _MOST_REQUESTS = 10_000
+_MOST_BYTES = 16 * 1024 * 1024
 
 
 @dataclass
@@ -41,10 +42,14 @@ class Request:
 
 @dataclass
 class RequestLog:
-    """The latest 10,000 requests and counts of all of them; safe to use from several threads."""
+    """The latest requests, and counts of all of them; safe to use from several threads.
+
+    Kept are 10,000 requests at most, and 16 MiB of what their heads hold.
+    """
 
     changed: threading.Condition = field(default_factory=threading.Condition)
-    _requests: deque[Request] = field(default_factory=lambda: deque(maxlen=_MOST_REQUESTS))
+    _requests: deque[Request] = field(default_factory=deque)
+    _bytes: int = 0
     _counts: Counter[tuple[str, int | None]] = field(default_factory=Counter)
 
     def begin(self, method: str, path: str, flow: str | None, headers: Mapping[str, str]) -> Request:
@@ -52,6 +57,9 @@ class RequestLog:
         request = Request(method, path, flow, headers, time.monotonic())
         with self.changed:
             self._requests.append(request)
+            self._bytes += _weight(request)
+            while len(self._requests) > _MOST_REQUESTS or self._bytes > _MOST_BYTES:
+                self._bytes -= _weight(self._requests.popleft())
             self.changed.notify_all()
         return request
 
@@ -84,4 +92,10 @@ class RequestLog:
         """Forgets all requests and counts."""
         with self.changed:
             self._requests.clear()
+            self._bytes = 0
             self._counts.clear()
+
+
+def _weight(request: Request) -> int:
+    heads = sum(len(name) + len(value) for name, value in request.headers.items())
+    return len(request.path) + len(request.flow or "") + heads

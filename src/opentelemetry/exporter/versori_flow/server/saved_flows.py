@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,10 +70,12 @@ class SavedFlows:
     Args:
         folder: Where flows are written too, one file for each, and read from at the start. None keeps them
             in memory only.
+        changed: Called after each change of a flow, on the thread that made it.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, changed: Callable[[], object] | None = None) -> None:
         self._folder = folder
+        self._changed = changed or (lambda: None)
         self._flows: dict[FlowAddress, SavedFlow] = {}
         self._lock = threading.Lock()
         if folder is not None:
@@ -94,7 +97,11 @@ class SavedFlows:
         with self._lock:
             before = self._flows.get(address)
             id_ = str(ULID()) if before is None else before.id
-            return self._store(SavedFlow(address, id_, body.with_id(id_), time.time()))
+            flow = SavedFlow(address, id_, body.with_id(id_), time.time())
+            if isinstance(body.document, dict):
+                # Read already: what is stored differs in its id alone.
+                flow.document = {**body.document, "id": id_}
+            return self._store(flow)
 
     def put_verbatim(self, address: FlowAddress, raw: bytes) -> SavedFlow:
         """Stores bytes that need not be a flow."""
@@ -109,6 +116,7 @@ class SavedFlows:
                 return False
             if self._folder is not None:
                 self._path(self._folder, address).unlink(missing_ok=True)
+            self._changed()
             return True
 
     def clear(self) -> None:
@@ -120,6 +128,7 @@ class SavedFlows:
         if self._folder is not None:
             _write(self._path(self._folder, flow.address), flow)
         self._flows[flow.address] = flow
+        self._changed()
         return flow
 
     @staticmethod

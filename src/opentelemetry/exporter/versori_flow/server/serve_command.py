@@ -35,7 +35,8 @@ def serve(
         key: The API key that requests must carry. None lets all in.
         faults: Faults that stand from the start.
         validate: "full" checks each body against the API description; "off" takes any JSON object.
-        allowed_hosts: Names that requests may come by, besides localhost and IP addresses.
+        allowed_hosts: Names that requests may come by where there is no key, besides localhost and IP
+            addresses.
 
     Raises:
         SystemExit: The address or the folder can't be had, with a line that says so.
@@ -47,13 +48,18 @@ def serve(
         raise SystemExit(_why_not(error, host, port)) from None
     with platform, _until_told() as told:
         if not is_loopback(host):
-            print(
-                f"Warning: {host} is not a loopback address. Whoever can reach it can read these flows"
-                + ("." if key else ", and write them: no key is set."),
-                file=sys.stderr,
+            warning = (
+                "no key is set: whoever can reach it can read these flows, and write them."
+                if key is None
+                else "the key crosses the network in the clear."
             )
+            print(f"Warning: {host} is not a loopback address, and {warning}", file=sys.stderr)
         where = "in memory" if data is None else f"in {data}"
-        print(f"Local platform at {platform.url} (open it in a browser); flows are kept {where}.")
+        if key is None:
+            print(f"Local platform at {platform.url} (open it in a browser); flows are kept {where}.")
+        else:
+            print(f"Local platform at {platform.url} for those who have the key; flows are kept {where}.")
+            print(f"Its page is at {platform.page_url}")
         for fault in faults:
             print(f"Fault: {fault.text if isinstance(fault, Fault) else fault}")
         print("Ctrl-C ends it.", flush=True)

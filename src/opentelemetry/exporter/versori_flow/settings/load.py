@@ -23,9 +23,8 @@ _SECRET = ("api_key", "headers", "store")  # their readers take the value as a `
 class ConfigurationError(ValueError):
     """Settings are missing or wrong.
 
-    Args:
-        *problems: One text per problem: the variable and the keyword, what is wrong, what to write instead.
-            None of them holds the value of a setting.
+    Its arguments are one text per problem: the variable and the keyword, what is wrong, what to write instead.
+    None of them holds the value of a setting.
     """
 
     @property

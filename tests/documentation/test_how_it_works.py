@@ -13,7 +13,7 @@ from opentelemetry.exporter.versori_flow.delivery import backoff, crew
 from opentelemetry.exporter.versori_flow.flow import refusal_search, schedule
 from opentelemetry.exporter.versori_flow.http import answers, api
 
-PAGE = (Path(__file__).parent.parent / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-it-works.md").read_text(encoding="utf-8")
 
 
 def rows(heading: str) -> list[list[str]]:
