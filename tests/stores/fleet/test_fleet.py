@@ -97,11 +97,11 @@ def test_a_stopped_holder_changes_nothing_and_is_noticed(shared_redis):
 
 def test_a_lease_can_be_lengthened(shared_redis):
     """It holds on from now, also after it has lapsed if nobody else had it."""
-    one, two = join(shared_redis.url, lease=0.2), join(shared_redis.url)
+    one, two = join(shared_redis.url, lease=0.6), join(shared_redis.url)
     one.put(added(span(1)))
     claim = one.claim("shop")
     for _ in range(3):
-        time.sleep(0.12)
+        time.sleep(0.35)
         assert isinstance(two.claim("shop"), Wait)
         assert (one.extend(claim) or 0) > time.monotonic()
     while not two.due():
