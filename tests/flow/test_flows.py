@@ -223,6 +223,8 @@ def test_late_spans_are_counted_without_a_flow() -> None:
     assert flows.totals().dropped == {}
     flows.lose(3, DropReason.SHUTDOWN)
     flows.lose(2, DropReason.SHUTDOWN)
+    lost = flows.status(0.0)[""]  # they are of no flow, and yet accounted for
+    assert (lost.handed_over, lost.pending, lost.dropped) == (5, 0, {"shutdown": 5})
     totals = flows.totals()
     assert (totals.handed_over, totals.delivered, totals.pending, totals.dropped) == (
         5,

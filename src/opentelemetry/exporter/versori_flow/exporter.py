@@ -227,7 +227,7 @@ class VersoriFlowSpanExporter(SpanExporter):
             lifecycle.has_ended(self)
 
     def status(self) -> dict[str, FlowStatus]:
-        """How every flow does, by its name: spans handed over, delivered, pending, dropped by reason."""
+        """How every flow does, by its name; by the empty one what was lost of no known flow (in a damaged file)."""
         return self._here().status()
 
     def _say_late(self) -> None:

@@ -83,7 +83,8 @@ class Holdings:
         )
         lost = [e for key in news.dropped if (e := window.get(key)) is not None and e.pending]
         lost = [entry for entry in lost if id(entry) not in self._under_way]
-        for entry in lost:
+        moved = [e for key in news.moved if (e := window.get(key)) is not None and not e.pending]
+        for entry in (*lost, *moved):
             window.remove(entry)
         if lost:
             self.lose(len(lost), DropReason.WINDOW_FULL, self.trouble)

@@ -46,6 +46,7 @@ class Memory:
         self._former: OrderedDict[str, tuple[FlowStatus, float]] = OrderedDict()
         # What nobody can come back to.
         self._gone = Totals(0, 0, 0, {})
+        self._of_no_flow = Totals(0, 0, 0, {})
 
     def get(self, name: str) -> Flow:
         """The flow of that name; a new one, or one that comes back, where it is not held."""
@@ -157,16 +158,19 @@ class Memory:
 
     def lose(self, count: int, reason: DropReason) -> None:
         """Counts spans that are lost, and of no flow."""
-        self._gone = add_up([self._gone, Totals(count, 0, 0, {reason.value: count})])
+        self._of_no_flow = add_up([self._of_no_flow, Totals(count, 0, 0, {reason.value: count})])
 
     def totals(self) -> Totals:
         """Spans over all flows, those that have left included."""
         left = [status for status, _ in self._former.values()]
-        return add_up([self._gone, *left, *(flow.totals for flow in self.flows.values())])
+        return add_up([self._gone, self._of_no_flow, *left, *(flow.totals for flow in self.flows.values())])
 
     def status(self, now: float) -> dict[str, FlowStatus]:
-        """How every flow does that is held, or was not long ago."""
-        left = {name: status for name, (status, _) in self._former.items()}
+        """How every flow does that is held, or was not long ago; by the empty name what was lost and is of no flow."""
+        lost = self._of_no_flow
+        none = FlowStatus("", "clean", *lost, None, None, self._policy.store)
+        left = {"": none} if lost.handed_over else {}
+        left |= {name: status for name, (status, _) in self._former.items()}
         return left | {name: flow.status(now) for name, flow in self.flows.items()}
 
 
