@@ -439,7 +439,7 @@ class Scanned:
             assert due == first
         else:
             assert due <= self.now, "since when it is due is not told"
-        memory = self.flows._memory
+        memory = self.flows.memory
         assert memory.size == size(self.flows)
         assert set(memory.active) == {flow.name for flow in self.flows if not flow.idle}
         assert self.flows.busy == len(self.jobs)
