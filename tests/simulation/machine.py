@@ -68,7 +68,7 @@ class Host:
         self.files: dict[str, Inode] = {}
         self.folders = {"/", "/tmp"}
         self.clock_step = 0.0
-        self.full = False
+        self.full = self.was_full = False
         self.inodes = count(1)
 
     def release(self, process: Any) -> None:
@@ -79,6 +79,13 @@ class Host:
             if inode.user is process:
                 inode.user = None
         process.descriptors.clear()
+
+    def keeps(self, key: tuple[str, str]) -> bool:
+        """Whether a span stands in a file, whoever says so."""
+        ids = tuple(map(str.encode, key))
+        select = "SELECT 1 FROM span WHERE trace_id = ? AND span_id = ?"
+        databases = [inode.database for inode in self.files.values() if inode.database is not None]
+        return any(database.execute(select, ids).fetchone() for database in databases)
 
     def rows(self) -> dict[str, int]:
         """The spool's files, and how many spans each has."""

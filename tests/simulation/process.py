@@ -412,7 +412,6 @@ class Process:
             intake.leave(span)
 
     def flush(self, seconds: float) -> None:
-        self.hurried_until = self.world.now + seconds
         self._ask(Kind.FLUSH, seconds)
 
     def shut_down(self, seconds: float) -> None:
@@ -429,6 +428,8 @@ class Process:
     def _ask(self, kind: Kind, seconds: float, spans: Sequence[EncodedSpan] = ()) -> None:
         def ask() -> None:
             until = clock.monotonic() + seconds
+            if kind is Kind.FLUSH:
+                self.hurried_until = self.world.now + seconds
             question = Question(kind, until, spans)  # type: ignore[arg-type]
             self.intake.messages.put(question)
             if seconds != _FOREVER:
@@ -456,6 +457,13 @@ class Process:
     def die(self, how: str) -> None:
         """Killed: of its own spans those are safe that it has delivered, or that its store keeps."""
         self.world.tell(f"{self} is killed {how}")
+        if self.durable and how == "by a signal" and not self.host.was_full:
+            unkept = [entry.key for flow in self.flows for entry in flow.window if entry.pending]
+            unkept = [key for key in unkept if not self.host.keeps(key)]
+            if unkept:
+                raise Violation(
+                    f"{self} is killed, and has kept {len(unkept)} spans in memory only: {unkept[0]}"
+                )
         self.world.is_killed(self)
         self.dead = True
         self.host.release(self)

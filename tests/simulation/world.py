@@ -174,6 +174,7 @@ class World:
             self.spawn(who, self.hosts[details[0]], details[1])
         elif what in ("disk full", "disk has room"):
             self.hosts[who].full = what == "disk full"
+            self.hosts[who].was_full |= self.hosts[who].full
         elif what == "clock step":
             self.hosts[who].clock_step += details[0]
         elif what in ("outage", "outage is over"):
