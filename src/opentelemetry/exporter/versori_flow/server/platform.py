@@ -16,6 +16,7 @@ from .app import build
 from .faults import Fault, parse_fault
 from .faults_endpoint import FaultsEndpoint
 from .flows_endpoint import FlowsEndpoint
+from .holdings import Holdings
 from .http_server import HttpServer
 from .json_text import JsonText
 from .page.live import Changes
@@ -55,7 +56,7 @@ class LocalPlatform:
             addresses.
 
     Raises:
-        OSError: The port is taken.
+        OSError: The port is taken, or the folder can't be written to, or another platform has it.
         ValueError: The key is empty, or the port is none.
         FaultError: A fault is not written as one.
     """
@@ -89,7 +90,12 @@ class LocalPlatform:
         api = FlowsEndpoint(self._flows, self._faults, self._log, validator, self._access)
         pages = Pages(self._flows, changes, has_key=key is not None)
         app = build(self._access, api, FaultsEndpoint(self._faults, self._access), pages)
-        self._server = HttpServer(app, host, port)
+        try:
+            self._server = HttpServer(app, host, port)
+        except BaseException:
+            self._flows.close()
+            raise
+        self._holdings = Holdings(self, self._server, self._flows)
 
     @property
     def url(self) -> str:
@@ -110,17 +116,25 @@ class LocalPlatform:
         return self._server.port
 
     def start(self) -> LocalPlatform:
-        """Answers requests from now on; again on the same port after ``stop``."""
+        """Answers requests from now on; again on the same port after ``stop``.
+
+        Raises:
+            RuntimeError: It is closed, or belongs to the process that this one was forked from.
+        """
         self._server.start()
         return self
 
     def stop(self) -> None:
-        """An outage: connections end, new ones are refused. Flows, faults and records stay."""
+        """An outage: connections end, new ones are refused. Flows, faults and records stay.
+
+        Raises:
+            RuntimeError: It belongs to the process that this one was forked from.
+        """
         self._server.stop()
 
     def close(self) -> None:
-        """Ends for good and gives the port back."""
-        self._server.close()
+        """Ends for good, and gives the port and the folder back; in a forked child, does nothing."""
+        self._holdings.close()
 
     def __enter__(self) -> LocalPlatform:
         return self.start()
@@ -178,9 +192,11 @@ class LocalPlatform:
         address = FlowAddress(organisation_id or self.organisation_id, project_id or self.project_id, name)
         raw = flow if isinstance(flow, bytes) else json.dumps(flow).encode("ascii")
         try:
-            self._flows.put(address, JsonText.read(raw))
+            text = JsonText.read(raw)
         except ApiError:
             self._flows.put_verbatim(address, raw)
+        else:
+            self._flows.put(address, text)
 
     def delete(self, name: str, organisation_id: str | None = None, project_id: str | None = None) -> bool:
         """Deletes a flow, in any project unless one is given; False where there was none."""
