@@ -199,7 +199,7 @@ def test_a_folder_that_takes_no_file_is_said_at_the_start(tmp_path: Path) -> Non
     """The platform is not made, and the error names the folder."""
     for path, number in ((tmp_path / "file", errno.ENOTDIR), (Path("/proc/flows"), errno.ENOENT)):
         (tmp_path / "file").touch()
-        with pytest.raises(OSError) as caught:
+        with pytest.raises(OSError, match=path.name) as caught:
             LocalPlatform(data=path / "flows")
         assert caught.value.filename == str(path / "flows")
         assert caught.value.errno == number
@@ -259,12 +259,15 @@ def test_a_change_is_on_disk_before_it_is_answered(tmp_path: Path, monkeypatch: 
             assert done == [*steps, "fsync of the folder"]
 
 
-PROGRAM = """
-import sys
+NURSERY = """
+import os, sys, time
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
-platform = LocalPlatform(data=sys.argv[1]).start()
-print(platform.port, flush=True)
-sys.stdin.read()
+for line in sys.stdin:
+    if os.fork() == 0:
+        platform = LocalPlatform(data=sys.argv[1]).start()
+        print(os.getpid(), platform.port, flush=True)
+        time.sleep(600)
+    os.wait()
 """
 
 
@@ -288,37 +291,39 @@ def test_kill_amid_writers(tmp_path: Path) -> None:
                 assert status in (200, 204, 404)
                 known[name] = (sent, sent)
 
-    for turn in range(11):
-        process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(tmp_path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert process.stdout is not None
-            port = int(process.stdout.readline())
-            url = f"http://127.0.0.1:{port}/o/{ORGANISATION_ID}/projects/{PROJECT_ID}/workflows/"
-            for name, allowed in known.items():
-                answer = httpx.get(url + name, trust_env=False)
-                there = answer.json()["number"] if answer.status_code == 200 else None
-                assert there in allowed
-                assert there is None or len(answer.json()["more"]) == 20_000
-                known[name] = (there, there)
-            if turn == 10:
-                break
-            threads = [
-                threading.Thread(target=write, args=(url, f"flow-{number}", turn * 10_000))
-                for number in range(8)
-            ]
-            for thread in threads:
-                thread.start()
-            threads[0].join(random.uniform(0.1, 0.4))
-            process.send_signal(signal.SIGKILL)
+    nursery = subprocess.Popen(
+        [sys.executable, "-c", NURSERY, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert nursery.stdin is not None
+    assert nursery.stdout is not None
+    with nursery, nursery.stdin:
+        for turn in range(11):
+            nursery.stdin.write("\n")
+            nursery.stdin.flush()
+            pid, port = map(int, nursery.stdout.readline().split())
+            try:
+                url = f"http://127.0.0.1:{port}/o/{ORGANISATION_ID}/projects/{PROJECT_ID}/workflows/"
+                for name, allowed in known.items():
+                    answer = httpx.get(url + name, trust_env=False)
+                    there = answer.json()["number"] if answer.status_code == 200 else None
+                    assert there in allowed
+                    assert there is None or len(answer.json()["more"]) == 20_000
+                    known[name] = (there, there)
+                if turn < 10:
+                    first = turn * 10_000
+                    threads = [
+                        threading.Thread(target=write, args=(url, f"flow-{number}", first))
+                        for number in range(8)
+                    ]
+                    for thread in threads:
+                        thread.start()
+                    threads[0].join(random.uniform(0.1, 0.4))
+            finally:
+                os.kill(pid, signal.SIGKILL)
             for thread in threads:
                 thread.join()
-        finally:
-            process.kill()
-            process.communicate()
     assert list(tmp_path.glob("*.damaged-*")) == []
     assert any(number is not None for number, _ in known.values())
