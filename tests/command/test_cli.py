@@ -27,6 +27,7 @@ from opentelemetry.exporter.versori_flow.version import __version__
 COMMAND = [sys.executable, "-m", "opentelemetry.exporter.versori_flow"]
 PATIENCE = 30.0  # seconds, for a program on a busy machine to do what takes it one
 CLEAN = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "VERSORI_"))}
+CLEAN["HOME"] = "/nonexistent"  # whoever has Versori's own command line has credentials there
 
 TRACED = """
 import os, signal, sys, time

@@ -277,7 +277,7 @@ def test_kill_amid_writers(tmp_path: Path) -> None:
 
     def write(url: str, name: str, first: int) -> None:
         with (
-            httpx.Client(base_url=url, trust_env=False, timeout=30) as http,
+            httpx.Client(base_url=url, trust_env=False, verify=False, timeout=30) as http,
             contextlib.suppress(httpx.HTTPError),
         ):
             for number in range(first, first + 10_000):
@@ -307,7 +307,7 @@ def test_kill_amid_writers(tmp_path: Path) -> None:
             try:
                 url = f"http://127.0.0.1:{port}/o/{ORGANISATION_ID}/projects/{PROJECT_ID}/workflows/"
                 for name, allowed in known.items():
-                    answer = httpx.get(url + name, trust_env=False)
+                    answer = httpx.get(url + name, trust_env=False, verify=False)
                     there = answer.json()["number"] if answer.status_code == 200 else None
                     assert there in allowed
                     assert there is None or len(answer.json()["more"]) == 20_000

@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 from ..version import __version__
+from .doctor import doctor
+from .gateway import gateway
+from .push import push
 from .run import run
 from .serve import serve
 from .show import show
@@ -41,4 +44,7 @@ def _common(
 app.command(context_settings={"allow_interspersed_args": False})(run)
 app.command()(serve)
 app.command()(show)
+app.command()(doctor)
+app.command()(gateway)
+app.command()(push)
 app.add_typer(store, name="store")

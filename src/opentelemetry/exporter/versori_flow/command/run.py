@@ -13,6 +13,7 @@ import typer
 from . import launch
 from .terminal import fail, say
 from .tree import count
+from .versori_cli import credentials
 
 
 def run(
@@ -30,10 +31,14 @@ def run(
 ) -> None:
     """Start a program under auto-instrumentation: versori-flow run -- python app.py
 
-    Variables that are set win. Without any VERSORI_ credentials the program gets a local platform of its own.
+    Variables that are set win, then the files of Versori's own CLI. Without any credentials the program gets a
+    local platform of its own.
     """
+    from ..settings.load import ConfigurationError
+
     try:
         environ = launch.instrumented(os.environ)
+        environ.update(credentials(environ))
         if service_name is not None:
             environ["OTEL_SERVICE_NAME"] = service_name
         elif not launch.names_service(environ):
@@ -47,6 +52,8 @@ def run(
         launch.replace_process(command, {**environ, **(launch.local_credentials(url) if url else {})})
     except launch.LaunchError as error:
         fail(str(error), error.status)
+    except ConfigurationError as error:
+        fail("\n".join(error.problems))
 
 
 def _run_locally(command: list[str], environ: dict[str, str], *, stay: bool) -> int:

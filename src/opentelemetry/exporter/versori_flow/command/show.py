@@ -14,6 +14,7 @@ from rich.text import Text
 from . import launch
 from .terminal import console, fail
 from .tree import count, flow_trees, plain, span_count
+from .versori_cli import credentials
 
 if TYPE_CHECKING:
     from ..http.answers import Answer
@@ -30,7 +31,8 @@ def show(
 ) -> None:
     """Show a flow as a tree, its newest trace last.
 
-    The VERSORI_ variables say where it is, as for the exporter. Without credentials it is a local platform.
+    The VERSORI_ variables say where it is, as for the exporter, then the files of Versori's own CLI. Without
+    credentials it is a local platform.
     """
     from ..settings.load import ConfigurationError
 
@@ -54,10 +56,9 @@ def _show_settings(base_url: str | None) -> Settings:
     """The exporter's settings; those of a local platform where the variables name no other."""
     from ..settings.load import load_settings
 
-    given = {launch.BASE_URL: base_url} if base_url else {}
-    url = launch.local_url({**os.environ, **given}, launch.LOCAL_URL)
-    keywords = {"base_url": base_url} if url is None else launch.local_settings(url)
-    return load_settings(**keywords)
+    environ = {**os.environ, **({launch.BASE_URL: base_url} if base_url else {})}
+    url = launch.local_url({**environ, **credentials(environ)}, launch.LOCAL_URL)
+    return load_settings({"base_url": base_url} if url is None else launch.local_settings(url), True)
 
 
 def _read_flow(name: str, settings: Settings) -> dict[str, Any]:

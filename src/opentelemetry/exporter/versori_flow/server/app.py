@@ -18,18 +18,22 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..otlp.endpoint import PATH
 from . import responses
 from .access import Access
 from .faults_endpoint import FaultsEndpoint
 from .flows_endpoint import FlowsEndpoint
 from .page.pages import Pages, wants_page
+from .receiver import Receiver
 from .replies import ApiError
 
 _logger = logging.getLogger(__name__)
 _FLOWS = "/o/{organisation_id}/projects/{project_id}/workflows"
 
 
-def build(access: Access, api: FlowsEndpoint, control: FaultsEndpoint, pages: Pages) -> ASGIApp:
+def build(
+    access: Access, api: FlowsEndpoint, control: FaultsEndpoint, receiver: Receiver, pages: Pages
+) -> ASGIApp:
     """Puts the application together: what the API has not is the page's, behind its gate."""
     methods = ["GET", "PUT", "DELETE"]
     routes = [
@@ -38,6 +42,7 @@ def build(access: Access, api: FlowsEndpoint, control: FaultsEndpoint, pages: Pa
         for path, allowed in ((_FLOWS, ["GET"]), (_FLOWS + "/{flow_name}", methods))
     ]
     routes += [
+        Route(PATH, _endpoint(receiver), methods=["POST"]),
         Route("/_faults", _endpoint(control), methods=["GET", "POST", "DELETE"]),
         Route("/_faults/{id}", _endpoint(control), methods=["DELETE"]),
     ]
@@ -73,7 +78,7 @@ class _Door:
             await self._app(scope, receive, send)
 
 
-def _endpoint(called: FlowsEndpoint | FaultsEndpoint) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(called: FlowsEndpoint | FaultsEndpoint | Receiver) -> Callable[[Request], Awaitable[Response]]:
     # Starlette takes a plain function for an endpoint, and anything else for an ASGI application.
     async def endpoint(request: Request) -> Response:
         return await called(request)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .access import Access
 from .active_faults import ActiveFaults, FaultHandle
@@ -21,10 +21,14 @@ from .http_server import HttpServer
 from .json_text import JsonText
 from .page.live import Changes
 from .page.pages import Pages
+from .receiver import Receiver
 from .replies import ApiError
 from .request_log import Request, RequestLog
 from .saved_flows import FlowAddress, SavedFlow, SavedFlows
 from .validation import FlowValidator
+
+if TYPE_CHECKING:
+    from ..otlp.admission import AdmittingExporter
 
 _T = TypeVar("_T")
 # An address to listen on that is none to connect to, and what to connect to instead.
@@ -74,6 +78,7 @@ class LocalPlatform:
         allowed_hosts: Sequence[str] = (),
     ) -> None:
         self._access = Access(key, allowed_hosts)
+        self._key = key
         if not 0 <= port <= 65535:
             raise ValueError(f"port is {port}; it should be from 0 to 65535")
         if validate not in ("full", "off"):
@@ -88,7 +93,9 @@ class LocalPlatform:
         self._flows = SavedFlows(None if data is None else Path(data), changes.tell)
         validator = FlowValidator() if validate == "full" else None
         api = FlowsEndpoint(self._flows, self._faults, self._log, validator, self._access)
+        self._receiver = Receiver(self._access, self._exporter)
         pages = Pages(self._flows, changes, has_key=key is not None)
+<<<<<<< HEAD
         app = build(self._access, api, FaultsEndpoint(self._faults, self._access), pages)
         try:
             self._server = HttpServer(app, host, port)
@@ -96,6 +103,10 @@ class LocalPlatform:
             self._flows.close()
             raise
         self._holdings = Holdings(self, self._server, self._flows)
+=======
+        app = build(self._access, api, FaultsEndpoint(self._faults, self._access), self._receiver, pages)
+        self._server = HttpServer(app, host, port)
+>>>>>>> main
 
     @property
     def url(self) -> str:
@@ -133,8 +144,14 @@ class LocalPlatform:
         self._server.stop()
 
     def close(self) -> None:
+<<<<<<< HEAD
         """Ends for good, and gives the port and the folder back; in a forked child, does nothing."""
         self._holdings.close()
+=======
+        """Ends for good and gives the port back."""
+        self._receiver.close()
+        self._server.close()
+>>>>>>> main
 
     def __enter__(self) -> LocalPlatform:
         return self.start()
@@ -271,6 +288,19 @@ class LocalPlatform:
                 # Woken by every request; what changes without one is looked at now and then.
                 self._log.changed.wait(min(left, 0.05))
         return result
+
+    def _exporter(self) -> AdmittingExporter:
+        """Delivers what is received as OTLP to this platform."""
+        from ..otlp.admission import AdmittingExporter  # not for those who receive none
+
+        return AdmittingExporter(
+            api_key=self._key or "local",
+            organisation_id=self.organisation_id,
+            project_id=self.project_id,
+            base_url=self.url,
+            store="memory:",
+            allow_insecure=True,
+        )
 
     def _summary(self) -> str:
         latest = [
