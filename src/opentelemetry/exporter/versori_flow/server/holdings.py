@@ -7,21 +7,24 @@ import warnings
 import weakref
 
 from .http_server import HttpServer
+from .receiver import Receiver
 from .saved_flows import SavedFlows
 
 _all: weakref.WeakSet[Holdings] = weakref.WeakSet()
 
 
 class Holdings:
-    """A port, a thread and a folder.
+    """A port, a thread, a folder, and what delivers spans that came as OTLP.
 
     Args:
         owner: Who holds them: they are given back where it is dropped without ``close``.
+        receiver: Delivers.
         server: Has the port and the thread.
         flows: Have the folder.
     """
 
-    def __init__(self, owner: object, server: HttpServer, flows: SavedFlows) -> None:
+    def __init__(self, owner: object, receiver: Receiver, server: HttpServer, flows: SavedFlows) -> None:
+        self._receiver = receiver
         self._server = server
         self._flows = flows
         self._pid = os.getpid()
@@ -33,6 +36,8 @@ class Holdings:
     def close(self) -> None:
         """Gives all back; in a forked child, does nothing."""
         self._dropped.detach()
+        if self._pid == os.getpid():
+            self._receiver.close()
         self._server.close()
         self._flows.close()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -93,20 +95,16 @@ class LocalPlatform:
         self._flows = SavedFlows(None if data is None else Path(data), changes.tell)
         validator = FlowValidator() if validate == "full" else None
         api = FlowsEndpoint(self._flows, self._faults, self._log, validator, self._access)
-        self._receiver = Receiver(self._access, self._exporter)
+        # What serves requests must not keep a platform alive that was dropped.
+        receiver = Receiver(self._access, partial(LocalPlatform._exporter, weakref.proxy(self)))
         pages = Pages(self._flows, changes, has_key=key is not None)
-<<<<<<< HEAD
-        app = build(self._access, api, FaultsEndpoint(self._faults, self._access), pages)
+        app = build(self._access, api, FaultsEndpoint(self._faults, self._access), receiver, pages)
         try:
             self._server = HttpServer(app, host, port)
         except BaseException:
             self._flows.close()
             raise
-        self._holdings = Holdings(self, self._server, self._flows)
-=======
-        app = build(self._access, api, FaultsEndpoint(self._faults, self._access), self._receiver, pages)
-        self._server = HttpServer(app, host, port)
->>>>>>> main
+        self._holdings = Holdings(self, receiver, self._server, self._flows)
 
     @property
     def url(self) -> str:
@@ -144,14 +142,8 @@ class LocalPlatform:
         self._server.stop()
 
     def close(self) -> None:
-<<<<<<< HEAD
         """Ends for good, and gives the port and the folder back; in a forked child, does nothing."""
         self._holdings.close()
-=======
-        """Ends for good and gives the port back."""
-        self._receiver.close()
-        self._server.close()
->>>>>>> main
 
     def __enter__(self) -> LocalPlatform:
         return self.start()
