@@ -27,6 +27,8 @@ _LAST_WORDS = 2.0
 _USED_UP = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SAID_ONCE_IN = 60.0
 
+# An address to listen on that is none to connect to, and what to connect to instead.
+_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound here
 _logger = logging.getLogger(__name__)
 
 
@@ -55,6 +57,12 @@ class HttpServer:
         self._run: _Run | None = None
         self._pid = os.getpid()
         self._reserve()
+
+    @property
+    def url(self) -> str:
+        """Where it is reached from this host."""
+        host = _EVERYWHERE.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def start(self) -> None:
         """Listens; returns when connections are taken. A second call does nothing.

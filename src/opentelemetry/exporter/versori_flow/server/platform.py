@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from ..otlp.admission import AdmittingExporter
 
 _T = TypeVar("_T")
-# An address to listen on that is none to connect to, and what to connect to instead.
-_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound here
 # Valid ULIDs that say at a glance that they are not real.
 ORGANISATION_ID = "01H0000000000000000000000R"
 PROJECT_ID = "01H0000000000000000000000P"
@@ -109,10 +107,7 @@ class LocalPlatform:
     @property
     def url(self) -> str:
         """The base URL for an exporter, and the address of the page where there is no key."""
-        host = self._server.host
-        if host in _EVERYWHERE:
-            host = _EVERYWHERE[host]
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return self._server.url
 
     @property
     def page_url(self) -> str:
@@ -125,20 +120,12 @@ class LocalPlatform:
         return self._server.port
 
     def start(self) -> LocalPlatform:
-        """Answers requests from now on; again on the same port after ``stop``.
-
-        Raises:
-            RuntimeError: It is closed, or belongs to the process that this one was forked from.
-        """
+        """Answers from now on, again on the same port after ``stop``; RuntimeError once closed, or in a child."""
         self._server.start()
         return self
 
     def stop(self) -> None:
-        """An outage: connections end, new ones are refused. Flows, faults and records stay.
-
-        Raises:
-            RuntimeError: It belongs to the process that this one was forked from.
-        """
+        """An outage: connections end, new ones are refused. Flows, faults and records stay. RuntimeError in a child."""
         self._server.stop()
 
     def close(self) -> None:
