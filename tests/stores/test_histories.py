@@ -436,3 +436,23 @@ def test_any_history(kind: str, tmp_path: Path, request: pytest.FixtureRequest) 
             phases=[Phase.generate, Phase.shrink][: int(os.environ.get("PHASES", "2"))],
         ),
     )
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="no redis-server on the path: apt-get install redis-server")
+def test_a_span_that_moves_while_another_process_writes_it(tmp_path: Path, server: RedisServer) -> None:
+    """It leaves the flow in which the other one has just put it."""
+    history = Histories(Redis(tmp_path / "place", server))
+    history.starts()
+    history.starts()
+    first, second = history.processes
+    trace = next(history.numbers)
+    history.hand(first, history.span(trace, 1, None))
+    history.answer(first, first.state.requests[0], "lost")
+    history.processes.reverse()
+    history.leap(_LONG)
+    assert [request.flow for request in second.state.requests] == ["default"]
+    history.answer(second, second.state.requests[0], "well")
+    history.hand(first, history.span(trace, 0, "shop"))
+    history.answer(second, second.state.requests[0], "well")
+    assert history.platform["default"]
+    history.teardown()

@@ -62,7 +62,7 @@ def _run_locally(command: list[str], environ: dict[str, str], *, stay: bool) -> 
 
     port = launch.LOCAL_PORT if launch.is_free(launch.LOCAL_PORT) else 0
     with LocalPlatform(key=launch.LOCAL_KEY, port=port) as platform:
-        say(f"no VERSORI_ credentials are set: the flows are at {platform.url}")
+        say(f"no VERSORI_ credentials are set: the flows are at {platform.page_url}")
         status = launch.run_child(command, {**environ, **launch.local_credentials(platform.url)})
         # The status is the program's own, whenever the Ctrl-C comes.
         with contextlib.suppress(KeyboardInterrupt):
@@ -71,7 +71,7 @@ def _run_locally(command: list[str], environ: dict[str, str], *, stay: bool) -> 
             if not platform.names():
                 say("no span arrived")
             if stay:
-                say(f"the page stays at {platform.url} until Ctrl-C")
+                say(f"the page stays at {platform.page_url} until Ctrl-C")
             while stay:
                 time.sleep(1.0)  # a wait without end misses a signal that comes as it begins
     return status
