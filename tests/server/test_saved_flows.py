@@ -151,16 +151,23 @@ def test_what_is_damaged_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureF
     assert aside.is_symlink() or aside.exists()
 
 
-def test_a_copied_file_is_no_flow(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A copy of a file under another name, also one that no terminal should print, is set aside."""
+@pytest.mark.parametrize(
+    "copied_to",
+    [b"a\xff\x1b[2J\n.flow", b"{stem}.copy.flow", b"{stem} (2).flow"],
+    ids=["named anew", "dot", "2"],
+)
+def test_a_copied_file_is_no_flow(tmp_path: Path, caplog: pytest.LogCaptureFixture, copied_to: bytes) -> None:
+    """A copy under any other name is set aside, named as text for a terminal, and undoes no delete."""
     with LocalPlatform(data=tmp_path) as platform:
         platform.put("shop", make_flow())
         stored = platform.raw("shop")
-    copy = os.fsencode(tmp_path) + b"/a\xff\x1b[2J\n.flow"
-    Path(os.fsdecode(copy)).write_bytes(file_of(tmp_path).read_bytes())
+    name = copied_to.replace(b"{stem}", os.fsencode(file_of(tmp_path).stem))
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(file_of(tmp_path).read_bytes())
     with LocalPlatform(data=tmp_path) as platform:
         assert platform.raw("shop") == stored
-        assert platform.names() == ["shop"]
+        assert platform.delete("shop")
+    with LocalPlatform(data=tmp_path) as platform:
+        assert platform.names() == []
     (record,) = caplog.records
     assert "copy" in record.getMessage()
     assert record.getMessage().isprintable()
@@ -257,6 +264,36 @@ def test_a_change_is_on_disk_before_it_is_answered(tmp_path: Path, monkeypatch: 
             done.clear()
             assert change().is_success
             assert done == [*steps, "fsync of the folder"]
+
+
+def test_a_slow_disk_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a PUT and then a DELETE wait for the disk, other requests are answered."""
+    slow, written = threading.Event(), threading.Event()
+    sync = os.fsync
+
+    def wait(descriptor: int) -> None:
+        slow.set()
+        written.wait(30)
+        sync(descriptor)
+
+    with LocalPlatform(data=tmp_path) as platform, Project(platform) as project, Project(platform) as other:
+        stored = project.put("shop", make_flow()).content
+        monkeypatch.setattr(os, "fsync", wait)
+        for change in (lambda: project.put("shop", make_flow(more=1)), lambda: project.delete("shop")):
+            slow.clear()
+            written.clear()
+            changing = threading.Thread(target=change)
+            changing.start()
+            try:
+                assert slow.wait(10)
+                # What is not on disk yet is not told.
+                assert other.get("shop").content == stored
+                assert other.list().status_code == 200
+            finally:
+                written.set()
+                changing.join()
+            stored = other.get("shop").content
+        assert platform.names() == []
 
 
 NURSERY = """

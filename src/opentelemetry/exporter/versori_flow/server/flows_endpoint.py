@@ -115,7 +115,8 @@ class FlowsEndpoint:
 
     async def _beside(self, request: Request, body: bytes, work: Callable[[], _T]) -> _T:
         """Does what takes its time beside the loop, which goes on answering."""
-        if len(body) <= _MOST_AT_ONCE and "content-encoding" not in request.headers:
+        waits_for_disk = self._flows.on_disk and request.method in ("PUT", "DELETE")
+        if len(body) <= _MOST_AT_ONCE and "content-encoding" not in request.headers and not waits_for_disk:
             return work()
         # The context says that nothing in here is traced.
         work = partial(contextvars.copy_context().run, work)

@@ -28,10 +28,10 @@ except ImportError:  # Windows: two processes may have one folder there
 else:
     _CAN_LOCK = True
 
+FILE_SUFFIX = ".flow"
 _T = TypeVar("_T")
 _logger = logging.getLogger(__name__)
 _LOCK = ".lock"
-_FLOW = ".flow"
 _ASIDE = ".damaged-"
 _UNFINISHED = re.compile(r"unfinished-.*\.tmp|.*-[0-9a-f]{16}\.tmp")  # the latter by version 0.1
 _CHECKED = re.compile(rb"([0-9a-f]{64}) ([0-9]{1,12})\n")
@@ -87,7 +87,7 @@ class PrivateFolder:
         """
         found = []
         for name in sorted(os.listdir(self._path)):
-            if name.endswith(_FLOW):
+            if name.endswith(FILE_SUFFIX):
                 try:
                     found.append(read(name, *_content(self._path / name)))
                 except (DamagedError, OSError) as error:
@@ -108,7 +108,7 @@ class PrivateFolder:
                     file.write(content)
                     file.flush()
                     os.fsync(descriptor)
-                os.replace(unfinished, self._path / (stem + _FLOW))
+                os.replace(unfinished, self._path / (stem + FILE_SUFFIX))
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(unfinished)
@@ -122,7 +122,7 @@ class PrivateFolder:
             ApiError: It can't be removed.
         """
         with self._told("deleted"):
-            (self._path / (stem + _FLOW)).unlink(missing_ok=True)
+            (self._path / (stem + FILE_SUFFIX)).unlink(missing_ok=True)
             _sync(self._path)
 
     @contextlib.contextmanager
@@ -147,7 +147,7 @@ class PrivateFolder:
     def _make_private(self) -> None:
         """Closes what version 0.1 made for all to read; a folder that holds other things stays as it is."""
         names = os.listdir(self._path)
-        flows = [name for name in names if name.endswith(_FLOW)]
+        flows = [name for name in names if name.endswith(FILE_SUFFIX)]
         try:
             if len(names) == len(flows) + (_LOCK in names) + sum(_ASIDE in name for name in names):
                 os.chmod(self._path, 0o700)
