@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -140,6 +141,40 @@ def test_a_forked_child_leaves_the_platform_to_its_parent(tmp_path: Path) -> Non
         assert refused(platform)
         platform.start()
         assert project.get("shop").content == stored
+
+
+@forks
+def test_a_child_that_is_forked_amid_requests_can_look() -> None:
+    """Whatever other threads held at the fork, a child reads flows and records, and orders faults."""
+    with LocalPlatform() as platform:
+        begun, end = threading.Barrier(3), threading.Event()
+
+        def hold(lock: threading.Lock | threading.Condition) -> None:
+            with lock:
+                begun.wait(10)
+                end.wait(30)
+
+        # Held for longer than any request does, so that no fork misses it.
+        locks = (platform._log.changed, platform._faults._lock)
+        threads = [threading.Thread(target=hold, args=(lock,)) for lock in locks]
+        for thread in threads:
+            thread.start()
+        begun.wait(10)
+
+        def look() -> None:
+            signal.alarm(10)
+            platform.put("shop", make_flow())
+            assert platform.names() == ["shop"]
+            assert (platform.requests, platform.counts()) == ([], {})
+            platform.fault("reset").clear()
+
+        try:
+            in_child(look)
+        finally:
+            end.set()
+            for thread in threads:
+                thread.join()
+        assert platform.names() == []
 
 
 @forks
