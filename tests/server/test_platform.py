@@ -249,16 +249,39 @@ def test_other(): pass
 """
 
 
+DOCUMENTED = (Path(__file__).parents[2] / "docs" / "local-platform.md").read_text(encoding="utf-8")
+SHOWN = DOCUMENTED.partition("```python\n")[2].partition("```")[0]
+
+
+# By its entry point, without the plugins that the other tests use: they take seconds to load.
+ALONE = ("-p", "versori_flow_platform")
+
+
 @pytest.mark.parametrize(
-    ("text", "outcome"),
-    [(USES, "2 passed"), (USES_NOT, "1 passed"), (NO_EXTRA, "1 passed, 1 error")],
-    ids=["used", "unused", "no extra"],
+    ("text", "plugins", "outcome"),
+    [
+        (SHOWN + USES, (), "3 passed"),
+        (USES_NOT, ALONE, "1 passed"),
+        (NO_EXTRA, ALONE, "1 passed, 1 error"),
+    ],
+    ids=["as documented", "unused", "no extra"],
 )
-def test_the_fixture(tmp_path: Path, text: str, outcome: str) -> None:
+def test_the_fixture(tmp_path: Path, text: str, plugins: tuple[str, ...], outcome: str) -> None:
     """pytest has `versori_flow_platform`, a new one for each test; who uses it not pays and needs nothing."""
     (tmp_path / "test_mine.py").write_text(text)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
-    environ = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "", "PYTEST_ADDOPTS": ""}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        *plugins,
+    ]
+    alone = "1" if plugins else ""
+    environ = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": alone, "PYTEST_ADDOPTS": ""}
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert outcome in done.stdout, done.stdout + done.stderr
     if "error" in outcome:

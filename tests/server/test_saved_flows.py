@@ -8,12 +8,14 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
@@ -174,8 +176,8 @@ def test_a_copied_file_is_no_flow(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 
 @contextlib.contextmanager
-def full_disk() -> Iterator[None]:
-    """No file can grow beyond 1,000 bytes, as on a disk that is full."""
+def limited(folder: Path) -> Iterator[None]:
+    """No file can grow beyond 1,000 bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
@@ -184,22 +186,53 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_keeps_the_old_version(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def full(folder: Path) -> Iterator[None]:
+    """The file system takes no further byte."""
+    with (folder.parent / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(b"x" * 4096)
+    try:
+        yield
+    finally:
+        (folder.parent / "filler").unlink()
+
+
+@pytest.fixture(params=["limit", "disk"])
+def full_disk(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[Path, AbstractContextManager[None]]]:
+    """A folder, and what fills the disk that it is on: a true one where this user may mount it."""
+    folder = tmp_path / "flows"
+    if request.param == "limit":
+        yield folder, limited(folder)
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a disk, and not everywhere")
+    try:
+        yield folder, full(folder)
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+def test_a_full_disk_keeps_the_old_version(full_disk: tuple[Path, AbstractContextManager[None]]) -> None:
     """The answer is 507 and says so, the old flow stays, what was begun is removed, and a delete works."""
-    with LocalPlatform(data=tmp_path) as platform, Project(platform) as project:
+    folder, no_space = full_disk
+    with LocalPlatform(data=folder) as platform, Project(platform) as project:
         stored = project.put("shop", make_flow()).content
-        with full_disk():
+        with no_space:
             for name in ("shop", "new"):
-                answer = project.put(name, make_flow(more="x" * 2000))
+                answer = project.put(name, make_flow(more="x" * 5000))
                 assert (answer.status_code, answer.json()["code"]) == (507, "no_space")
                 assert "no space" in answer.json()["message"]
             with pytest.raises(ApiError, match="no space"):
-                platform.put("shop", b"x" * 2000)
+                platform.put("shop", b"x" * 5000)
             assert project.get("shop").content == stored
             assert project.get("new").status_code == 404
-            assert list(tmp_path.glob("*.tmp")) == []
+            assert list(folder.glob("*.tmp")) == []
             assert project.delete("shop").status_code == 204
-        assert project.put("shop", make_flow(more="x" * 2000)).status_code == 200
+        assert project.put("shop", make_flow(more="x" * 5000)).status_code == 200
 
 
 def test_a_folder_that_takes_no_file_is_said_at_the_start(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class Holdings:
         self._receiver = receiver
         self._server = server
         self._flows = flows
-        self._left_behind = (server, flows, *shared)
+        self._left_behind: tuple[Shared, ...] = (server, flows, *shared)
         self._pid = os.getpid()
         self._dropped = weakref.finalize(owner, self._drop)
         # The end of the process gives all back.
