@@ -17,6 +17,7 @@ import pytest
 
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from tests.server.platform_client import Project, make_flow, read_all
+from tests.server.serving import until
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 
@@ -206,16 +207,22 @@ def test_a_living_child_holds_nothing() -> None:
             os.waitpid(pid, 0)
 
 
-def test_a_dropped_platform_gives_all_back(tmp_path: Path) -> None:
-    """Dropped without close: a ResourceWarning, and thread, port and folder are free."""
+@pytest.mark.parametrize("closed", [False, True], ids=["dropped", "closed"])
+def test_a_platform_gives_all_back(tmp_path: Path, closed: bool) -> None:
+    """Closed, or dropped with a ResourceWarning: threads, port and folder are free, after requests too."""
     before = threading.active_count()
     platform = LocalPlatform(data=tmp_path).start()
+    with Project(platform) as project:
+        assert project.put("shop", make_flow()).status_code == 200
     port = platform.port
     held = [platform]
     del platform
-    with pytest.warns(ResourceWarning, match=f"unclosed local platform on port {port}"):
-        held.clear()
-    assert threading.active_count() == before
+    if closed:
+        held[0].close()
+    else:
+        with pytest.warns(ResourceWarning, match=f"unclosed local platform on port {port}"):
+            held.clear()
+    until(lambda: threading.active_count() == before, "all threads have ended")
     LocalPlatform(port=port, data=tmp_path).close()
 
 
