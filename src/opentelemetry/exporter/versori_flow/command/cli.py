@@ -10,6 +10,7 @@ import typer
 
 from ..version import __version__
 from .doctor import doctor
+from .flows import delete, export, list_
 from .gateway import gateway
 from .push import push
 from .run import run
@@ -77,6 +78,13 @@ app.command(
 app.command(epilog=examples("versori-flow show shop", "versori-flow show shop --traces 1 --json | jq ."))(
     show
 )
+app.command("list", epilog=examples("versori-flow list", "versori-flow list --json | jq '.[].name'"))(list_)
+app.command(epilog=examples("versori-flow delete shop", "versori-flow delete shop --yes"))(delete)
+app.command(
+    epilog=examples(
+        "versori-flow export shop > shop.json", "versori-flow export shop --format otlp -o shop.otlp.json"
+    )
+)(export)
 app.command(epilog=examples("versori-flow doctor", "versori-flow doctor --write --json"))(doctor)
 app.command(epilog=examples("versori-flow gateway --port 4318"))(gateway)
 app.command(epilog=examples("versori-flow push spans.json"))(push)
