@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from ..version import __version__
+from .demo import demo
+from .diff import diff
 from .doctor import doctor
 from .flows import delete, export, list_
 from .gateway import gateway
@@ -17,6 +19,7 @@ from .run import run
 from .serve import serve
 from .show import show
 from .store import store
+from .tail import tail
 from .terminal import examples, prepare, say
 
 _STATUSES = """\b
@@ -78,6 +81,15 @@ app.command(
 app.command(epilog=examples("versori-flow show shop", "versori-flow show shop --traces 1 --json | jq ."))(
     show
 )
+app.command(epilog=examples("versori-flow tail", "versori-flow tail shop --json | jq .trace_id"))(tail)
+app.command(
+    epilog=examples(
+        "versori-flow diff shop                 # its two newest traces",
+        "versori-flow diff shop --trace 4a1f --trace 93c0",
+        "versori-flow diff shop shop-canary     # two flows",
+    )
+)(diff)
+app.command(epilog=examples("versori-flow demo --open", "versori-flow demo --once --orders 100"))(demo)
 app.command("list", epilog=examples("versori-flow list", "versori-flow list --json | jq '.[].name'"))(list_)
 app.command(epilog=examples("versori-flow delete shop", "versori-flow delete shop --yes"))(delete)
 app.command(

@@ -54,6 +54,20 @@ class Project:
         self.settings = settings
         self._api = _ProjectApi(settings, Credentials(settings))
 
+    @classmethod
+    def running(cls, url: str, *, named: bool = False) -> Project | None:
+        """The local platform that answers there; None where there is none, or one that wants a key of its own.
+
+        `named`: the environment says that it is there, whatever it answers now.
+        """
+        from ..settings.load import load_settings
+
+        project = cls(load_settings(launch.local_settings(url)))
+        if named or isinstance(project.poll_all(), list):
+            return project
+        project.close()
+        return None
+
     def raw(self, name: str) -> bytes:
         """The flow as it is stored, byte for byte."""
         answer = self._api.get(name, self._deadline())
@@ -65,19 +79,24 @@ class Project:
         """The flow, decoded."""
         return _decoded(self.raw(name), f"what the platform has as {name!r} is not a flow")
 
-    def poll(self, name: str | None) -> list[Flow] | str:
-        """The flow of that name, or all; empty where there is none yet. A text where it can't be had now."""
-        answer = (
-            self._api.list_all(self._deadline()) if name is None else self._api.get(name, self._deadline())
-        )
-        if isinstance(answer, Absent) and answer.own_form and name is not None:
+    def poll(self, name: str) -> list[Flow] | str:
+        """The flow of that name; empty where there is none yet, a text where it can't be had now."""
+        answer = self._api.get(name, self._deadline())
+        if isinstance(answer, Absent) and answer.own_form:
             return []
         if isinstance(answer, Unavailable):
             return answer.message
         if not isinstance(answer, Found):
-            self._fail(answer, "the flows" if name is None else f"the flow {name!r}", None)
-        found = _decoded(answer.body, "what the platform answers are not flows")
-        return _flows(found) if name is None else [found]
+            self._fail(answer, f"the flow {name!r}", None)
+        return [_decoded(answer.body, f"what the platform has as {name!r} is not a flow")]
+
+    def poll_all(self) -> list[Flow] | str:
+        """All flows of the project; a text where they can't be had."""
+        answer = self._api.list_all(self._deadline())
+        if not isinstance(answer, Found):
+            return getattr(answer, "message", "") or "it is not the API of flows"
+        document = _document(answer.body)
+        return "it answers something else" if document is None else _flows(document)
 
     def flows(self) -> list[Flow]:
         """All flows of the project."""
