@@ -19,6 +19,7 @@ from .terminal import fail, say
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Link, Tracer
+    from opentelemetry.util.types import AttributeValue
 
 FLOW = "demo shop"
 _DEPTH = 12  # of an order that needs approval: more than a terminal indents
@@ -67,6 +68,7 @@ class _Shop:
         """One order: each fifth is declined, each seventh needs approval, each tenth ships those before it."""
         from opentelemetry.trace import Link, SpanKind, StatusCode
 
+        attributes: dict[str, AttributeValue]
         attributes = {"order.number": number, "order.articles": ["apple", "pear"]}
         with self._shop.start_as_current_span("POST /orders", None, SpanKind.SERVER, attributes) as root:
             self._reserve(number)

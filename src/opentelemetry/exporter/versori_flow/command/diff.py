@@ -24,12 +24,12 @@ class Kind(NamedTuple):
     """All spans of one name under the same parents' names.
 
     Attributes:
-        count: How many there are.
+        number: How many there are.
         duration: The median of their durations, in milliseconds; None where none is known.
         errors: How many failed.
     """
 
-    count: int
+    number: int
     duration: float | None
     errors: int
 
@@ -51,10 +51,8 @@ def compare(before: Sequence[Any], after: Sequence[Any]) -> list[Change]:
         after: As many as there are.
     """
     old, new = _kinds(before), _kinds(after)
-    return [
-        Change(path, _what(old.get(path), new.get(path)), old.get(path), new.get(path))
-        for path in _in_order(new, old)
-    ]
+    places = ((path, old.get(path), new.get(path)) for path in _in_order(new, old))
+    return [Change(path, _what(was, now), was, now) for path, was, now in places]
 
 
 def diff(
@@ -117,6 +115,7 @@ def _kinds(spans: Sequence[Any]) -> dict[tuple[str, ...], Kind]:
     grouped: dict[tuple[str, ...], list[Any]] = {}
     for trace in traces_of(list(spans)).values():
         tops, children = parents_of(sorted(trace, key=start_of))
+        waiting: list[tuple[Any, tuple[str, ...]]]
         waiting = [(span, (str(span.get("name")),)) for span, _ in reversed(tops)]
         while waiting:
             span, path = waiting.pop()
@@ -161,7 +160,7 @@ def _what(before: Kind | None, after: Kind | None) -> tuple[str, ...]:
             said.append("slower" if more > 0 else "faster")
     if before.errors != after.errors:
         said.append("errors")
-    if before.count != after.count:
+    if before.number != after.number:
         said.append("count")
     return tuple(said)
 
@@ -205,8 +204,8 @@ def _side(kind: Kind | None) -> Text:
     if kind is None:
         return Text("-", style="dim")
     text = Text(duration_text(kind.duration))
-    if kind.count > 1:
-        text.append(f" x{kind.count}", style="dim")
+    if kind.number > 1:
+        text.append(f" x{kind.number}", style="dim")
     if kind.errors:
         text.append(f" {kind.errors} ERROR", style="red")
     return text

@@ -64,6 +64,7 @@ def run(
             if own:
                 fail("--data and --port are for a local platform, and the variables name another: unset them")
             launch.replace_process(command, environ)
+            return
         if stay is None:
             stay = sys.stdin.isatty() and sys.stderr.isatty()
         running = None if own else Project.running(url, named=bool(environ.get(launch.BASE_URL)))
