@@ -257,7 +257,10 @@ def test_show_says_in_a_line_why_there_is_nothing_to_show(platform: LocalPlatfor
     # The address of a local platform will do, without credentials.
     absent = versori_flow("show", "x", VERSORI_API_BASE_URL=platform.url)
     cases = (denied, "refuses the key"), (gone, "no connection"), (unset, "VERSORI_PROJECT_ID")
-    for done, words in (*cases, (absent, f"there is no flow 'x' at {platform.url}\n")):
+    for done, words in (
+        *cases,
+        (absent, f"of organisation {LOCAL_ORGANISATION} at {platform.url}, nor any other\n"),
+    ):
         assert done.returncode == 1
         assert words in done.stderr
         assert "Traceback" not in done.stderr
