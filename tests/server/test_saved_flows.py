@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -275,6 +276,26 @@ def test_a_second_platform_is_refused(tmp_path: Path) -> None:
         assert str(tmp_path) in done.stderr
         assert f"process {os.getpid()}" in done.stderr
     LocalPlatform(data=tmp_path).close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks by way of its C library")
+def test_a_closed_folder_is_free_while_programs_are_started(tmp_path: Path) -> None:
+    """Also where a child that Python did not fork, and that has not become its program yet, lives on."""
+    waits, tells = os.pipe()
+    with LocalPlatform(data=tmp_path):
+        pid = ctypes.CDLL(None).fork()
+        if pid == 0:
+            os.close(tells)
+            os.read(waits, 1)
+            os._exit(0)
+        with pytest.raises(OSError, match="has it"):
+            LocalPlatform(data=tmp_path)
+    try:
+        LocalPlatform(data=tmp_path).close()
+    finally:
+        os.close(tells)
+        os.close(waits)
+        os.waitpid(pid, 0)
 
 
 def test_a_change_is_on_disk_before_it_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

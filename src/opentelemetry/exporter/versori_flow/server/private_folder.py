@@ -57,6 +57,7 @@ class PrivateFolder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._pid = os.getpid()
         self._held: int | None = None
         try:
             _make(path)
@@ -77,6 +78,10 @@ class PrivateFolder:
         """Lets another process have it; in a forked child, leaves it to the parent."""
         held, self._held = self._held, None
         if held is not None:
+            if _CAN_LOCK and self._pid == os.getpid():
+                # A program that is being started at this moment has the descriptor too.
+                with contextlib.suppress(OSError):
+                    fcntl.flock(held, fcntl.LOCK_UN)
             os.close(held)
 
     def read_all(self, read: Callable[[str, bytes, bool], _T]) -> list[_T]:
