@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import json
 import os
@@ -278,24 +277,23 @@ def test_a_second_platform_is_refused(tmp_path: Path) -> None:
     LocalPlatform(data=tmp_path).close()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="forks by way of its C library")
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the lock in /proc")
 def test_a_closed_folder_is_free_while_programs_are_started(tmp_path: Path) -> None:
-    """Also where a child that Python did not fork, and that has not become its program yet, lives on."""
-    waits, tells = os.pipe()
-    with LocalPlatform(data=tmp_path):
-        pid = ctypes.CDLL(None).fork()
-        if pid == 0:
-            os.close(tells)
-            os.read(waits, 1)
-            os._exit(0)
+    """Also where another process lives that has inherited its lock, as each has for a moment when it is made."""
+    platform = LocalPlatform(data=tmp_path)
+    lock = next(
+        int(name)
+        for name in os.listdir("/proc/self/fd")
+        if os.path.realpath(f"/proc/self/fd/{name}") == str(tmp_path / ".lock")
+    )
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock]) as other:
         with pytest.raises(OSError, match="has it"):
             LocalPlatform(data=tmp_path)
-    try:
-        LocalPlatform(data=tmp_path).close()
-    finally:
-        os.close(tells)
-        os.close(waits)
-        os.waitpid(pid, 0)
+        platform.close()
+        try:
+            LocalPlatform(data=tmp_path).close()
+        finally:
+            other.communicate(b"\n")
 
 
 def test_a_change_is_on_disk_before_it_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
