@@ -245,22 +245,29 @@ def test_a_folder_that_takes_no_file_is_said_at_the_start(tmp_path: Path) -> Non
         assert caught.value.errno == number
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_a_read_only_folder_is_said_at_the_start(tmp_path: Path) -> None:
-    """Also where the folder was written to before: the error names it."""
+    """Also where the folder was written to before, and to its owner: the error names it, its mode stays."""
     LocalPlatform(data=tmp_path).close()
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    os.chown(tmp_path / ".lock", 65534, 65534)
+    if os.getuid() == 0:
+        # Root may write anywhere: another user owns it, and the child becomes that one.
+        for folder in tmp_path.parents[:2]:
+            folder.chmod(0o755)
+        for path in (tmp_path / ".lock", tmp_path):
+            os.chown(path, 65534, 65534)
+    tmp_path.chmod(0o500)
     pid = os.fork()
     if pid == 0:
-        os.setuid(65534)
         try:
+            if os.getuid() == 0:
+                os.setuid(65534)
             LocalPlatform(data=tmp_path)
         except OSError as error:
             os._exit(0 if (error.errno, error.filename) == (errno.EACCES, str(tmp_path)) else 2)
-        os._exit(1)
+        finally:
+            os._exit(1)
     assert os.waitpid(pid, 0)[1] == 0
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o500
+    tmp_path.chmod(0o700)
 
 
 def test_a_second_platform_is_refused(tmp_path: Path) -> None:

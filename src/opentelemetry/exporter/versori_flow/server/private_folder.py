@@ -155,10 +155,12 @@ class PrivateFolder:
         flows = [name for name in names if name.endswith(FILE_SUFFIX)]
         try:
             if len(names) == len(flows) + (_LOCK in names) + sum(_ASIDE in name for name in names):
-                os.chmod(self._path, 0o700)
+                # Only taken away: who made it read-only wanted it so.
+                os.chmod(self._path, os.stat(self._path).st_mode & 0o700)
             for name in flows:
-                if stat.S_ISREG(os.lstat(self._path / name).st_mode):
-                    os.chmod(self._path / name, 0o600)
+                mode = os.lstat(self._path / name).st_mode
+                if stat.S_ISREG(mode):
+                    os.chmod(self._path / name, mode & 0o600)
         except PermissionError as error:
             _logger.warning("%s can't be made private: %s", self._path, error.strerror)
 
