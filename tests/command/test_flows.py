@@ -165,7 +165,7 @@ def readable_spans() -> list[ReadableSpan]:
                 start_time=1_700_000_000_000_000_000,
                 end_time=1_700_000_000_000_000_000,
                 instrumentation_scope=InstrumentationScope("other"),
-            )  # fmt: skip
+            )
         )
     return made
 
@@ -214,6 +214,8 @@ def test_otlp_is_what_the_otlp_exporter_would_have_sent() -> None:
     for each in ours.values():
         each[0].pop("flags", None)
         for link in each[0].get("links", ()):
+            # OpenTelemetry's exporter leaves a link's state out.
+            assert link.pop("traceState") in ("c=3", "a=1,b=2")
             link.pop("attributes") if not link["attributes"] else None
     assert ours == theirs
     names = {pair["key"]: pair["value"] for pair in made["resourceSpans"][0]["resource"]["attributes"]}
