@@ -21,6 +21,7 @@ from opentelemetry.exporter.versori_flow.command.launch import (
     LOCAL_PROJECT,
     local_credentials,
 )
+from opentelemetry.exporter.versori_flow.command.platform_api import Project
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from opentelemetry.exporter.versori_flow.version import __version__
 
@@ -125,7 +126,7 @@ def test_run_with_credentials(platform: LocalPlatform, program: Callable[..., st
 
 def test_run_without_credentials_has_a_platform_of_its_own(program: Callable[..., str]) -> None:
     """Nothing set: the flows are on a platform of the program's own; its page and what arrived are named."""
-    done = versori_flow("run", "--service-name", "shop", "python", program("sys.exit(4)"))
+    done = versori_flow("run", "--port", "0", "--service-name", "shop", "python", program("sys.exit(4)"))
     assert done.returncode == 4, done.stderr
     assert done.stdout == ""
     first, second = done.stderr.splitlines()
@@ -158,6 +159,20 @@ def test_run_uses_the_platform_that_runs(start: Callable[..., Any], program: Cal
                 "versori-flow: 2 spans in the flow 'beside'",
             ]
         assert len(running.spans("beside")) == 4
+
+
+def test_only_a_platform_that_answers_without_a_key_of_its_own_is_used(platform: LocalPlatform) -> None:
+    """One that lets `run` in is found; one with another key, a server of another kind, and nothing are not."""
+    found = Project.running(platform.url)
+    assert found is not None
+    found.close()
+    with LocalPlatform(key="another") as keyed:
+        assert Project.running(keyed.url) is None
+    platform.fault("status=200,body=<html>")
+    assert Project.running(platform.url) is None
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        assert Project.running(f"http://127.0.0.1:{unused.getsockname()[1]}") is None
 
 
 def test_run_keeps_flows_on_the_port_and_in_the_folder_that_are_named(
@@ -236,7 +251,7 @@ def test_run_passes_signals_on(
         f"open({str(started)!r}, 'w').close()\n"
         f"time.sleep({PATIENCE})"
     )
-    command = start("run", "--stay", "python", path)
+    command = start("run", "--port", "0", "--stay", "python", path)
     wait_until(started.exists)
     command.send_signal(number)
     lines = []
@@ -262,7 +277,7 @@ def test_at_a_terminal_ctrl_c_reaches_the_program_once(program: Callable[..., st
     )
     process, terminal = pty.fork()
     if process == 0:
-        os.execve(sys.executable, [*COMMAND, "run", "python", path], CLEAN)
+        os.execve(sys.executable, [*COMMAND, "run", "--port", "0", "python", path], CLEAN)
     try:
         seen = b""
         for wanted in (b"ready", b"until Ctrl-C"):
@@ -278,7 +293,7 @@ def test_at_a_terminal_ctrl_c_reaches_the_program_once(program: Callable[..., st
 
 def test_the_page_stays_until_ctrl_c(start: Callable[..., Any], program: Callable[..., str]) -> None:
     """With --stay the platform answers after the program has ended."""
-    command = start("run", "--stay", "python", program(), OTEL_SERVICE_NAME="stays")
+    command = start("run", "--port", "0", "--stay", "python", program(), OTEL_SERVICE_NAME="stays")
     line = next(line for line in command.stderr if "until Ctrl-C" in line)
     url = next(word for word in line.split() if word.startswith("http://"))
     assert httpx.get(url, follow_redirects=True, trust_env=False).status_code == 200
