@@ -81,7 +81,7 @@ class _Shop:
                 return
             root.add_event("order accepted", {"order.number": number})
             self._paid.append(Link(root.get_span_context(), {"order.number": number}))
-        if number % 10 == 9:
+        if number % 10 == 7:
             self._ship()
 
     def _reserve(self, number: int) -> None:
