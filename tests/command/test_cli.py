@@ -410,6 +410,7 @@ def test_serve_runs_until_told_to_end(serve: Callable[..., Any], number: int) ->
         (["--port", "-1"], "port is -1"),
         (["--port", "TAKEN"], "is taken"),
         (["--data", __file__], f"in {__file__}: it is a file; name a folder"),
+        (["--data", ""], "it is empty; name a file or a folder"),
         (["--key", ""], "the key is empty"),
         (["--key", " "], "the key is empty"),
         (["--fault", "flood of frogs"], "the kinds are status, slow, drip"),
