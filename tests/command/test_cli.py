@@ -196,6 +196,14 @@ def test_run_keeps_flows_on_the_port_and_in_the_folder_that_are_named(
         assert said in done.stderr
 
 
+@pytest.mark.parametrize("command", [["serve"], ["run", "true"], ["demo"]], ids=lambda words: words[0])
+def test_an_empty_path_is_not_the_working_directory(command: list[str]) -> None:
+    """An unset variable in a shell's line is a mistake that is said."""
+    done = versori_flow(command[0], "--data", "", *command[1:])
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "it is empty; name a file or a folder" in done.stderr
+
+
 def test_run_opens_the_page(program: Callable[..., str], tmp_path: Path) -> None:
     """--open hands the page's address to the browser."""
     browser = tmp_path / "browser"
@@ -410,7 +418,6 @@ def test_serve_runs_until_told_to_end(serve: Callable[..., Any], number: int) ->
         (["--port", "-1"], "port is -1"),
         (["--port", "TAKEN"], "is taken"),
         (["--data", __file__], f"in {__file__}: it is a file; name a folder"),
-        (["--data", ""], "it is empty; name a file or a folder"),
         (["--key", ""], "the key is empty"),
         (["--key", " "], "the key is empty"),
         (["--fault", "flood of frogs"], "the kinds are status, slow, drip"),
