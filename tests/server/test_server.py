@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
 import socket
@@ -20,7 +19,7 @@ from ulid import ULID
 
 from opentelemetry.exporter.versori_flow import server
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
-from tests.server.platform_client import CONTEXT, Project, make_flow, make_span, read_all
+from tests.server.platform_client import CONTEXT, Project, make_flow, make_span
 
 SPEC = Path(server.__file__).with_name("versori-flows.openapi.yaml")
 COMPONENTS = yaml.safe_load(SPEC.read_text())["components"]
@@ -318,34 +317,6 @@ def test_wait_for_tells_what_did_come_in(shared: LocalPlatform, project: Project
         shared.wait_for(lambda platform: platform.flow("never"), timeout=0.01)
 
 
-def test_an_outage_refuses_connections_and_keeps_flows() -> None:
-    """Between stop and start connections are refused; then the same port answers with the same flows."""
-    with LocalPlatform() as platform, Project(platform) as project:
-        stored = project.put("shop", make_flow()).content
-        for _ in range(2):
-            platform.stop()
-            platform.stop()
-            with pytest.raises(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", platform.port))
-            platform.start()
-            assert project.get("shop").content == stored
-        platform.forget()
-        assert project.get("shop").status_code == 404
-
-
-def test_stop_does_not_wait_for_clients() -> None:
-    """Stopping ends idle connections and half-sent requests; the client sees the end."""
-    with LocalPlatform() as platform, Project(platform) as project:
-        idle = project.connect("GET " + project.path)
-        assert idle.recv(8) == b"HTTP/1.1"
-        half = socket.create_connection(project.address, timeout=10)
-        half.sendall(b"PUT / HTTP/1.1\r\nContent-Le")
-        platform.stop()
-        for connection in (idle, half):
-            with contextlib.suppress(ConnectionResetError):
-                read_all(connection)
-
-
 def test_validate_off_takes_any_object() -> None:
     """With validation off any JSON object is stored, and what is not JSON is refused still."""
     with LocalPlatform(validate="off") as platform, Project(platform) as project:
@@ -354,34 +325,6 @@ def test_validate_off_takes_any_object() -> None:
         assert project.put("shop", b"x").status_code == 400
     with pytest.raises(ValueError, match="'full' or 'off'"):
         LocalPlatform(validate="no")  # type: ignore[arg-type]
-
-
-NAMES = ["a/b", "..", "A", "a", "con", "ü" * 200, "x" * 300, "x" * 300 + "y", " ", "%41"]
-
-
-def test_a_folder_keeps_flows_over_restarts(tmp_path: Path) -> None:
-    """With a folder, flows of any name come back with their bytes, ids and order; deleted ones don't."""
-    with LocalPlatform(data=tmp_path) as platform, Project(platform) as project:
-        stored = {name: project.put(name, make_flow(name=name)).content for name in NAMES}
-        project.put("gone", make_flow())
-        project.delete("gone")
-    with LocalPlatform(data=tmp_path) as platform, Project(platform) as project:
-        assert {name: platform.raw(name) for name in platform.names()} == stored
-        assert platform.names() == NAMES
-        again = project.put("a", make_flow()).json()
-        assert again["id"] == json.loads(stored["a"])["id"]
-    assert {path.parent for path in tmp_path.rglob("*")} == {tmp_path}
-
-
-def test_a_broken_file_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that holds no flow is named in a warning, kept, and keeps nothing else from loading."""
-    with LocalPlatform(data=tmp_path) as platform:
-        platform.put("shop", make_flow())
-    (tmp_path / "broken.flow").write_bytes(b"{}")
-    with LocalPlatform(data=tmp_path) as platform:
-        assert platform.names() == ["shop"]
-    assert "broken.flow" in caplog.text
-    assert (tmp_path / "broken.flow").exists()
 
 
 def test_it_logs_nothing_by_itself(caplog: pytest.LogCaptureFixture) -> None:

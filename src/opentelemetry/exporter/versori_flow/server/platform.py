@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -16,6 +18,7 @@ from .app import build
 from .faults import Fault, parse_fault
 from .faults_endpoint import FaultsEndpoint
 from .flows_endpoint import FlowsEndpoint
+from .holdings import Holdings
 from .http_server import HttpServer
 from .json_text import JsonText
 from .page.live import Changes
@@ -30,8 +33,6 @@ if TYPE_CHECKING:
     from ..otlp.admission import AdmittingExporter
 
 _T = TypeVar("_T")
-# An address to listen on that is none to connect to, and what to connect to instead.
-_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound here
 # Valid ULIDs that say at a glance that they are not real.
 ORGANISATION_ID = "01H0000000000000000000000R"
 PROJECT_ID = "01H0000000000000000000000P"
@@ -59,7 +60,7 @@ class LocalPlatform:
             addresses.
 
     Raises:
-        OSError: The port is taken.
+        OSError: The port is taken, or the folder can't be written to, or another platform has it.
         ValueError: The key is empty, or the port is none.
         FaultError: A fault is not written as one.
     """
@@ -92,18 +93,21 @@ class LocalPlatform:
         self._flows = SavedFlows(None if data is None else Path(data), changes.tell)
         validator = FlowValidator() if validate == "full" else None
         api = FlowsEndpoint(self._flows, self._faults, self._log, validator, self._access)
-        self._receiver = Receiver(self._access, self._exporter)
+        # What serves requests must not keep a platform alive that was dropped.
+        receiver = Receiver(self._access, partial(LocalPlatform._exporter, weakref.proxy(self)))
         pages = Pages(self._flows, changes, has_key=key is not None)
-        app = build(self._access, api, FaultsEndpoint(self._faults, self._access), self._receiver, pages)
-        self._server = HttpServer(app, host, port)
+        app = build(self._access, api, FaultsEndpoint(self._faults, self._access), receiver, pages)
+        try:
+            self._server = HttpServer(app, host, port)
+        except BaseException:
+            self._flows.close()
+            raise
+        self._holdings = Holdings(self, receiver, self._server, self._flows, self._log, self._faults, changes)
 
     @property
     def url(self) -> str:
         """The base URL for an exporter, and the address of the page where there is no key."""
-        host = self._server.host
-        if host in _EVERYWHERE:
-            host = _EVERYWHERE[host]
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return self._server.url
 
     @property
     def page_url(self) -> str:
@@ -116,18 +120,17 @@ class LocalPlatform:
         return self._server.port
 
     def start(self) -> LocalPlatform:
-        """Answers requests from now on; again on the same port after ``stop``."""
+        """Answers from now on, again on the same port after ``stop``; RuntimeError once closed, or in a child."""
         self._server.start()
         return self
 
     def stop(self) -> None:
-        """An outage: connections end, new ones are refused. Flows, faults and records stay."""
+        """An outage: connections end, new ones are refused. Flows, faults and records stay. RuntimeError in a child."""
         self._server.stop()
 
     def close(self) -> None:
-        """Ends for good and gives the port back."""
-        self._receiver.close()
-        self._server.close()
+        """Ends for good, and gives the port and the folder back; in a forked child, does nothing."""
+        self._holdings.close()
 
     def __enter__(self) -> LocalPlatform:
         return self.start()
@@ -185,9 +188,11 @@ class LocalPlatform:
         address = FlowAddress(organisation_id or self.organisation_id, project_id or self.project_id, name)
         raw = flow if isinstance(flow, bytes) else json.dumps(flow).encode("ascii")
         try:
-            self._flows.put(address, JsonText.read(raw))
+            text = JsonText.read(raw)
         except ApiError:
             self._flows.put_verbatim(address, raw)
+        else:
+            self._flows.put(address, text)
 
     def delete(self, name: str, organisation_id: str | None = None, project_id: str | None = None) -> bool:
         """Deletes a flow, in any project unless one is given; False where there was none."""

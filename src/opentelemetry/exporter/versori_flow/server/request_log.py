@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TextIO
 
 # Enough for any test; an evening of development must not fill the memory, long heads neither.
 _MOST_REQUESTS = 10_000
 _MOST_BYTES = 16 * 1024 * 1024
+_logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -38,6 +41,12 @@ class Request:
     status: int | None = None
     seconds: float | None = None
     fault: str | None = None
+
+    def __str__(self) -> str:
+        """A line for people: no control characters, whatever was sent."""
+        line = f"{self.method} {self.path} -> {self.status or 'no answer'}, {self.size} bytes"
+        line += "" if self.seconds is None else f", {self.seconds * 1000:.1f} ms"
+        return ascii(line + (f", fault {self.fault}" if self.fault else ""))[1:-1]
 
 
 @dataclass
@@ -72,11 +81,14 @@ class RequestLog:
     def end(self, request: Request, status: int | None) -> None:
         """Notes the answer, once; None where none was given."""
         with self.changed:
-            if request.seconds is None:
+            first = request.seconds is None
+            if first:
                 request.status = status
                 request.seconds = time.monotonic() - request.at
                 self._counts[request.method, status] += 1
             self.changed.notify_all()
+        if first:
+            _logger.info("%s", request)
 
     def requests(self) -> list[Request]:
         """The latest requests, oldest first."""
@@ -95,7 +107,20 @@ class RequestLog:
             self._bytes = 0
             self._counts.clear()
 
+    def leave(self) -> None:
+        """In a forked child: who held the lock is not there to let it go."""
+        self.changed = threading.Condition()
+
 
 def _weight(request: Request) -> int:
     heads = sum(len(name) + len(value) for name, value in request.headers.items())
     return len(request.path) + len(request.flow or "") + heads
+
+
+def tell(stream: TextIO) -> None:
+    """Writes a line for each request that is over."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    _logger.addHandler(handler)
+    _logger.setLevel(logging.INFO)
+    _logger.propagate = False

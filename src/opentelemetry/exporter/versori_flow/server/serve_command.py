@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
+from . import request_log
 from .access import is_loopback
 from .faults import Fault
 from .platform import LocalPlatform
@@ -25,6 +26,7 @@ def serve(
     faults: Sequence[str | Fault] = (),
     validate: Literal["full", "off"] = "full",
     allowed_hosts: Sequence[str] = (),
+    verbose: bool = False,
 ) -> None:
     """Runs a local platform until Ctrl-C or SIGTERM; both are a good end.
 
@@ -37,15 +39,18 @@ def serve(
         validate: "full" checks each body against the API description; "off" takes any JSON object.
         allowed_hosts: Names that requests may come by where there is no key, besides localhost and IP
             addresses.
+        verbose: A line on standard error for each request.
 
     Raises:
         SystemExit: The address or the folder can't be had, with a line that says so.
         ValueError: The key is empty, the port is none, or (as FaultError) a fault is not written as one.
     """
+    if verbose:
+        request_log.tell(sys.stderr)
     try:
         platform = LocalPlatform(key, data, faults, host, port, validate, allowed_hosts=allowed_hosts).start()
     except OSError as error:
-        raise SystemExit(_why_not(error, host, port)) from None
+        raise SystemExit(why_not(error, host, port)) from None
     with platform, _until_told() as told:
         if not is_loopback(host):
             warning = (
@@ -68,8 +73,11 @@ def serve(
             pass
 
 
-def _why_not(error: OSError, host: str, port: int) -> str:
+def why_not(error: OSError, host: str, port: int) -> str:
+    """Why a platform does not start there, and what to do."""
     why = error.strerror or str(error)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"the local platform can't keep its flows in {error.filename}: it is a file; name a folder"
     if error.filename is not None:
         return f"the local platform can't keep its flows in {error.filename}: {why}"
     if error.errno == errno.EADDRINUSE:
