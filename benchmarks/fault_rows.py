@@ -26,7 +26,7 @@ class Contestant(NamedTuple):
     @property
     def durable(self) -> bool:
         """Whether what is pending outlives its process."""
-        return self.store == "sqlite:"
+        return self.store in ("sqlite:", "redis:")
 
 
 CONTESTANTS = {
@@ -34,12 +34,15 @@ CONTESTANTS = {
     "processor, sqlite": Contestant("processor", "ours, VersoriFlowSpanProcessor", "sqlite:"),
     "batch": Contestant("batch", "ours, BatchSpanProcessor", "memory:"),
     "batch, sqlite": Contestant("batch", "ours, BatchSpanProcessor", "sqlite:"),
+    "processor, redis": Contestant("processor", "ours, VersoriFlowSpanProcessor", "redis:"),
+    "batch, redis": Contestant("batch", "ours, BatchSpanProcessor", "redis:"),
     "otlp": Contestant("otlp", "OTLP/HTTP, BatchSpanProcessor"),
     "zipkin": Contestant("zipkin", "Zipkin, BatchSpanProcessor"),
 }
-OURS = ("processor", "processor, sqlite", "batch", "batch, sqlite")
+OURS = ("processor", "processor, sqlite", "processor, redis", "batch", "batch, sqlite", "batch, redis")
 DURABLE = ("processor, sqlite", "batch, sqlite")
-SOME = ("processor", "processor, sqlite", "batch")
+FLEET = ("processor, redis", "batch, redis")
+SOME = ("processor", "processor, sqlite", "processor, redis", "batch")
 EVERYBODY = (*SOME, "otlp", "zipkin")
 
 LONGEST_EXPORT = {"processor": 1.0, "batch": 1.0 + 1.5}
@@ -207,7 +210,7 @@ def outages(short: bool) -> list[Row]:
             3 if short else 8,
             down,
             up,
-            promise="memory: pending at exit is lost and said; sqlite: all arrive",
+            promise="memory: pending at exit is lost and said; others: all arrive",
             may_be_lost=lambda outcome: outcome.said_lost,
             restart=True,
             store=StoreFault(kept=True),

@@ -35,6 +35,7 @@ from rich.table import Table
 
 from benchmarks.fault_rows import CONTESTANTS, OURS, Contestant, Outcome, Row, broken, rows
 from benchmarks.faulty_server import FaultyServer
+from benchmarks.redis_faults import redis_rows, running_redis
 from benchmarks.store_faults import mounted, store_rows
 from benchmarks.taken import Taken
 
@@ -50,15 +51,22 @@ def run(row: Row, contestant: Contestant, short: bool) -> Outcome:
     with tempfile.TemporaryDirectory() as folder, mounted(Path(folder, "spans"), row.store.mount) as why_not:
         if why_not:
             outcome.skipped = why_not
-        else:
-            play(row, contestant, short, Path(folder), outcome)
+            return outcome
+        with running_redis(Path(folder), contestant.store == "redis:") as redis:
+            if isinstance(redis, str):
+                outcome.skipped = redis
+                return outcome
+            server = FaultyServer(remember=row.aging is not None and "--giant" in row.options)
+            server.redis = redis
+            play(row, contestant, short, Path(folder), outcome, server)
     return outcome
 
 
-def play(row: Row, contestant: Contestant, short: bool, folder: Path, outcome: Outcome) -> None:
+def play(
+    row: Row, contestant: Contestant, short: bool, folder: Path, outcome: Outcome, server: FaultyServer
+) -> None:
     """Runs one application after the other; the store and the report are in the folder."""
     may_age = row.aging is not None
-    server = FaultyServer(remember=may_age and "--giant" in row.options)
     before, after = (0.8, 1.0) if short else (2.0, 2.5)
     whole = before + row.seconds + after
     kills = row.store.kills
@@ -73,7 +81,10 @@ def play(row: Row, contestant: Contestant, short: bool, folder: Path, outcome: O
     command = [sys.executable, "-m", "benchmarks.faults_app", contestant.kind, server.url, str(report)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "VERSORI_"))}
     environment["OTEL_BSP_SCHEDULE_DELAY"] = "500" if short else "1000"
-    environment["VERSORI_FLOW_STORE"] = f"sqlite://{spans}" if contestant.durable else "memory:"
+    urls = {"memory:": "memory:", "sqlite:": f"sqlite://{spans}"}
+    environment["VERSORI_FLOW_STORE"] = urls.get(contestant.store) or (
+        f"redis://127.0.0.1:{server.redis.port}" if server.redis else "memory:"
+    )
     environment.update(row.store.variables)
     for number, seconds in enumerate(parts):
         killed = number < kills
@@ -256,7 +267,9 @@ def main() -> None:
                 board.add(row, name, outcome)
 
     chosen = [
-        row for row in [*rows(given.short), *store_rows(given.short)] if re.search(given.only, row.name)
+        row
+        for row in [*rows(given.short), *store_rows(given.short), *redis_rows(given.short)]
+        if re.search(given.only, row.name)
     ]
     with ThreadPoolExecutor(3 if given.short else 1) as pool:
         list(pool.map(play_all, sorted(chosen, key=lambda row: not row.in_turn)))  # the longest first

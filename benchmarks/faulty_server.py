@@ -77,12 +77,14 @@ class FaultyServer:
     Attributes:
         taken: What it was given.
         application: Its process, where a fault stops it.
+        redis: Where the application keeps what is pending, if it is in a Redis.
         unplayed: Kinds of faults that were ordered, and have met no request.
     """
 
     def __init__(self, remember: bool = False) -> None:
         self.taken = Taken(remember)
         self.application = 0
+        self.redis: Any = None
         self.unplayed: set[str] = set()
         self._plan: Iterator[Fault] = itertools.repeat(FINE)
         self._methods = ALL_METHODS

@@ -90,7 +90,7 @@ def store_rows(short: bool) -> list[Row]:
 def kills(short: bool) -> list[Row]:
     """Applications that are killed, and what the next one finds."""
     down, up = FaultyServer.stop, FaultyServer.start
-    promise = "memory: pending at a kill is lost; sqlite: all arrive, once"
+    promise = "memory: pending at a kill is lost; others: all arrive, once"
     seconds, times = (3, 2) if short else (12, 4)
     return [
         Row(

@@ -6,6 +6,7 @@
 The program that sends and the worker write one flow, so that each task is one trace.
 """
 
+import getpass
 import os
 import tempfile
 from pathlib import Path
@@ -19,7 +20,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry import trace
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter, VersoriFlowSpanProcessor
 
-folder = Path(os.environ.get("CELERY_FOLDER", Path(tempfile.gettempdir(), "versori-flow-celery")))
+folder = Path(
+    os.environ.get("CELERY_FOLDER", Path(tempfile.gettempdir(), f"versori-flow-celery-{getpass.getuser()}"))
+)
 for name in ("queue", "control"):
     (folder / name).mkdir(parents=True, exist_ok=True)
 

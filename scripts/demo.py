@@ -149,7 +149,7 @@ def shop(folder: Path, platform_url: str) -> Iterator[list[Service]]:
 
 def demo(platform: LocalPlatform, services: list[Service], *, once: bool) -> int:
     """Sends the orders, and shows or proves what became of them."""
-    print(f"The shop answers at {services[0].url}, the platform's page at {platform.url}", flush=True)
+    print(f"The shop answers at {services[0].url}, the platform's page at {platform.page_url}", flush=True)
     send_orders(services[0].url)
     if once:
         for service in services:
@@ -168,7 +168,10 @@ def demo(platform: LocalPlatform, services: list[Service], *, once: bool) -> int
         spans = platform.spans(FLOW)
         print(f"All {len(spans)} spans of {ORDERS} orders are in the flow {FLOW!r}, once, in whole trees.")
     if not once:
-        print(f"The page is at {platform.url}, the shop at {services[0].url}. Ctrl-C ends both.", flush=True)
+        print(
+            f"The page is at {platform.page_url}, the shop at {services[0].url}. Ctrl-C ends both.",
+            flush=True,
+        )
         threading.Event().wait()
     return 1 if found else 0
 

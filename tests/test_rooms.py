@@ -16,7 +16,8 @@ ROOT = Path(package.__file__).parent
 PACKAGE = package.__name__
 
 ORDER = [
-    *("__main__", "command", "server", "processor", "exporter", "lifecycle"),
+    *("__main__", "command", "gateway", "server", "span_files", "otlp", "set_up", "processor"),
+    *("flow_context", "exporter", "lifecycle"),
     *(
         "delivery",
         "stores",
@@ -118,14 +119,21 @@ def test_public_names():
     assert sorted(package.__all__) == [
         "ConfigurationError",
         "DropReason",
+        "FlowNameProcessor",
         "FlowStatus",
         "VersoriFlowSpanExporter",
         "VersoriFlowSpanProcessor",
         "__version__",
+        "configure",
+        "flow",
     ]
 
 
-CORE = [module for module in modules() if room(module) not in ("command", "server", "__main__")]
+CORE = [
+    module
+    for module in modules()
+    if room(module) not in ("command", "gateway", "server", "span_files", "otlp", "__main__")
+]
 
 
 @pytest.mark.parametrize("module", CORE)

@@ -79,7 +79,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def environment(folder: Path) -> dict[str, str]:
     scripts = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))
-    return {**clean_environment(), "PATH": scripts, "HOME": str(folder), "PYTHONUNBUFFERED": "1"}
+    own = {"HOME": str(folder), "CELERY_FOLDER": str(folder / "broker"), "PYTHONUNBUFFERED": "1"}
+    return {**clean_environment(), "PATH": scripts, **own}
 
 
 def check_requirements(command: str) -> None:
@@ -158,9 +159,12 @@ def test_what_is_to_be_typed_works(block, folder, environment):
 
 @pytest.mark.parametrize("block", blocks("python"))
 def test_python_runs(block, folder, environment):
-    """A block of Python is a program, as it stands."""
+    """A block of Python is a program, as it stands, or a test."""
+    (folder / "test_block.py").write_text(block.text, encoding="utf-8")
+    program = [sys.executable, "-W", "error", "test_block.py"]
+    if "\ndef test_" in block.text:
+        program = [sys.executable, "-m", "pytest", "test_block.py"]
     with LocalPlatform(key="local") as platform:
-        program = [sys.executable, "-W", "error", "-c", block.text]
         done = subprocess.run(
             program, cwd=folder, env={**environment, **local_credentials(platform.url)},
             capture_output=True, text=True, timeout=60, check=False,

@@ -223,6 +223,8 @@ def test_late_spans_are_counted_without_a_flow() -> None:
     assert flows.totals().dropped == {}
     flows.lose(3, DropReason.SHUTDOWN)
     flows.lose(2, DropReason.SHUTDOWN)
+    lost = flows.status(0.0)[""]  # they are of no flow, and yet accounted for
+    assert (lost.handed_over, lost.pending, lost.dropped) == (5, 0, {"shutdown": 5})
     totals = flows.totals()
     assert (totals.handed_over, totals.delivered, totals.pending, totals.dropped) == (
         5,
@@ -437,7 +439,7 @@ class Scanned:
             assert due == first
         else:
             assert due <= self.now, "since when it is due is not told"
-        memory = self.flows._memory
+        memory = self.flows.memory
         assert memory.size == size(self.flows)
         assert set(memory.active) == {flow.name for flow in self.flows if not flow.idle}
         assert self.flows.busy == len(self.jobs)

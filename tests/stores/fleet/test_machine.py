@@ -22,7 +22,8 @@ from hypothesis.stateful import (
 
 from opentelemetry.exporter.versori_flow.flow.journal import Change, Kept
 from opentelemetry.exporter.versori_flow.flow.window import Key
-from opentelemetry.exporter.versori_flow.stores.fleet import Claim, Fleet, Seen, Wait
+from opentelemetry.exporter.versori_flow.stores.fleet import Fleet
+from opentelemetry.exporter.versori_flow.stores.fleet_answers import Claim, Seen, Wait
 
 from .conftest import join
 from .redis_server import RedisServer, require_redis
@@ -65,8 +66,10 @@ class Window:
             key=lambda trace: (any(key in self.pending for key in trace), self.spans[trace[0]][0].end),
         )
 
-    def leave(self, keys: list[Key], at: int) -> list[Key]:
+    def leave(self, keys: list[Key], at: int, moved: bool = False) -> list[Key]:
         lost = [key for key in keys if key in self.pending]
+        if moved:  # whoever has them as delivered is told, too
+            self.lost |= dict.fromkeys([key for key in keys if key in self.spans], at)
         for key in keys:
             self.spans.pop(key, None)
         self.pending -= set(keys)
@@ -123,7 +126,7 @@ class FleetMachine(RuleBasedStateMachine):
         if carried:
             window.pending -= set(keys)
         else:
-            window.leave(keys, self.step)
+            window.leave(keys, self.step, moved=True)
         for kept in put:
             if kept.key not in window.spans or window.spans[kept.key][0] != kept:
                 window.spans[kept.key] = (kept, self.step)
@@ -144,7 +147,7 @@ class FleetMachine(RuleBasedStateMachine):
         got = self.fleets[writer].claim(flow, seen)
         self.heard(writer)
         lost = [key for key, at in window.lost.items() if at > since]
-        assert sorted(got.dropped) == sorted(lost)
+        assert sorted(got.left) == sorted(lost)
         if window.holder or window.waits or not window.has_work:
             assert isinstance(got, Wait)
             assert got.pending in (None, window.pending)

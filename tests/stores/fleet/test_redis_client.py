@@ -118,6 +118,7 @@ except ValueError as error:
         (b"-OOM command not allowed when used memory > 'maxmemory'.", "it is full"),
         (b"-MISCONF Redis is configured to save RDB snapshots", "can't save to its disk"),
         (b"-NOAUTH Authentication required.", "access is denied, it wants a password"),
+        (b"-ERR Protocol error: unauthenticated multibulk length", "it wants a password"),
         (b"-WRONGPASS invalid username-password pair or user is disabled.", "correct VERSORI_FLOW_STORE"),
         (b"-NOPERM this user has no permissions to run the 'evalsha' command", "let its ACL have"),
         (b"-ERR The user executing the script can't run this command or subcommand", "let its ACL have"),

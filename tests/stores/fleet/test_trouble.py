@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import logging
 import time
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from opentelemetry.exporter.versori_flow.flow.journal import Change
 from opentelemetry.exporter.versori_flow.stores.connection import StoreError
-from opentelemetry.exporter.versori_flow.stores.fleet import Claim
 
+from .certificates import issue
 from .conftest import added, join, keys, span
-from .redis_server import RedisServer, free_port, require_redis
+from .redis_server import free_port, require_redis
 
 require_redis()
 
@@ -178,13 +172,12 @@ def test_an_acl_user(shared_redis):
 
 def test_tls(own_redis, tmp_path):
     """An authority of one's own is trusted by name, the host is checked, and nobody else is believed."""
-    certificate, key = self_signed(tmp_path, "127.0.0.1")
+    made = issue(tmp_path, "127.0.0.1")
     tls_port = free_port()
-    files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key))
+    files = ("--tls-cert-file", made.certificate, "--tls-key-file", made.key)
     server = own_redis("--tls-port", str(tls_port), *files, "--tls-auth-clients", "no")
-    trusted = f"?ssl_ca_certs={certificate}"
-    fleet = join(f"rediss://127.0.0.1:{tls_port}{trusted}")
-    fleet.put(added(span(1)))
+    trusted = f"?ssl_ca_certs={made.authority}"
+    join(f"rediss://127.0.0.1:{tls_port}{trusted}").put(added(span(1)))
     for url in (f"rediss://127.0.0.1:{tls_port}", f"rediss://localhost:{tls_port}{trusted}"):
         with pytest.raises(StoreError, match="certificate verify failed"):
             join(url).due()
@@ -192,84 +185,3 @@ def test_tls(own_redis, tmp_path):
         assert join(f"rediss://localhost:{tls_port}{options}").due() == ["shop"]
     with pytest.raises(StoreError, match="can't be reached"):
         join(f"rediss://127.0.0.1:{server.port}{trusted}").due()
-
-
-def test_a_cluster(own_redis):
-    """In a cluster each script's keys are on one node."""
-    server = own_redis("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
-    server.tell("CLUSTER", "ADDSLOTS", *range(16384))
-    fleet = join(f"redis+cluster://127.0.0.1:{server.port}")
-    wait_until(lambda: b"cluster_state:ok" in server.tell("CLUSTER", "INFO"))
-    fleet.put([*added(span(1)), *added(span(2), flow="other")])
-    claim = fleet.claim("shop")
-    assert isinstance(claim, Claim)
-    assert fleet.settle(claim, [span(1).key], wait=0, verified=True)
-    assert fleet.due() == ["other"]
-    assert not fleet.wants_all
-    server.kill()
-    with pytest.raises(StoreError):
-        fleet.due()
-
-
-def test_sentinels_name_the_primary(own_redis, tmp_path):
-    """After a failover all that is pending is put again to the new primary."""
-    primary = own_redis()
-    replica = own_redis("--replicaof", "127.0.0.1", str(primary.port))
-    (tmp_path / "sentinel").mkdir()
-    (config := tmp_path / "sentinel.conf").write_text(
-        f"sentinel monitor main 127.0.0.1 {primary.port} 1\nsentinel down-after-milliseconds main 300\n"
-        "sentinel failover-timeout main 2000\n"
-    )
-    sentinel = RedisServer(tmp_path / "sentinel", str(config), "--sentinel")
-    try:
-        fleet = join(f"redis+sentinel://127.0.0.1:{sentinel.port}/main")
-        fleet.put(added(span(1)))
-        wait_until(lambda: replica.tell("DBSIZE") > 0 and b"num-slaves\n1" in _master(sentinel))
-        primary.kill()
-
-        def put_again() -> bool:
-            try:
-                fleet.put(added(span(1), span(2)), everything=True)
-            except StoreError:
-                return False
-            return True
-
-        wait_until(put_again)
-        assert not fleet.wants_all
-        assert join(f"redis://127.0.0.1:{replica.port}").claim("shop").pending == keys([span(1), span(2)])
-    finally:
-        sentinel.kill()
-
-
-def _master(sentinel: RedisServer) -> bytes:
-    return b"\n".join(map(bytes, sentinel.tell("SENTINEL", "MASTER", "main")))
-
-
-def wait_until(true, seconds=20):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def self_signed(folder: Path, address: str) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "redis")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    (cert_file := folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (key_file := folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return cert_file, key_file

@@ -21,17 +21,34 @@ until newer traces push it out. A pending span that is pushed out, or refused, i
 reason, and logged. Each room imports those on its way or below, never one before it (`tests/test_rooms.py`).
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .exporter import VersoriFlowSpanExporter
 from .flow.ledger import DropReason, FlowStatus
+from .flow_context import FlowNameProcessor, flow
 from .processor import VersoriFlowSpanProcessor
 from .settings.load import ConfigurationError
 from .version import __version__
 
+if TYPE_CHECKING:
+    from .set_up import configure
+
 __all__ = [
     "ConfigurationError",
     "DropReason",
+    "FlowNameProcessor",
     "FlowStatus",
     "VersoriFlowSpanExporter",
     "VersoriFlowSpanProcessor",
     "__version__",
+    "configure",
+    "flow",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "configure":  # most programs are set up by their environment
+        from .set_up import configure
+
+        return configure
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

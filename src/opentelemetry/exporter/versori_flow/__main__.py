@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
 def main() -> None:
     """Runs the command, or says in one line what to install for it."""
+    handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if handled:
+        # Nothing is begun yet: a Ctrl-C while modules are imported ends it, without a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        from .command.cli import app
+        from .command.cli import run_command
 
-        app()
+        if handled:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        status = run_command()
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.startswith("opentelemetry.exporter.versori_flow"):
             raise
@@ -19,7 +26,12 @@ def main() -> None:
             "pip install 'opentelemetry-exporter-versori-flow[cli]'",
             file=sys.stderr,
         )
-        sys.exit(2)
+        status = 2
+    except KeyboardInterrupt:
+        status = 130
+    if handled:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

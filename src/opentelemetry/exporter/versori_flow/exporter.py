@@ -65,6 +65,8 @@ class VersoriFlowSpanExporter(SpanExporter):
         ConfigurationError: Settings are missing or wrong; it lists every problem.
     """
 
+    _admits = False  # see FlowPolicy
+
     def __init__(
         self,
         *,
@@ -137,30 +139,27 @@ class VersoriFlowSpanExporter(SpanExporter):
             host_lock.start_anew()
             if self._metrics is not None:
                 self._metrics.start_anew()
-        merge = settings.write_mode == "merge"
         api = self._api = FlowsApi(settings, self._credentials)
         policy = FlowPolicy(
             max_spans=settings.max_spans,
             max_bytes=settings.max_bytes,
             min_interval=settings.min_interval,
             timeout=settings.timeout,
-            merge=merge,
+            merge=settings.write_mode == "merge",
             description=settings.flow_description,
             backoff=wait_after,
             uniform=random.uniform,
             store=str(settings.store),
             durable=settings.store.durable,
+            admits=self._admits,
         )
-        intake = Intake(
-            SpanEncoder(settings.resource_attributes),
-            DefaultFlow(settings.flow_name),
-            Router(_ROUTED_WINDOWS * settings.max_spans),
-        )
-        target = (settings.base_url, settings.organisation_id, settings.project_id)
-        threads = Crew(api, partial(_warm_up, api), self._metrics)
+        router = Router(_ROUTED_WINDOWS * settings.max_spans)
+        intake = Intake(SpanEncoder(settings.resource_attributes), DefaultFlow(settings.flow_name), router)
         flows = Flows(policy, settings.max_flows)
-        keeper = _keeper(settings, flows, HostLock(*target) if merge else None)
-        self._courier = Courier(intake, Dispatcher(intake, flows, threads, keeper))
+        lock = HostLock(settings.base_url, settings.organisation_id, settings.project_id)
+        keeper = _keeper(settings, flows, lock if policy.merge else None)
+        dispatcher = Dispatcher(intake, flows, Crew(api, partial(_warm_up, api), self._metrics), keeper)
+        self._courier = Courier(intake, dispatcher)
         self._pid = os.getpid()
         if before is not None and before.closing:  # in a child of a process that had shut it down
             self._courier.shutdown(0)
@@ -228,7 +227,7 @@ class VersoriFlowSpanExporter(SpanExporter):
             lifecycle.has_ended(self)
 
     def status(self) -> dict[str, FlowStatus]:
-        """How every flow does, by its name: spans handed over, delivered, pending, dropped by reason."""
+        """How every flow does, by its name; by the empty one what was lost of no known flow (in a damaged file)."""
         return self._here().status()
 
     def _say_late(self) -> None:

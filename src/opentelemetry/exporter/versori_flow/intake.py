@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .encoded_span import EncodedSpan, Move, Routed, Unencodable
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _Encoded = tuple["ReadableSpan", "EncodedSpan | Unencodable"]
+Prepared = tuple[EncodedSpan | Unencodable, str]
+"""A span, encoded, and the flow that it belongs to where neither it nor an ancestor has a name."""
 
 FULL = 2048
 """Spans left and not taken from which on whoever leaves one encodes one: nothing is dropped here, and who ends
@@ -92,7 +94,7 @@ class Intake:
         if not (batch or spans):
             return None
         try:
-            return self._routed([*batch, *zip(spans, self._encoder.encode(spans), strict=True)])
+            return self.route(self._named([*batch, *zip(spans, self._encoder.encode(spans), strict=True)]))
         except BaseException:
             # Nothing was handed over yet; it is tried again.
             self._left.extendleft(reversed(spans))
@@ -102,17 +104,25 @@ class Intake:
     def encode(self, spans: Sequence[ReadableSpan]) -> Batch:
         """Encodes and routes spans that were not left, but handed over by an `export`."""
         try:
-            return self._routed(list(zip(spans, self._encoder.encode(spans), strict=True)))
+            return self.route(self.prepare(spans))
         except BaseException:
             self._left.extend(spans)  # memory has run out, say: they are taken later
             raise
 
-    def _routed(self, encoded: Sequence[_Encoded]) -> Batch:
-        named = [(made, self._default_flow(span)) for span, made in encoded]
+    def prepare(self, spans: Sequence[ReadableSpan]) -> list[Prepared]:
+        """Encodes spans; any thread may."""
+        return self._named(zip(spans, self._encoder.encode(spans), strict=True))
+
+    def _named(self, encoded: Iterable[_Encoded]) -> list[Prepared]:
+        return [(made, self._default_flow(span)) for span, made in encoded]
+
+    def route(self, prepared: Sequence[Prepared]) -> Batch:
+        """Says where spans belong. One thread at a time."""
         routed, moves = self._router.route(
-            [(made, flow) for made, flow in named if isinstance(made, EncodedSpan)]
+            [(made, flow) for made, flow in prepared if isinstance(made, EncodedSpan)]
         )
-        return Batch(routed, moves, [(made, flow) for made, flow in named if isinstance(made, Unencodable)])
+        lost = [(made, flow) for made, flow in prepared if isinstance(made, Unencodable)]
+        return Batch(routed, moves, lost)
 
     def remarks(self) -> list[Notice]:
         """What a person should know of the flows' names: lines to log, each of them once."""

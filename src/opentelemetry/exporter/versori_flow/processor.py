@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
 
 from .exporter import VersoriFlowSpanExporter
+from .flow_context import FlowNameProcessor
 
 
-class VersoriFlowSpanProcessor(SpanProcessor):
-    """Leaves each ended sampled span with the exporter, and never waits.
+class VersoriFlowSpanProcessor(FlowNameProcessor):
+    """Leaves each ended sampled span with the exporter, and never waits; one begun in a `flow` gets its name.
 
     `span.end()` takes no lock, logs nothing and encodes nothing: that is done on the exporter's own thread.
     The SDK's `BatchSpanProcessor` keeps a queue of its own, which can overflow, whose `force_flush` ignores
@@ -22,9 +22,6 @@ class VersoriFlowSpanProcessor(SpanProcessor):
     def __init__(self, exporter: VersoriFlowSpanExporter) -> None:
         self._exporter = exporter
         self._leave = exporter.leave
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Does nothing: a span is left when it ends."""
 
     def on_end(self, span: ReadableSpan) -> None:
         """Leaves the span with the exporter if it is sampled."""

@@ -1,45 +1,53 @@
-"""The command `versori-flow`: `run` a program, `show` a flow, `serve` the local platform."""
+"""The command `versori-flow`: its subcommands, together, and how it ends."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import sys
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from ..version import __version__
-from . import launch as _launch
+from .demo import demo
+from .diff import diff
+from .doctor import doctor
+from .flows import delete, export, list_
+from .gateway import gateway
+from .push import push
+from .run import run
+from .serve import serve
+from .show import show
 from .store import store
-from .terminal import console, fail, say
-from .tree import count, flow_trees, plain, span_count
+from .tail import tail
+from .terminal import examples, prepare, say
 
-if TYPE_CHECKING:
-    from ..http.answers import Answer
-    from ..settings.load import Settings
-
-LOCAL_HOST = "127.0.0.1"
-LOCAL_PORT = 8901  # the API description's own for development
-LOCAL_URL = f"http://{LOCAL_HOST}:{LOCAL_PORT}"
-_MOST_DIGITS = 300  # Python refuses to convert thousands
+_STATUSES = """\b
+Exit status:
+  0    done; for `serve` and `gateway` also when they are told to end
+  1    it can't be done, or something is wrong: one line says what
+  2    the command is not written as it should be, or something is not installed
+  126  `run`: the program can't be run
+  127  `run`: there is no such program
+  130  ended by Ctrl-C
+`run` otherwise ends with its program's own status, 128 + n where signal n ended it."""
 
 app = typer.Typer(
     name="versori-flow",
     help="Traces of Python programs as Versori flows.",
+    epilog=f"{_STATUSES}\n\n"
+    + examples(
+        "versori-flow run -- python app.py      # trace a program",
+        "versori-flow show shop                 # its flow, as trees",
+        "versori-flow doctor                    # what is wrong, and the one thing to change",
+        "versori-flow --install-completion      # for the shell in use",
+    ),
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     # What goes wrong is said in a line; a traceback with local variables could show a key.
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-app.add_typer(store, name="store")
 
 
 def _version(wanted: bool) -> None:
@@ -57,156 +65,75 @@ def _common(
     pass
 
 
-@app.command()
-def serve(
-    host: Annotated[
-        str, typer.Option(help="Where to listen; anything but loopback lets others in.")
-    ] = LOCAL_HOST,
-    port: Annotated[int, typer.Option(help="The port; 0 takes any.")] = LOCAL_PORT,
-    data: Annotated[Path | None, typer.Option(help="Keep the flows in this folder, not in memory.")] = None,
-    key: Annotated[str | None, typer.Option(help="The only API key to let in. Default: any.")] = None,
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(help="A fault, e.g. status=503,share=0.3; repeatable; `help` lists all."),
-    ] = None,
-    allow_host: Annotated[list[str] | None, typer.Option(help="One more name to be asked by.")] = None,
-) -> None:
-    """Serve a local platform: the flows' API, and a page that shows them."""
-    from .. import server
+app.command(
+    context_settings={"allow_interspersed_args": False},
+    epilog=examples(
+        "versori-flow run -- python app.py",
+        "versori-flow run --service-name shop --open -- gunicorn shop:app",
+    ),
+)(run)
+app.command(
+    epilog=examples(
+        "versori-flow serve --data ./flows",
+        "versori-flow serve -v --fault status=503,share=0.3 --fault drip,flow=shop",
+    )
+)(serve)
+app.command(epilog=examples("versori-flow show shop", "versori-flow show shop --traces 1 --json | jq ."))(
+    show
+)
+app.command(epilog=examples("versori-flow tail", "versori-flow tail shop --json | jq .trace_id"))(tail)
+app.command(
+    epilog=examples(
+        "versori-flow diff shop                 # its two newest traces",
+        "versori-flow diff shop --trace 4a1f --trace 93c0",
+        "versori-flow diff shop shop-canary     # two flows",
+    )
+)(diff)
+app.command(epilog=examples("versori-flow demo --open", "versori-flow demo --once --orders 100"))(demo)
+app.command("list", epilog=examples("versori-flow list", "versori-flow list --json | jq '.[].name'"))(list_)
+app.command(epilog=examples("versori-flow delete shop", "versori-flow delete shop --yes"))(delete)
+app.command(
+    epilog=examples(
+        "versori-flow export shop > shop.json", "versori-flow export shop --format otlp -o shop.otlp.json"
+    )
+)(export)
+app.command(epilog=examples("versori-flow doctor", "versori-flow doctor --write --json"))(doctor)
+app.command(epilog=examples("versori-flow gateway --port 4318"))(gateway)
+app.command(epilog=examples("versori-flow push spans.json"))(push)
+app.add_typer(store, name="store")
 
+
+def run_command() -> int:
+    """Runs what the command line says, and returns the exit status; what a user can mend is one line."""
+    prepare()
     try:
-        server.serve(host, port, data, key, fault or [], allowed_hosts=allow_host or [])
-    except ValueError as error:
-        fail(str(error))
+        status = app(prog_name="versori-flow", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read it has seen enough. The interpreter's last flush would fail too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except typer.Abort as aborted:
+        if isinstance(aborted.__cause__, KeyboardInterrupt):
+            return 130
+        say("it was not answered, so nothing was done")
+        return 1
+    except OSError as error:
+        say(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        return 1
+    except Exception as error:
+        # Typer brings Click along under names of its own, which change.
+        written = getattr(error, "format_message", None)
+        if written is None:
+            raise
+        return _misuse(error, written())
+    return status if isinstance(status, int) else 0
 
 
-@app.command(context_settings={"allow_interspersed_args": False})
-def run(
-    command: Annotated[list[str], typer.Argument(metavar="PROGRAM", help="What to start.")],
-    service_name: Annotated[
-        str | None, typer.Option(help="Its service.name. Default: OTEL_SERVICE_NAME, else the file's name.")
-    ] = None,
-    stay: Annotated[
-        bool | None,
-        typer.Option(
-            "--stay/--no-stay",
-            help="Keep the local platform up after the program has ended. Default: at a terminal.",
-        ),
-    ] = None,
-) -> None:
-    """Start a program under auto-instrumentation: versori-flow run -- python app.py
-
-    Variables that are set win. Without any VERSORI_ credentials the program gets a local platform of its own.
-    """
-    try:
-        environ = _launch.instrumented(os.environ)
-        if service_name is not None:
-            environ["OTEL_SERVICE_NAME"] = service_name
-        elif not _launch.names_service(environ):
-            environ["OTEL_SERVICE_NAME"] = name = _launch.service_name(command)
-            say(f"the service is called {name!r}, as OTEL_SERVICE_NAME is not set")
-        url = _launch.local_url(environ, LOCAL_URL)
-        if url is not None and not environ.get(_launch.BASE_URL):
-            if stay is None:
-                stay = sys.stdin.isatty() and sys.stderr.isatty()
-            raise typer.Exit(_run_locally(command, environ, stay=stay))
-        _launch.replace_process(command, {**environ, **(_launch.local_credentials(url) if url else {})})
-    except _launch.LaunchError as error:
-        fail(str(error), error.status)
-
-
-@app.command()
-def show(
-    flow: Annotated[str, typer.Argument(help="The flow's name.")],
-    traces: Annotated[int, typer.Option(min=1, help="How many traces: the newest.")] = 5,
-    everything: Annotated[bool, typer.Option("--all", help="All traces of the flow.")] = False,
-    base_url: Annotated[str | None, typer.Option(help="The API. Default: VERSORI_API_BASE_URL.")] = None,
-) -> None:
-    """Show a flow as a tree, its newest trace last.
-
-    The VERSORI_ variables say where it is, as for the exporter. Without credentials it is a local platform.
-    """
-    from ..settings.load import ConfigurationError
-
-    try:
-        settings = _show_settings(base_url)
-    except ConfigurationError as error:
-        fail("\n".join(error.problems))
-    document = _read_flow(flow, settings)
-    out = console()
-    trees, left_out = flow_trees(document, newest=None if everything else traces, levels=out.width // 8)
-    for tree in trees:
-        out.print(tree)
-        out.print()
-    line = f"{plain(document.get('name', flow))}: {count(span_count(document), 'span')}"
-    if left_out:
-        line += f"; {count(left_out, 'older trace')} not shown (--all shows all)"
-    out.print(Text(line, style="dim"))
-
-
-def _show_settings(base_url: str | None) -> Settings:
-    """The exporter's settings; those of a local platform where the variables name no other."""
-    from ..settings.load import load_settings
-
-    given = {_launch.BASE_URL: base_url} if base_url else {}
-    url = _launch.local_url({**os.environ, **given}, LOCAL_URL)
-    keywords = {"base_url": base_url} if url is None else _launch.local_settings(url)
-    return load_settings(**keywords)
-
-
-def _read_flow(name: str, settings: Settings) -> dict[str, Any]:
-    """The stored flow; what keeps it from being read ends the command with one line."""
-    from ..http import answers, api
-    from ..http.credentials import Credentials
-
-    client = api.FlowsApi(settings, Credentials(settings))
-    with contextlib.closing(client):
-        answer = client.get(name, time.monotonic() + settings.timeout)
-    if not isinstance(answer, answers.Found):
-        fail(_why_not(answer, name, settings))
-    document = None
-    with contextlib.suppress(ValueError, RecursionError):
-        document = json.loads(answer.body, parse_int=lambda n: n if len(n) > _MOST_DIGITS else int(n))
-    if not isinstance(document, dict):
-        fail(f"what the platform has as {name!r} is not a flow")
-    return document
-
-
-def _why_not(answer: Answer, name: str, settings: Settings) -> str:
-    """Why there is no flow to show, and what to do about it."""
-    from ..http import answers
-
-    message = getattr(answer, "message", "")
-    match answer:
-        case answers.Absent():
-            return f"there is no flow {name!r} at {settings.base_url}"
-        case answers.Denied(status=status):
-            return f"the platform refuses the key ({status}): {message}"
-        case answers.Unavailable(answered=False) if settings.base_url == LOCAL_URL:
-            return (
-                f"no local platform answers at {LOCAL_URL} ({message}): start one by `versori-flow serve`, "
-                f"or set {', '.join(_launch.REQUIRED)}"
-            )
-        case _:
-            return f"{settings.base_url} does not give the flow: {message}"
-
-
-def _run_locally(command: list[str], environ: dict[str, str], *, stay: bool) -> int:
-    """Runs the program with a platform in this process, and says what arrived there."""
-    from ..server import LocalPlatform
-
-    port = LOCAL_PORT if _launch.is_free(LOCAL_PORT) else 0
-    with LocalPlatform(key=_launch.LOCAL_KEY, port=port) as platform:
-        say(f"no VERSORI_ credentials are set: the flows are at {platform.url}")
-        status = _launch.run_child(command, {**environ, **_launch.local_credentials(platform.url)})
-        # The status is the program's own, whenever the Ctrl-C comes.
-        with contextlib.suppress(KeyboardInterrupt):
-            for name in platform.names():
-                say(f"{count(len(platform.spans(name)), 'span')} in the flow {name!r}")
-            if not platform.names():
-                say("no span arrived")
-            if stay:
-                say(f"the page stays at {platform.url} until Ctrl-C")
-            while stay:
-                time.sleep(1.0)  # a wait without end misses a signal that comes as it begins
-    return status
+def _misuse(error: Exception, text: str) -> int:
+    context = getattr(error, "ctx", None)
+    if "\n" in text:  # the help, where nothing at all is asked for
+        typer.echo(text, err=True)
+    else:
+        say(f"{text.rstrip('.')}" + (f" ({context.command_path} -h says more)" if context else ""))
+    return int(getattr(error, "exit_code", 2))

@@ -20,6 +20,9 @@ from types import FrameType
 
 from ..settings.readers import is_loopback
 
+LOCAL_HOST = "127.0.0.1"
+LOCAL_PORT = 8901  # the API description's own for development
+LOCAL_URL = f"http://{LOCAL_HOST}:{LOCAL_PORT}"
 BASE_URL = "VERSORI_API_BASE_URL"
 REQUIRED = ("VERSORI_API_KEY", "VERSORI_ORGANISATION_ID", "VERSORI_PROJECT_ID")
 # Any of these says that there is a platform to go to; what is missing, the exporter says itself.
@@ -34,6 +37,8 @@ _DEFAULTS = {
     # The distribution's defaults are OTLP exporters; where those are not installed, all of the set-up fails.
     "OTEL_METRICS_EXPORTER": "none",
     "OTEL_LOGS_EXPORTER": "none",
+    # Its own 2,048 overflow in a burst, since its worker exports one batch after the other.
+    "OTEL_BSP_MAX_QUEUE_SIZE": "65536",
 }
 _PYTHON = re.compile(r"(python|pypy)[\d.]*(\.exe)?")
 # Windows has no SIGHUP.
@@ -96,7 +101,8 @@ def instrumented(environ: Mapping[str, str]) -> dict[str, str]:
     first = [spec.submodule_search_locations[0], os.getcwd()]
     rest = [path for path in environ.get("PYTHONPATH", "").split(os.pathsep) if path and path not in first]
     paths = {"PYTHONPATH": os.pathsep.join(first + rest), "PATH": _search_path(environ)}
-    return {**_DEFAULTS, **environ, **paths}
+    given = {name: value for name, value in environ.items() if name not in _DEFAULTS or value.strip()}
+    return {**_DEFAULTS, **given, **paths}
 
 
 def names_service(environ: Mapping[str, str]) -> bool:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from .terminal import console, fail
 from .tree import count, plain
+from .versori_cli import credentials
 
 if TYPE_CHECKING:
     from ..settings.store import StoreUrl
@@ -86,6 +87,7 @@ def drain(url: _Store = None) -> None:
 
     _parsed(url)
     try:
+        os.environ.update(credentials(os.environ))
         exporter = VersoriFlowSpanExporter(store=url)
     except ConfigurationError as error:
         fail("\n".join(error.problems))
@@ -173,7 +175,7 @@ def _fleet(url: str | None) -> Fleet:
     from ..stores.spool_file import Target
 
     try:
-        settings = load_settings(store=url)
+        settings = load_settings({"store": url}, True)
     except ConfigurationError as error:
         fail("\n".join(error.problems))
     redis = settings.store.redis or _parsed(url).redis

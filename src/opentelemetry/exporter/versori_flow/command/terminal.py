@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from typing import NoReturn
 
@@ -9,6 +11,21 @@ import typer
 from rich.console import Console
 
 _PIPE_WIDTH = 160  # columns, where no terminal says how many it has
+
+
+def prepare() -> None:
+    """Makes both outputs take any text: what a cp1252 or ascii terminal hasn't is shown escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started it
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as it runs
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def examples(*lines: str) -> str:
+    """Examples as the end of a help text."""
+    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
 
 
 def console() -> Console:

@@ -25,14 +25,15 @@ def flow_trees(
     Args:
         flow: The flow as the platform stores it, decoded.
         newest: How many traces at most; None for all of them.
-        levels: How many levels are indented, by four columns each; what lies deeper stands on the last.
+        levels: How many levels are indented, by four columns each; what lies deeper stands on the last, and
+            says its level.
 
     Returns:
         The trees, and how many older traces were left out.
     """
-    traces = sorted(_traces(flow.get("spans")).items(), key=lambda item: min(map(_start, item[1])))
+    traces = sorted(traces_of(flow.get("spans")).items(), key=lambda item: min(map(start_of, item[1])))
     left_out = 0 if newest is None else max(0, len(traces) - newest)
-    return [_draw_trace(trace_id, found, levels) for trace_id, found in traces[left_out:]], left_out
+    return [draw_trace(trace_id, found, levels) for trace_id, found in traces[left_out:]], left_out
 
 
 def span_count(flow: Mapping[str, Any]) -> int:
@@ -41,7 +42,8 @@ def span_count(flow: Mapping[str, Any]) -> int:
     return len(spans) if isinstance(spans, list) else 0
 
 
-def _traces(spans: object) -> dict[str, list[_Span]]:
+def traces_of(spans: object) -> dict[str, list[_Span]]:
+    """The spans by trace id; what is no span has none."""
     traces: dict[str, list[_Span]] = {}
     for found in spans if isinstance(spans, list) else []:
         span = found if isinstance(found, dict) else {"name": f"(not a span) {found}"}
@@ -54,19 +56,32 @@ def _id(span: _Span, context: str, key: str) -> str:
     return str(holder.get(key) or "") if isinstance(holder, dict) else ""
 
 
-def _start(span: _Span) -> str:
+def span_id(span: _Span) -> str:
+    """Its id within the trace, or an empty text."""
+    return _id(span, "spanContext", "spanId")
+
+
+def has_failed(span: _Span) -> bool:
+    """Whether its status is an error."""
+    status = span.get("status")
+    return isinstance(status, dict) and status.get("code") == 1
+
+
+def start_of(span: _Span) -> str:
+    """When it began, as text that sorts."""
     return str(span.get("startTime") or "")
 
 
-def _draw_trace(trace_id: str, spans: list[_Span], levels: int) -> Tree:
-    spans.sort(key=_start)
-    several = len({_attributes(span).get("service.name") for span in spans}) > 1
+def draw_trace(trace_id: str, spans: list[_Span], levels: int) -> Tree:
+    """Draws one trace; the arguments are those of `flow_trees`."""
+    spans.sort(key=start_of)
+    several = len({attributes_of(span).get("service.name") for span in spans}) > 1
     title = Text("trace ", style="bold")
     title.append(plain(trace_id) or "without an id", style="cyan")
-    started = plain(_start(spans[0]))[:_TO_MILLISECONDS].replace("T", " ")
+    started = plain(start_of(spans[0]))[:_TO_MILLISECONDS].replace("T", " ")
     title.append(f"  {started}  {count(len(spans), 'span')}", style="dim")
     tree = Tree(title, guide_style="dim")
-    tops, children = _parents(spans)
+    tops, children = parents_of(spans)
     drawn: set[int] = set()
     # The spans themselves come last: only those in a circle, and what hangs on them, are still to be drawn.
     for top in [*tops, *((span, "its parents form a circle") for span in spans)]:
@@ -76,18 +91,20 @@ def _draw_trace(trace_id: str, spans: list[_Span], levels: int) -> Tree:
             if id(span) in drawn:
                 continue
             drawn.add(id(span))
+            if depth > levels and not note:
+                note = f"level {depth}"
             branch = above.add(_line(span, note, with_service=several))
             for event in _events(span):
                 branch.add(event)
             below = branch if depth < levels else above
-            found = children.pop(_id(span, "spanContext", "spanId"), [])
+            found = children.pop(span_id(span), [])
             waiting += [(below, child, "", depth + 1) for child in reversed(found)]
     return tree
 
 
-def _parents(spans: list[_Span]) -> tuple[list[tuple[_Span, str]], dict[str, list[_Span]]]:
+def parents_of(spans: list[_Span]) -> tuple[list[tuple[_Span, str]], dict[str, list[_Span]]]:
     """The spans that stand under no other one, each with the reason where it has a parent; and the others."""
-    known = {_id(span, "spanContext", "spanId") for span in spans}
+    known = {span_id(span) for span in spans}
     tops: list[tuple[_Span, str]] = []
     children: dict[str, list[_Span]] = {}
     for span in spans:
@@ -95,7 +112,7 @@ def _parents(spans: list[_Span]) -> tuple[list[tuple[_Span, str]], dict[str, lis
         parent = _id(span, "parentSpanContext", "spanId") or _id(span, "parentSpanContenxt", "spanId")
         if not parent:
             tops.append((span, ""))
-        elif parent == _id(span, "spanContext", "spanId"):
+        elif parent == span_id(span):
             tops.append((span, "its parent is itself"))
         elif parent not in known:
             tops.append((span, "its parent is not in the flow"))
@@ -105,10 +122,9 @@ def _parents(spans: list[_Span]) -> tuple[list[tuple[_Span, str]], dict[str, lis
 
 
 def _line(span: _Span, note: str, *, with_service: bool) -> Text:
-    status, attributes = span.get("status"), _attributes(span)
-    failed = isinstance(status, dict) and status.get("code") == 1
+    failed, attributes = has_failed(span), attributes_of(span)
     line = Text(plain(span.get("name")) or "(no name)", style="bold red" if failed else "bold")
-    line.append(f"  {_duration(span)}", style="yellow")
+    line.append(f"  {duration_text(span.get('duration'), span.get('ended'))}", style="yellow")
     if with_service and "service.name" in attributes:
         line.append(f"  {plain(attributes['service.name'])}", style="magenta")
     if failed:
@@ -118,10 +134,10 @@ def _line(span: _Span, note: str, *, with_service: bool) -> Text:
     return line
 
 
-def _duration(span: _Span) -> str:
-    if span.get("ended") is False:
+def duration_text(duration: object, ended: object = True) -> str:
+    """Milliseconds, for people."""
+    if ended is False:
         return "not ended"
-    duration = span.get("duration")
     if isinstance(duration, bool) or not isinstance(duration, (int, float)):
         return "? ms"
     if duration >= 1000:
@@ -134,7 +150,7 @@ def _events(span: _Span) -> Iterator[Text]:
     for event in events if isinstance(events, list) else []:
         if not isinstance(event, dict):
             continue
-        attributes = _attributes(event)
+        attributes = attributes_of(event)
         if "exception.type" in attributes or "exception.message" in attributes:
             kind, message = attributes.get("exception.type"), attributes.get("exception.message")
             yield Text(f"! {': '.join(filter(None, (plain(kind), plain(message))))}", style="red")
@@ -145,7 +161,8 @@ def _events(span: _Span) -> Iterator[Text]:
             yield line
 
 
-def _attributes(owner: Mapping[str, Any]) -> Mapping[str, Any]:
+def attributes_of(owner: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Its attributes; none where they are something else."""
     attributes = owner.get("attributes")
     return attributes if isinstance(attributes, dict) else {}
 

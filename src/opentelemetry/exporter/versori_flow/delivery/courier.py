@@ -19,11 +19,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..flow.ledger import DropReason, FlowStatus, Totals, add_up
-from ..intake import Intake
+from ..intake import Intake, Prepared
 from ..native import get_ident, start_thread
 from .crew import at_work
 from .dispatcher import Dispatcher
-from .question import Kind, Question
+from .question import Kind, Question, Taken
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -73,6 +73,16 @@ class Courier:
         """Hands spans over, and waits for their delivery, `seconds` at most; with 0 for their acceptance only."""
         kind, wait = (Kind.EXPORT, seconds) if seconds else (Kind.ACCEPT, _ACCEPTED_WITHIN)
         return self._ask(Question(kind, time.monotonic() + wait, spans)) is True
+
+    def prepare(self, spans: Sequence[ReadableSpan]) -> list[Prepared]:
+        """Encodes spans for an `offer`, on the caller's thread."""
+        return self._intake.prepare(spans)
+
+    def offer(self, prepared: Sequence[Prepared], seconds: float) -> Taken | None:
+        """Hands spans over if nothing that is pending has to leave for them; None: not now, or not known in time."""
+        question = Question(Kind.OFFER, time.monotonic() + seconds, prepared=prepared)
+        answer = self._ask(question)
+        return answer if isinstance(answer, Taken) else None
 
     def flush(self, seconds: float) -> bool:
         """Delivers all that is pending now; True when nothing of it is pending any more."""

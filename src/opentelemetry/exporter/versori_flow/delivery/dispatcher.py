@@ -128,7 +128,7 @@ class Dispatcher:
                 # Before the answers: what was taken is kept, and what an export failed for is said by then.
                 notices = self._end() if self._is_done(now) else self._keeper.keep(now)
                 say([*self._intake.remarks(), *notices, *self.flows.notices(now, self.over)])
-            self._questions.give()
+            self._questions.give(self._keeper.is_safe)
             attempt = self._hand_out(min(until, self._questions.last_call), hand)
             if hand and self._next_wake(now) < self._wakes_at:
                 self._wakes_at = now
@@ -163,10 +163,9 @@ class Dispatcher:
 
     def _next(self, seconds: float | None) -> object:
         try:
-            message: object = self._intake.messages.get(seconds != 0, seconds)
+            return self._intake.messages.get(seconds != 0, seconds)
         except Empty:
             return _NOTHING
-        return message
 
     def _read(self, message: object) -> None:
         if message is None:
@@ -249,6 +248,9 @@ class Dispatcher:
             case Kind.EXPORT | Kind.ACCEPT:
                 receipts = self._hand_over(self._intake.encode(question.spans))
                 self._questions.add(question, receipts, time.monotonic())
+            case Kind.OFFER:
+                for batch in self._questions.admit(question, self._intake.route(question.prepared)):
+                    self._hand_over(batch)
             case Kind.FLUSH:
                 self._questions.add(question, self.flows.hurry(now, question.until), now)
             case Kind.SHUTDOWN | Kind.LET_GO:

@@ -53,11 +53,17 @@ class FleetKeeper(Keeper):
         super().__init__(flows, queue, self._open, durable=True, name=name)
         self._open_fleet = open_store
         self._min_interval = min_interval
+        # When to ask again for the turn at flows that this process, which ends, looks at for others.
+        self._again: dict[str, float] = {}
 
     @property
     def can_leave(self) -> bool:
-        """False: what waits is with the fleet anyway, and who ends delivers it if it is nobody else's turn."""
+        """False: who ends asks for its turn, and learns so whether it may go; see `leave`."""
         return False
+
+    def next_look(self) -> float:
+        """When `inherit` or `gone` may have something to do, in seconds of the monotonic clock."""
+        return min(super().next_look(), *self._again.values(), _FOREVER)
 
     def keep(self, now: float) -> list[Notice]:
         """Tells the fleet what has changed; returns what there is to say."""
@@ -75,7 +81,11 @@ class FleetKeeper(Keeper):
         store = self._fleet_turns.store
         if store is None:
             return
-        store.ends = until != _FOREVER
+        if until != _FOREVER:
+            store.look_no_more()
+        for flow in [flow for flow, at in self._again.items() if at <= now]:
+            del self._again[flow]
+            store.take_on(flow)
         if now < store.next_look():
             return
         for flow, spans, news in store.inherit(now):
@@ -125,14 +135,44 @@ class FleetKeeper(Keeper):
         store.settle(turn.claim, 0.0 if verified and not turn.unsure else wait, verified)
 
     def leave(self, job: FlowStep, now: float, until: float) -> None:
-        """It is not this process's turn: the attempt is put off, and what others have delivered is learnt."""
-        at = self._fleet_turns.put_off.pop(job.name, now + _AGAIN)
+        """It is not this process's turn: the attempt is put off, and what others have delivered is learnt.
+
+        Who ends goes, where another process lives, or stays until it has had its turn.
+        """
+        at, store = self._fleet_turns.put_off.pop(job.name, now + _AGAIN), self._fleet_turns.store
         self.inherit(now, until)
+        if until != _FOREVER and store is not None:
+            if store.may_leave(job.name) and job.flow.can_be_left:
+                self._flows.leave(job)
+                self._left.add(job.name)
+                return
+            if at != _FOREVER and not self._flows.pending(job.name):
+                self._again[job.name] = at
         self._flows.put_off(job, now, at if at != _FOREVER else now + _AGAIN)
 
     def gone(self, now: float, until: float) -> bool:
-        """True: nothing is left to anybody in particular."""
-        return True
+        """Whether the fleet has all that was left to it, and nothing waits that nobody else delivers."""
+        store = self._fleet_turns.store
+        if self._again and store is not None and store.down_since() == _FOREVER:
+            return False
+        if not self._left or store is None or self._are_kept(store):
+            return True
+        self._take_back(now, until)
+        return False
+
+    def end(self) -> list[Notice]:
+        """The exporter has ended: what the fleet does not have is lost; returns what there is to say."""
+        store, pending = self._fleet_turns.store, self._flows.waiting()
+        if store is not None and self._left.issuperset(change.flow for change in pending if change.added):
+            self._tell(store)
+            store.leave(pending)
+            self._left_at = 0.0  # it is no reason to warn
+        return super().end()
+
+    def _are_kept(self, store: FleetStore) -> bool:
+        self._tell(store)
+        left = [change for change in self._flows.waiting() if change.flow in self._left]
+        return all(store.keeps(change.flow, kept.key) for change in left for kept in change.added)
 
     def _tell(self, store: FleetStore) -> None:
         store.apply(self._flows.changes())

@@ -12,7 +12,7 @@ from .host_lock import Wait as HostWait
 from .turns import Turn
 
 if TYPE_CHECKING:
-    from ..stores.fleet import Claim
+    from ..stores.fleet_answers import Claim
     from ..stores.fleet_store import FleetStore
 
 _PATIENCE = 3.0

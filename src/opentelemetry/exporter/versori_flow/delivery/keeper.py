@@ -16,6 +16,7 @@ from ..flow.flows import Flows, FlowStep
 from ..flow.ledger import DropReason
 from ..flow.report import Notice, spans
 from ..flow.steps import Reading
+from ..flow.window import Key
 from .attempt import Attempt
 from .host_lock import anything_left
 from .turn_queue import TurnQueue
@@ -90,6 +91,12 @@ class Keeper:
             changes = self._flows.waiting()
         self._store.apply(changes)
         return self._store.remarks()
+
+    def is_safe(self, flow: str, key: Key) -> bool:
+        """Whether a span that was taken outlives this process, as far as the setting `store` says that it should."""
+        if not (self._durable and self._flows.memory.is_pending(flow, key)):
+            return True
+        return self._store is not None and self._store.keeps(flow, key)
 
     def inherit(self, now: float, until: float) -> None:
         """Takes what others have left; `until`: when this exporter ends."""

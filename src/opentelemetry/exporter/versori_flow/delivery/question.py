@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from ..encoded_span import Move
 from ..flow.flows import Flows, Receipt
+from ..flow.window import Key
+from ..intake import Batch, Prepared
 from ..native import Waiter
 
 if TYPE_CHECKING:
@@ -18,11 +21,22 @@ class Kind(Enum):
 
     EXPORT = "take these spans; are they delivered?"
     ACCEPT = "take these spans; are they taken, and is their flow not in trouble?"
+    OFFER = "take these spans if nothing that is pending has to leave for them: Taken, or None"
     FLUSH = "deliver what is pending; is it?"
     SHUTDOWN = "deliver what is pending, read back, end: True once it has ended"
     LET_GO = "the exporter is gone: end as soon as nothing is pending; nobody waits"
     STATUS = "how does every flow do?"
     TOTALS = "how many spans, over all flows?"
+
+
+class Taken(NamedTuple):
+    """Spans that were offered are in their windows, and in the store where that outlives the process.
+
+    Attributes:
+        too_large: How many of them are too large for any window, and lost.
+    """
+
+    too_large: int
 
 
 class Question:
@@ -32,6 +46,7 @@ class Question:
         kind: What is asked.
         until: How long the caller waits, in seconds of `time.monotonic()`.
         spans: To take, for an EXPORT.
+        prepared: To take, for an OFFER.
 
     Attributes:
         waiter: Takes the answer.
@@ -39,10 +54,17 @@ class Question:
         failed: Whether some of it will not be delivered by then.
     """
 
-    __slots__ = ("failed", "kind", "receipts", "spans", "until", "waiter")
+    __slots__ = ("failed", "kind", "prepared", "receipts", "spans", "until", "waiter")
 
-    def __init__(self, kind: Kind, until: float, spans: Sequence[ReadableSpan] = ()) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        until: float,
+        spans: Sequence[ReadableSpan] = (),
+        prepared: Sequence[Prepared] = (),
+    ) -> None:
         self.kind = kind
+        self.prepared = prepared
         self.until = until
         self.spans = spans
         self.waiter = Waiter()
@@ -65,6 +87,9 @@ class OpenQuestions:
         self._flows = flows
         self._open: list[Question] = []
         self._answers: list[tuple[Question, object]] = []
+        self._offered: list[tuple[Question, Batch, int]] = []
+        # What the router has noted, and there was no room for yet.
+        self._owed_moves: list[Move] = []
 
     @property
     def next_end(self) -> float:
@@ -83,6 +108,20 @@ class OpenQuestions:
         self._look_at(question, list(question.receipts), now)
         if question.kind is Kind.ACCEPT and question in self._open:
             self._conclude(question, True)
+
+    def admit(self, question: Question, batch: Batch) -> Iterator[Batch]:
+        """What of an offer is to be handed over, each before the next is asked for: moves, then all spans or none."""
+        self._owed_moves += batch.moves
+        moving = self._flows.memory.may_move(self._owed_moves)
+        moves, self._owed_moves = self._owed_moves[:moving], self._owed_moves[moving:]
+        if moves:
+            yield Batch((), moves, ())
+        too_large = self._flows.memory.admits(batch.routed)
+        if too_large is None:
+            self.answer(question, None)
+            return
+        self._offered.append((question, batch, too_large))
+        yield batch._replace(moves=())
 
     def look(self, flow_name: str, now: float) -> None:
         """An attempt at that flow is over: which questions does it settle?"""
@@ -108,8 +147,12 @@ class OpenQuestions:
         """Keeps an answer until `give`."""
         self._answers.append((question, answer))
 
-    def give(self) -> None:
-        """Gives the answers."""
+    def give(self, is_safe: Callable[[str, Key], bool]) -> None:
+        """Gives the answers; an offer is taken once each of its spans is safe."""
+        offered, self._offered = self._offered, []
+        for question, batch, too_large in offered:
+            safe = all(is_safe(flow, (span.trace_id, span.span_id)) for flow, span in batch.routed)
+            self.answer(question, Taken(too_large) if safe else None)
         answers, self._answers = self._answers, []
         for question, answer in answers:
             question.waiter.give(answer)

@@ -51,6 +51,8 @@ class Flow:
 
     def inherit(self, spans: Sequence[Kept], now_ns: int) -> int:
         """Takes spans that another process has left, and that a store goes on keeping; returns a mark."""
+        for span in spans:
+            self._exchange.known.pardon(span.key)
         self._spans.inherit(spans, now_ns)
         return self._news()
 
@@ -193,7 +195,12 @@ class Flow:
 
     def learn(self, news: News, now: float, now_ns: int) -> None:
         """Takes in what became of its spans elsewhere; what may be missing is read, and put right."""
+        for span in news.delivered:
+            self._exchange.known.pardon(span.key)
         self._spans.learn(news, now_ns)
+        for key in news.moved:
+            if key not in self.window and self._exchange.moved_away(key):
+                self._mark += 1
         if news.doubted and not (self.busy or self._exchange.waiting):
             self._exchange.alarmed = True
             self._schedule.check_at = now

@@ -83,6 +83,7 @@ class Exchange:
         """Takes the answer to a step; returns the next one, or None when the attempt is over."""
         if (attempt := self.attempt) is None:
             return None
+        answer = self.known.checked(answer)
         if explain(answer) is None and not isinstance(answer, Stale):
             self._schedule.last_success = now
         if isinstance(step, Read):

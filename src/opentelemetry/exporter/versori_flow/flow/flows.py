@@ -50,21 +50,22 @@ class Flows:
     Attributes:
         busy: How many attempts are under way.
         parted: Those whose windows have left memory, until somebody takes note.
+        memory: Which are held.
     """
 
     def __init__(self, policy: FlowPolicy, max_flows: int) -> None:
         self.busy = 0
         self.parted: set[str] = set()
-        self._memory = Memory(policy, max_flows)
+        self.memory = Memory(policy, max_flows)
         # By the time since when each is due, or from when on it will be.
         self._due = Ranking[float]()
-        self._bulletin = Bulletin(self._memory.flows)
+        self._bulletin = Bulletin(self.memory.flows)
         self._probe = Probe(policy.backoff)
         # Those whose spans have changed since `changes` was called last.
         self._changed: dict[str, Flow] = {}
 
     def __iter__(self) -> Iterator[Flow]:
-        return iter(self._memory.flows.values())
+        return iter(self.memory.flows.values())
 
     def hand_over(
         self,
@@ -86,20 +87,20 @@ class Flows:
         lost_before: dict[str, int] = {}
 
         def touch(name: str) -> Flow:
-            flow = self._memory.get(name)
+            flow = self.memory.get(name)
             lost_before.setdefault(name, flow.lost)
             return flow
 
         for name, encoded in by_flow.items():
             marks[name] = touch(name).hand_over(encoded, now_ns)
         for move in moves:
-            if move.source in self._memory.flows:
+            if move.source in self.memory.flows:
                 given_up = touch(move.source).take((move.trace_id, move.span_id))
                 if given_up is not None:
                     marks[move.target] = touch(move.target).give(*given_up)
         for failure, name in unencodable:
             marks[name] = touch(name).lose_unencodable(failure.reason)
-        flows = self._memory.flows
+        flows = self.memory.flows
         for name in lost_before:
             self._line_up(flows[name], now)
         self._make_room(now, lost_before)
@@ -107,7 +108,7 @@ class Flows:
 
     def inherit(self, name: str, spans: Sequence[Kept], now: float, now_ns: int) -> None:
         """Takes spans of one flow that another process has left, and that a store goes on keeping."""
-        flow = self._memory.get(name)
+        flow = self.memory.get(name)
         flow.take_back()
         flow.inherit(spans, now_ns)
         self._line_up(flow, now)
@@ -115,7 +116,7 @@ class Flows:
 
     def learn(self, name: str, news: News, now: float, now_ns: int) -> None:
         """Takes in what became of a flow elsewhere."""
-        flow = self._memory.get(name)
+        flow = self.memory.get(name)
         flow.learn(news, now, now_ns)
         self._line_up(flow, now)
         self._make_room(now, (name,))
@@ -136,12 +137,12 @@ class Flows:
 
     def waiting(self) -> list[Change]:
         """All that is pending, as a store is to be told that knows nothing."""
-        return [flow.waiting() for flow in self._memory.active.values()]
+        return [flow.waiting() for flow in self.memory.active.values()]
 
     def begin_next(self, now: float) -> FlowStep | None:
         """Begins an attempt at the flow that has been due for longest, if one is due."""
         while (first := self._due.first()) is not None and max(first[0], self._probe.free_at) <= now:
-            flow = self._memory.flows[first[1]]
+            flow = self.memory.flows[first[1]]
             due = flow.due(now)
             step = flow.begin(now) if due is not None and due <= now else None
             self._line_up(flow, now)
@@ -192,7 +193,7 @@ class Flows:
         """Makes all that is pending due at once, until then; returns what is to be waited for."""
         self._probe.hurry(now, until)
         receipts = []
-        for flow in list(self._memory.active.values()):
+        for flow in list(self.memory.active.values()):
             receipt = Receipt(flow, flow.hurry(now, until), flow.lost)
             self._line_up(flow, now)
             if not flow.settled(receipt.mark):
@@ -212,7 +213,7 @@ class Flows:
 
     def pending(self, name: str) -> int:
         """How many spans of a flow are pending."""
-        flow = self._memory.active.get(name)
+        flow = self.memory.active.get(name)
         return 0 if flow is None else flow.window.pending
 
     def leave(self, job: FlowStep) -> None:
@@ -224,7 +225,7 @@ class Flows:
 
     def take_back(self, name: str, now: float, until: float) -> None:
         """What was left is done here after all."""
-        flow = self._memory.flows[name]
+        flow = self.memory.flows[name]
         flow.take_back()
         flow.close(now, until)
         self._line_up(flow, now)
@@ -236,19 +237,19 @@ class Flows:
             How many spans that are, by flow.
         """
         left = {}
-        for flow in list(self._memory.active.values()):
+        for flow in list(self.memory.active.values()):
             kept = flow.abandon(partial(keeps, flow.name))
             if kept:
                 left[flow.name] = kept
             self._due.put(flow.name, None)
-            self._memory.measure(flow)
+            self.memory.measure(flow)
             self._bulletin.listen(flow)
         return left
 
     def lose(self, count: int, reason: DropReason) -> None:
         """Counts spans that are lost, and of no flow."""
         if count:
-            self._memory.lose(count, reason)
+            self.memory.lose(count, reason)
 
     def notices(self, now: float, last: bool) -> list[Notice]:
         """The lines to log now; with `last` nothing is kept for later."""
@@ -256,11 +257,11 @@ class Flows:
 
     def totals(self) -> Totals:
         """Spans over all flows, those that have left memory included."""
-        return self._memory.totals()
+        return self.memory.totals()
 
     def status(self, now: float) -> dict[str, FlowStatus]:
         """How every flow does that is held, or was not long ago."""
-        return self._memory.status(now)
+        return self.memory.status(now)
 
     def _line_up(self, flow: Flow, now: float) -> None:
         due, before = flow.due(now), self._due.rank(flow.name)
@@ -268,18 +269,18 @@ class Flows:
             # It keeps its place among those that are due.
             due = before if before is not None and before <= now else now
         self._due.put(flow.name, due)
-        self._memory.measure(flow)
+        self.memory.measure(flow)
         self._bulletin.listen(flow)
         self._changed[flow.name] = flow
-        if flow.name not in self._memory.active:
+        if flow.name not in self.memory.active:
             self._bulletin.outage.flows.discard(flow.name)
 
     def _make_room(self, now: float, spared: Container[str]) -> None:
-        for flow in self._memory.let_go(spared):
+        for flow in self.memory.let_go(spared):
             self.parted.add(flow.name)
             self._due.put(flow.name, None)
             self._bulletin.part(flow)
-        while (squeezed := self._memory.squeeze()) is not None:
+        while (squeezed := self.memory.squeeze()) is not None:
             self._line_up(squeezed, now)
 
     def _note(self, flow: Flow, answer: Reading, now: float) -> None:
@@ -292,5 +293,5 @@ class Flows:
             self._bulletin.outage.came_through(flow.name)
 
     def _waiting(self) -> tuple[list[str], int]:
-        waiting = {name: flow.window.pending for name, flow in self._memory.active.items()}
+        waiting = {name: flow.window.pending for name, flow in self.memory.active.items()}
         return [name for name, count in waiting.items() if count], sum(waiting.values())

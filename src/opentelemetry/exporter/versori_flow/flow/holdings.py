@@ -35,7 +35,7 @@ class Holdings:
         self.accepted = 0
         self.crowded = ""
         self.journal: Journal | None = Journal() if policy.durable else None
-        self._max_bytes = policy.max_bytes
+        self._policy = policy
         # What a PUT carries is delivered if it succeeds, though newer spans have pushed it out meanwhile.
         self._under_way: set[int] = set()
         self._pushed_out: list[Entry] = []
@@ -83,7 +83,8 @@ class Holdings:
         )
         lost = [e for key in news.dropped if (e := window.get(key)) is not None and e.pending]
         lost = [entry for entry in lost if id(entry) not in self._under_way]
-        for entry in lost:
+        moved = [e for key in news.moved if (e := window.get(key)) is not None and not e.pending]
+        for entry in (*lost, *moved):
             window.remove(entry)
         if lost:
             self.lose(len(lost), DropReason.WINDOW_FULL, self.trouble)
@@ -162,10 +163,10 @@ class Holdings:
     def leave_room(self, other_members: int) -> None:
         """The flow's other members take so many bytes."""
         self.crowded = ""
-        if other_members >= self._max_bytes:
+        if other_members >= self._policy.max_bytes:
             self.crowded = (
                 f"the stored flow's other members alone take {other_members} bytes of max_bytes "
-                f"{self._max_bytes}: no span fits beside them; raise VERSORI_FLOW_MAX_BYTES, or make them "
+                f"{self._policy.max_bytes}: no span fits beside them; raise VERSORI_FLOW_MAX_BYTES, or make them "
                 "smaller on the platform"
             )
         # Where they alone are too much nothing is written: what waits is kept, as if they were not there.
@@ -192,9 +193,11 @@ class Holdings:
 
     def trim(self) -> None:
         """Makes the window fit its bounds."""
+        if self._policy.admits:
+            self.window.age_out()
         self._push_out(self.window.trim(), DropReason.WINDOW_FULL, self.trouble)
         # The flow's other members may have grown: what the platform has leaves no room even for one.
-        room = self._max_bytes - self.window.overhead
+        room = self._policy.max_bytes - self.window.overhead
         if self.window.spans == 1 and len(body := next(iter(self.window)).body) > room:
             self._empty(DropReason.TOO_LARGE, self._no_room_for(len(body), room))
 
@@ -202,7 +205,11 @@ class Holdings:
         """Makes the window smaller this once: all windows together hold too much."""
         before, was_alone = self.window.max_bytes, self.window.spans == 1
         self.window.max_bytes = max_bytes
-        self.trim()
+        if self._policy.admits:
+            self.window.age_out()
+            was_alone = False
+        else:
+            self.trim()
         self.window.max_bytes = before
         if was_alone:
             self._empty(DropReason.WINDOW_FULL, self.trouble)
@@ -274,8 +281,8 @@ class Holdings:
     def _no_room_for(self, size: int, room: int) -> str:
         others = self.window.overhead
         detail = f"{size} bytes where {room} may be"
-        if 2 * others > self._max_bytes:
-            detail += f"; the stored flow's other members take {others} of max_bytes {self._max_bytes}"
+        if 2 * others > self._policy.max_bytes:
+            detail += f"; the stored flow's other members take {others} of max_bytes {self._policy.max_bytes}"
         return detail
 
     def _say_once(self, what: str, text: str) -> None:

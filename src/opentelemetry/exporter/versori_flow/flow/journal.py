@@ -53,12 +53,14 @@ class News(NamedTuple):
         delivered: Spans that a PUT of another process has carried, so that they stand in the flow.
         settled: Spans that are pending here, and that a PUT of another process has carried.
         dropped: Spans that are pending here, and that are thrown away elsewhere.
+        moved: Spans that were delivered, and have moved to another flow: they are not missed in this one.
         doubted: Whether something may be missing at the platform, or wait for somebody.
     """
 
     delivered: Sequence[Kept] = ()
     settled: Sequence[Key] = ()
     dropped: Sequence[Key] = ()
+    moved: Sequence[Key] = ()
     doubted: bool = False
 
 

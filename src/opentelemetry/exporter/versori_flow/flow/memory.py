@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
 
+from ..encoded_span import Move, Routed
 from .delivery import Flow
 from .ledger import DropReason, FlowStatus, Totals, add_up
 from .policy import FlowPolicy
 from .ranking import Ranking
+from .window import Key, Window
 
 WINDOWS_OF_BYTES = 16
 """All windows together may hold this many times `max_bytes`: 64 MiB with the default."""
+
+MOST_ACTIVE = 10
+"""Times `max_flows`: so many flows may have pending spans before spans of another one are not let in."""
 
 _REMEMBERED = 1000
 
@@ -30,6 +35,7 @@ class Memory:
         self.active: dict[str, Flow] = {}
         self.size = 0
         self._policy = policy
+        self._sheds = policy.admits
         self._max_flows = max_flows
         self._max_bytes = WINDOWS_OF_BYTES * policy.max_bytes
         # Idle flows: the one that was delivered longest ago first.
@@ -40,6 +46,7 @@ class Memory:
         self._former: OrderedDict[str, tuple[FlowStatus, float]] = OrderedDict()
         # What nobody can come back to.
         self._gone = Totals(0, 0, 0, {})
+        self._of_no_flow = Totals(0, 0, 0, {})
 
     def get(self, name: str) -> Flow:
         """The flow of that name; a new one, or one that comes back, where it is not held."""
@@ -77,6 +84,56 @@ class Memory:
             self._idle.put(name, rank)
         return left
 
+    def may_move(self, moves: Sequence[Move]) -> int:
+        """How many of these, from the first on, can be made without anything pending leaving for them."""
+        coming: dict[str, list[int]] = {}
+        for number, move in enumerate(moves):
+            source = self.flows.get(move.source)
+            entry = None if source is None else source.window.get((move.trace_id, move.span_id))
+            if entry is not None:
+                sizes = coming.setdefault(move.target, [])
+                sizes.append(len(entry.body) + 1)
+                window = self._window(move.target)
+                alone = window.pending == 0 and len(sizes) == 1
+                if not (alone or _has_room(window, sizes, 1)):
+                    return number
+        return len(moves)
+
+    def admits(self, routed: Iterable[Routed]) -> int | None:
+        """Whether these can come in without anything pending leaving for them.
+
+        Pending spans fill half of a window: the other half is for what a store brings of other processes. Only
+        where nothing is pending they may fill it.
+
+        Returns:
+            How many of them are too large for their flow's window, and are dropped at once; None: no room.
+        """
+        coming: dict[str, list[int]] = {}
+        for flow, span in routed:
+            coming.setdefault(flow, []).append(len(span.body) + 1)
+        pending = sum(flow.window.pending_size for flow in self.active.values())
+        if pending + sum(map(sum, coming.values())) > self._max_bytes:
+            return None
+        if len(self.active) + len(coming.keys() - self.active.keys()) > MOST_ACTIVE * self._max_flows:
+            return None
+        too_large = 0
+        for name, sizes in coming.items():
+            window = self._window(name)
+            fitting = [size for size in sizes if size - 1 <= window.max_bytes - window.overhead]
+            too_large += len(sizes) - len(fitting)
+            if fitting and not _has_room(window, fitting, 2 if window.pending else 1):
+                return None
+        return too_large
+
+    def _window(self, name: str) -> Window:
+        return (self.flows.get(name) or Flow(name, self._policy)).window
+
+    def is_pending(self, name: str, key: Key) -> bool:
+        """Whether a span is in its flow's window, and no successful PUT has carried it yet."""
+        flow = self.active.get(name)
+        entry = None if flow is None else flow.window.get(key)
+        return entry is not None and entry.pending
+
     def _forget(self, name: str) -> Flow:
         flow = self.flows.pop(name)
         self._by_size.put(name, None)
@@ -93,20 +150,32 @@ class Memory:
         if self.size <= self._max_bytes or first is None:
             return None
         flow = self.flows[first[1]]
+        if self._sheds:  # of delivered spans alone
+            flow = max(self.flows.values(), key=lambda flow: flow.window.size - flow.window.pending_size)
         before = flow.window.size
         flow.squeeze(before // 2)
         return flow if flow.window.size < before else None
 
     def lose(self, count: int, reason: DropReason) -> None:
         """Counts spans that are lost, and of no flow."""
-        self._gone = add_up([self._gone, Totals(count, 0, 0, {reason.value: count})])
+        self._of_no_flow = add_up([self._of_no_flow, Totals(count, 0, 0, {reason.value: count})])
 
     def totals(self) -> Totals:
         """Spans over all flows, those that have left included."""
         left = [status for status, _ in self._former.values()]
-        return add_up([self._gone, *left, *(flow.totals for flow in self.flows.values())])
+        return add_up([self._gone, self._of_no_flow, *left, *(flow.totals for flow in self.flows.values())])
 
     def status(self, now: float) -> dict[str, FlowStatus]:
-        """How every flow does that is held, or was not long ago."""
-        left = {name: status for name, (status, _) in self._former.items()}
+        """How every flow does that is held, or was not long ago; by the empty name what was lost and is of no flow."""
+        lost = self._of_no_flow
+        none = FlowStatus("", "clean", *lost, None, None, self._policy.store)
+        left = {"": none} if lost.handed_over else {}
+        left |= {name: status for name, (status, _) in self._former.items()}
         return left | {name: flow.status(now) for name, flow in self.flows.items()}
+
+
+def _has_room(window: Window, sizes: Sequence[int], share: int) -> bool:
+    """Whether these and what is pending fit into that part of a window."""
+    if window.pending + len(sizes) > -(-window.max_spans // share):
+        return False
+    return window.pending_size + sum(sizes) <= (window.max_bytes - window.overhead) // share

@@ -12,6 +12,7 @@ class FlowPolicy(NamedTuple):
         uniform: A random number between two.
         store: What keeps what is pending, as `status()` shows it.
         durable: Whether that outlives this process, and is told of every change.
+        admits: Whether spans are asked in (see `Memory.admits`): nothing pending then leaves for others.
     """
 
     max_spans: int
@@ -24,3 +25,4 @@ class FlowPolicy(NamedTuple):
     uniform: Callable[[float, float], float]
     store: str = "memory:"
     durable: bool = False
+    admits: bool = False

@@ -10,7 +10,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from .body import head, text
-from .stored import StoredFlow
+from .steps import Reading
+from .stored import StoredFlow, UnreadableFlow
 from .window import Entry, Key, Origin, Window
 
 REMEMBERED_KEYS = 4096
@@ -38,6 +39,8 @@ class KnownFlow:
         self.changes = 0
         self.unsure: tuple[bytes | None, Sequence[Entry]] = (None, ())
         self._name = name
+        # As the platform calls it, which may write names in a way of its own.
+        self._called: str | None = None
         self._description = None if description is None else text(description)
         self._window = window
         self._never_adopt: OrderedDict[Key, None] = OrderedDict()
@@ -48,6 +51,12 @@ class KnownFlow:
     def size(self) -> int:
         """Bytes of a body without spans."""
         return len(self.head) + len("]}")
+
+    def checked(self, answer: Reading) -> Reading:
+        """The answer to a read, where it is not some other flow than the reads before."""
+        if isinstance(answer, StoredFlow) and self._called and answer.name not in (self._called, self._name):
+            return UnreadableFlow("it is another flow: it has another name than before")
+        return answer
 
     def read(self, stored: StoredFlow, now_ns: int, is_read_back: bool) -> None:
         """The platform has this: what is new in it is adopted, its members and its description are kept.
@@ -70,7 +79,7 @@ class KnownFlow:
             entry = Entry(span.key, span.start, span.is_root, span.body, False, Origin.FOREIGN)
             self._window.adopt(entry, span.end, now_ns, self.exists)
         self._describe(stored.description, stored.members)
-        self.keys, self.digest, self.exists = shown, stored.digest, True
+        self.keys, self.digest, self.exists, self._called = shown, stored.digest, True, stored.name
 
     def is_wrong(self, shown: set[Key] | None = None) -> bool:
         """Whether a delivered span of this side is missing, or one that must not be there has been brought back.
@@ -84,7 +93,7 @@ class KnownFlow:
 
     def absent(self) -> int | None:
         """The platform has no such flow; returns how many delivered spans are forgotten, None where that was known."""
-        self.keys, self.digest = set(), None
+        self.keys, self.digest, self._called = set(), None, None
         if not self.exists:
             return None
         gone = [entry for entry in self._window if not entry.pending]

@@ -211,7 +211,7 @@ class Window:
         Traces leave whole, delivered ones before those with a pending span. Only the last one is cut.
         """
         lost: list[Entry] = []
-        while (self.spans > self.max_spans or self.size > self.max_bytes) and (first := self._order.first()):
+        while self._full and (first := self._order.first()):
             trace = self._traces[first[1]]
             if len(self._traces) > 1:
                 leaving = list(trace.entries.values())
@@ -225,6 +225,25 @@ class Window:
                 if entry.pending:
                     lost.append(entry)
         return lost
+
+    def age_out(self) -> None:
+        """Makes the window fit its bounds as far as that goes without a pending span leaving.
+
+        Delivered traces leave first, as in `trim`; then delivered spans of traces that have pending ones.
+        """
+        while self._full and (first := self._order.first()) is not None and not first[0][0]:
+            for entry in list(self._traces[first[1]].entries.values()):
+                self.remove(entry)
+        if self._full:
+            delivered = [entry for entry in self if not entry.pending]
+            for entry in sorted(delivered, key=lambda entry: (entry.is_root, entry.start)):
+                if not self._full:
+                    break
+                self.remove(entry)
+
+    @property
+    def _full(self) -> bool:
+        return self.spans > self.max_spans or self.size > self.max_bytes
 
     def _end(self, end: int, now_ns: int, is_news: bool) -> int:
         """When a span counts as having ended that says so; nanoseconds since the Unix epoch."""

@@ -141,7 +141,7 @@ class FlowsApi:
     ) -> Answer:
         read = self._read if body is None else self._written
         try:
-            url = self._url + _segment(flow_name)
+            url = self._flow_url(flow_name)
             head, content = self._content(body)
             for _ in range(2):
                 authorization = self._credentials.authorization()
@@ -158,6 +158,9 @@ class FlowsApi:
         except Exception as error:  # noqa: BLE001 - what keeps the promise that nothing is raised
             return failed_by(error)
         return answer
+
+    def _flow_url(self, flow_name: str) -> str:
+        return self._url + _segment(flow_name)
 
     def _content(self, body: bytes | None) -> tuple[Head, bytes | None]:
         if body is None:

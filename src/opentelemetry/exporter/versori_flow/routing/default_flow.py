@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -32,9 +33,9 @@ class DefaultFlow:
         self._ask = flow_name if callable(flow_name) else None
         self._parts = template_parts(flow_name if isinstance(flow_name, str) else "{service.name}")
         self._remarks: dict[str, bool] = {}  # and whether they have been handed out
-        # A resource's own hash is the hash of its JSON: slow. It is kept with its name, or its id might be
-        # given to another one.
-        self._names: dict[int, tuple[Resource, str]] = {}
+        # A resource's own hash is the hash of its JSON: slow. By its id, beside a weak reference, as another
+        # object may get that id once it is gone.
+        self._names: dict[int, tuple[Callable[[], object], str]] = {}
 
     def __call__(self, span: ReadableSpan) -> str:
         """The name; that of `{service.name}` where the callable raises or gives none. Nothing is raised."""
@@ -64,7 +65,7 @@ class DefaultFlow:
         if resource is None:
             return self._render({})
         known = self._names.get(id(resource))
-        if known is not None and known[0] is resource:
+        if known is not None and known[0]() is resource:
             return known[1]
         if self._ask is None:
             for attribute, named in self._parts:
@@ -81,7 +82,7 @@ class DefaultFlow:
                 f"OTEL_SERVICE_NAME is not set: spans go to the flow {name!r}, which every program without a "
                 "name shares; set it, or VERSORI_FLOW_NAME"
             )
-        self._names[id(resource)] = (resource, name)
+        self._names[id(resource)] = weakref.ref(resource), name
         return name
 
     def _render(self, attributes: Mapping[str, object]) -> str:

@@ -121,4 +121,6 @@ def _poisoned(fault: Fault, body: bytes) -> tuple[str, ...]:
 
 
 def _searchable(span: Any) -> str:
+    if not isinstance(span, dict):
+        return ""
     return json.dumps([span.get("name"), span.get("attributes")], ensure_ascii=False)

@@ -6,8 +6,10 @@ therefore routed by the path as it was sent, and a segment is decoded where it i
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -16,17 +18,23 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..otlp.endpoint import PATH
 from . import responses
+from .access import Access
 from .faults_endpoint import FaultsEndpoint
 from .flows_endpoint import FlowsEndpoint
+from .page.pages import Pages, wants_page
+from .receiver import Receiver
 from .replies import ApiError
 
 _logger = logging.getLogger(__name__)
 _FLOWS = "/o/{organisation_id}/projects/{project_id}/workflows"
 
 
-def build(api: FlowsEndpoint, control: FaultsEndpoint, pages: Sequence[Route]) -> ASGIApp:
-    """Puts the application together."""
+def build(
+    access: Access, api: FlowsEndpoint, control: FaultsEndpoint, receiver: Receiver, pages: Pages
+) -> ASGIApp:
+    """Puts the application together: what the API has not is the page's, behind its gate."""
     methods = ["GET", "PUT", "DELETE"]
     routes = [
         Route(f"{prefix}{path}", _endpoint(api), methods=allowed)
@@ -34,28 +42,43 @@ def build(api: FlowsEndpoint, control: FaultsEndpoint, pages: Sequence[Route]) -
         for path, allowed in ((_FLOWS, ["GET"]), (_FLOWS + "/{flow_name}", methods))
     ]
     routes += [
+        Route(PATH, _endpoint(receiver), methods=["POST"]),
         Route("/_faults", _endpoint(control), methods=["GET", "POST", "DELETE"]),
         Route("/_faults/{id}", _endpoint(control), methods=["DELETE"]),
-        *pages,
     ]
-    router = Router(routes, redirect_slashes=False)
-    return _RawPath(ExceptionMiddleware(router, dict.fromkeys((HTTPException, ApiError, Exception), _failed)))
+    gated = access.gate(Router(pages.routes(), redirect_slashes=False))
+    door = _Door(access, Router(routes, redirect_slashes=False, default=gated))
+
+    async def failed(request: Request, error: Exception) -> Response:
+        refused = _refused(request, error)
+        if wants_page(request):
+            return pages.failure(refused)
+        return responses.as_response(refused.answer(getattr(error, "headers", None)))
+
+    return ExceptionMiddleware(door, dict.fromkeys((HTTPException, ApiError, Exception), failed))
 
 
-class _RawPath:
-    """Routes by the path as it was sent: a ``%2F`` in a flow's name is no slash."""
+class _Door:
+    """What every request passes first.
 
-    def __init__(self, app: ASGIApp) -> None:
+    It is routed by the path as it was sent: a ``%2F`` in a flow's name is no slash.
+    """
+
+    def __init__(self, access: Access, app: ASGIApp) -> None:
+        self._access = access
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             # With an application in the scope, what is not found is an exception and becomes an Error.
             scope = {**scope, "path": scope["raw_path"].decode("latin-1"), "app": self}
-        await self._app(scope, receive, send)
+            self._access.browsers.check(Request(scope))
+        # The server is at its end, and the connection gone: there is nobody to tell.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._app(scope, receive, send)
 
 
-def _endpoint(called: FlowsEndpoint | FaultsEndpoint) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(called: FlowsEndpoint | FaultsEndpoint | Receiver) -> Callable[[Request], Awaitable[Response]]:
     # Starlette takes a plain function for an endpoint, and anything else for an ASGI application.
     async def endpoint(request: Request) -> Response:
         return await called(request)
@@ -63,12 +86,15 @@ def _endpoint(called: FlowsEndpoint | FaultsEndpoint) -> Callable[[Request], Awa
     return endpoint
 
 
-async def _failed(request: Request, error: Exception) -> Response:
+def _refused(request: Request, error: Exception) -> ApiError:
     if isinstance(error, ApiError):
-        return responses.as_response(error.answer())
+        return error
+    asked = f"{request.method} {request.scope['raw_path'].decode('latin-1')}"
     if isinstance(error, HTTPException):
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "failed")
-        refused = ApiError(error.status_code, code, f"{error.detail}: {request.method} {request.url.path}")
-        return responses.as_response(refused.answer(error.headers))
-    _logger.error("a request failed: %s", request.url.path, exc_info=error)
-    return responses.as_response(ApiError(500, "internal", "the local platform failed; see its log").answer())
+        return ApiError(error.status_code, code, f"{error.detail}: {asked}")
+    # What the system has no more of is nobody's mistake here: a traceback would say nothing more.
+    _logger.error(
+        "a request failed: %s: %s", asked, error, exc_info=None if isinstance(error, OSError) else error
+    )
+    return ApiError(500, "internal", "the local platform failed; see its log")

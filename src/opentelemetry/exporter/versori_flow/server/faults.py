@@ -170,7 +170,20 @@ def parse_fault(text: str, **options: object) -> Fault:
     if needed and own not in given:
         raise FaultError(f"fault {text!r}: {kind} needs a value: {kind}=...")
     defaults = _DEFAULTS.get(kind, {})
-    return Fault(kind=kind, text=_in_words(kind, own, given), **{**defaults, **_converted(text, given)})
+    fault = Fault(kind=kind, text=_in_words(kind, own, given), **{**defaults, **_converted(text, given)})
+    _check_playable(text, fault)
+    return fault
+
+
+def _check_playable(text: str, fault: Fault) -> None:
+    """Refuses what no HTTP answer can be: found now, and not when it is to be played."""
+    try:
+        reply = fault.answer()
+        for name, value in reply.headers.items():
+            if not value.isascii() or not value.isprintable():
+                raise FaultError(f"fault {text!r}: {name.lower()} should be printable ASCII, as a header is")
+    except UnicodeEncodeError:
+        raise FaultError(f"fault {text!r}: its text holds half a character") from None
 
 
 def _option(text: str, kind: str, name: str) -> str:

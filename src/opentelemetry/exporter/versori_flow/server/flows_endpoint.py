@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
+import contextvars
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
 from starlette.requests import ClientDisconnect, Request
@@ -13,15 +16,18 @@ from starlette.types import Receive, Scope, Send
 from ulid import ULID
 
 from . import request_log, responses
-from .access import BrowserGuard
+from .access import SCHEMES, Access
 from .active_faults import ActiveFaults, Strike
 from .json_text import JsonText
 from .replies import ApiError, Reply
-from .request_body import decoded, read_body, skip_body
+from .request_body import decoded, read_body
 from .saved_flows import FlowAddress, SavedFlows
 from .validation import FlowValidator
 
-_SCHEMES = ("bearer", "jwt")
+# What is larger, or unpacks to who knows what, takes its time, and waits for one of a few threads.
+_MOST_AT_ONCE = 64 * 1024
+_THREADS = 2
+_T = TypeVar("_T")
 
 
 class FlowsEndpoint:
@@ -31,9 +37,8 @@ class FlowsEndpoint:
         flows: Where flows are stored.
         faults: The faults that stand.
         log: Where requests are recorded.
-        key: The key that requests must carry; None lets all in.
         validator: Checks bodies; None takes any JSON object.
-        guard: Knows which requests are let in where there is no key.
+        access: Tells who may ask.
     """
 
     def __init__(
@@ -41,16 +46,15 @@ class FlowsEndpoint:
         flows: SavedFlows,
         faults: ActiveFaults,
         log: request_log.RequestLog,
-        key: str | None,
         validator: FlowValidator | None,
-        guard: BrowserGuard,
+        access: Access,
     ) -> None:
         self._flows = flows
         self._faults = faults
         self._log = log
-        self._key = key
         self._validator = validator
-        self._guard = guard
+        self._access = access
+        self._threads = ThreadPoolExecutor(_THREADS, "versori-local-platform")
 
     async def __call__(self, request: Request) -> Response:
         """Answers one request, or spoils it as ordered."""
@@ -69,20 +73,20 @@ class FlowsEndpoint:
 
     async def _answer(self, request: Request, record: request_log.Request) -> tuple[Response, int | None]:
         try:
-            self._let_in(request)
+            self._access.check_key(request)
         except ApiError:
-            # Said where the request is carried out, which a fault may keep it from.
-            body, size = b"", await skip_body(request)
+            # Not read; said where the request is carried out, which a fault may keep it from.
+            body = b""
         else:
             try:
                 body = await read_body(request)
             except ApiError as refused:
                 return responses.as_response(refused.answer()), refused.status
-            size = len(body)
-        self._log.note(record, lambda noted: setattr(noted, "size", size))
-        strike = self._faults.strike(request.method, record.flow, body)
+        self._log.note(record, lambda noted: setattr(noted, "size", len(body)))
+        find = partial(self._faults.strike, request.method, record.flow, body)
+        strike = await self._beside(request, body, find)
         if strike is None:
-            answer = self._carry_out(request, body)
+            answer = await self._carry_out(request, body)
             return responses.as_response(answer), answer.status
         self._log.note(record, lambda noted: setattr(noted, "fault", strike.fault.text))
         return await self._spoil(request, body, strike)
@@ -90,11 +94,11 @@ class FlowsEndpoint:
     async def _spoil(self, request: Request, body: bytes, strike: Strike) -> tuple[Response, int | None]:
         fault = strike.fault
         truly = fault.kind in ("drip", "cut") or bool(fault.part)
-        answer = self._carry_out(request, body) if fault.apply or truly else Reply(200)
+        answer = await self._carry_out(request, body) if fault.apply or truly else Reply(200)
         if fault.delay and await _gone_within(request, fault.delay):
             return responses.silence(), None
         if fault.kind == "slow":
-            answer = answer if fault.apply else self._carry_out(request, body)
+            answer = answer if fault.apply else await self._carry_out(request, body)
             return responses.as_response(answer), answer.status
         if fault.kind in ("status", "max-body", "poison"):
             answer = fault.answer(strike.fields)
@@ -109,14 +113,22 @@ class FlowsEndpoint:
             return responses.flood(compressed=fault.gzip), 200
         return responses.silence(), None
 
-    def _carry_out(self, request: Request, body: bytes) -> Reply:
+    async def _beside(self, request: Request, body: bytes, work: Callable[[], _T]) -> _T:
+        """Does what takes its time beside the loop, which goes on answering."""
+        if len(body) <= _MOST_AT_ONCE and "content-encoding" not in request.headers:
+            return work()
+        # The context says that nothing in here is traced.
+        work = partial(contextvars.copy_context().run, work)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def _carry_out(self, request: Request, body: bytes) -> Reply:
         try:
-            return self._endpoint(request, body)
+            return await self._beside(request, body, partial(self._endpoint, request, body))
         except ApiError as refused:
             return refused.answer({"WWW-Authenticate": "Bearer"} if refused.status == 401 else None)
 
     def _endpoint(self, request: Request, body: bytes) -> Reply:
-        self._let_in(request)
+        self._access.check_key(request)
         organisation_id = _ulid(request, "organisation_id")
         project_id = _ulid(request, "project_id")
         if "flow_name" not in request.path_params:
@@ -141,17 +153,6 @@ class FlowsEndpoint:
         elif not isinstance(body.document, dict):
             raise ApiError(422, "validation_failed", "the body is not an object")
         return Reply(200, self._flows.put(address, body).raw)
-
-    def _let_in(self, request: Request) -> None:
-        if self._key is None:
-            self._guard.check(request)
-            return
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        given = key.strip().encode("latin-1", "replace")
-        # Compared in constant time, and whatever the scheme is.
-        same = hmac.compare_digest(given, self._key.encode("utf-8"))
-        if not same or scheme.lower() not in _SCHEMES:
-            raise ApiError(401, "unauthorized", "this API key is not accepted")
 
 
 class _UntilOver(Response):
@@ -185,7 +186,7 @@ def _headers(request: Request) -> dict[str, str]:
     if "authorization" in headers:
         # Only what is known to be no key: without a scheme in front, the key is the first word.
         scheme = headers["authorization"].partition(" ")[0]
-        headers["authorization"] = f"{scheme} ***" if scheme.lower() in _SCHEMES else "***"
+        headers["authorization"] = f"{scheme} ***" if scheme.lower() in SCHEMES else "***"
     return headers
 
 

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import json
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from .access import BrowserGuard
+from .access import Access
 from .active_faults import ActiveFaults, FaultHandle
 from .app import build
 from .faults import Fault, parse_fault
 from .faults_endpoint import FaultsEndpoint
 from .flows_endpoint import FlowsEndpoint
+from .holdings import Holdings
 from .http_server import HttpServer
 from .json_text import JsonText
-from .page import Pages
+from .page.live import Changes
+from .page.pages import Pages
+from .receiver import Receiver
 from .replies import ApiError
 from .request_log import Request, RequestLog
 from .saved_flows import FlowAddress, SavedFlow, SavedFlows
 from .validation import FlowValidator
 
+if TYPE_CHECKING:
+    from ..otlp.admission import AdmittingExporter
+
 _T = TypeVar("_T")
-# An address to listen on that is none to connect to, and what to connect to instead.
-_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound here
 # Valid ULIDs that say at a glance that they are not real.
 ORGANISATION_ID = "01H0000000000000000000000R"
 PROJECT_ID = "01H0000000000000000000000P"
@@ -41,7 +47,8 @@ class LocalPlatform:
             exporter = VersoriFlowSpanExporter(base_url=platform.url, api_key="local", ...)
 
     Args:
-        key: The API key that requests must carry, as ``Bearer`` or as ``JWT``. None lets all in.
+        key: The API key that requests must carry, as ``Bearer`` or as ``JWT``; ``page_url`` lets a browser
+            in. None lets all in.
         data: A folder to keep the flows in, over restarts. None keeps them in memory.
         faults: Faults that stand from the start, as texts or as ``Fault``.
         host: The address to listen on.
@@ -49,10 +56,11 @@ class LocalPlatform:
         validate: "full" checks each body against the API description; "off" takes any JSON object.
         organisation_id: Where ``put`` puts flows unless told otherwise; nothing else depends on it.
         project_id: As organisation_id.
-        allowed_hosts: Names that requests may come by, besides localhost and IP addresses.
+        allowed_hosts: Names that requests may come by where there is no key, besides localhost and IP
+            addresses.
 
     Raises:
-        OSError: The port is taken.
+        OSError: The port is taken, or the folder can't be written to, or another platform has it.
         ValueError: The key is empty, or the port is none.
         FaultError: A fault is not written as one.
     """
@@ -69,8 +77,8 @@ class LocalPlatform:
         project_id: str = PROJECT_ID,
         allowed_hosts: Sequence[str] = (),
     ) -> None:
-        if key is not None and not key.strip():
-            raise ValueError("the key is empty; leave it out to let all in")
+        self._access = Access(key, allowed_hosts)
+        self._key = key
         if not 0 <= port <= 65535:
             raise ValueError(f"port is {port}; it should be from 0 to 65535")
         if validate not in ("full", "off"):
@@ -81,20 +89,30 @@ class LocalPlatform:
         for fault in faults:
             self.fault(fault)
         self._log = RequestLog()
-        self._flows = SavedFlows(None if data is None else Path(data))
+        changes = Changes()
+        self._flows = SavedFlows(None if data is None else Path(data), changes.tell)
         validator = FlowValidator() if validate == "full" else None
-        guard = BrowserGuard(allowed_hosts)
-        api = FlowsEndpoint(self._flows, self._faults, self._log, key, validator, guard)
-        app = build(api, FaultsEndpoint(self._faults, guard), Pages(self._flows, guard).routes())
-        self._server = HttpServer(app, host, port)
+        api = FlowsEndpoint(self._flows, self._faults, self._log, validator, self._access)
+        # What serves requests must not keep a platform alive that was dropped.
+        receiver = Receiver(self._access, partial(LocalPlatform._exporter, weakref.proxy(self)))
+        pages = Pages(self._flows, changes, has_key=key is not None)
+        app = build(self._access, api, FaultsEndpoint(self._faults, self._access), receiver, pages)
+        try:
+            self._server = HttpServer(app, host, port)
+        except BaseException:
+            self._flows.close()
+            raise
+        self._holdings = Holdings(self, receiver, self._server, self._flows)
 
     @property
     def url(self) -> str:
-        """The base URL for an exporter, and the address of the page."""
-        host = self._server.host
-        if host in _EVERYWHERE:
-            host = _EVERYWHERE[host]
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        """The base URL for an exporter, and the address of the page where there is no key."""
+        return self._server.url
+
+    @property
+    def page_url(self) -> str:
+        """The address of the page for a browser: with a key it carries a token, which is not the key."""
+        return self.url + self._access.page_query
 
     @property
     def port(self) -> int:
@@ -102,17 +120,17 @@ class LocalPlatform:
         return self._server.port
 
     def start(self) -> LocalPlatform:
-        """Answers requests from now on; again on the same port after ``stop``."""
+        """Answers from now on, again on the same port after ``stop``; RuntimeError once closed, or in a child."""
         self._server.start()
         return self
 
     def stop(self) -> None:
-        """An outage: connections end, new ones are refused. Flows, faults and records stay."""
+        """An outage: connections end, new ones are refused. Flows, faults and records stay. RuntimeError in a child."""
         self._server.stop()
 
     def close(self) -> None:
-        """Ends for good and gives the port back."""
-        self._server.close()
+        """Ends for good, and gives the port and the folder back; in a forked child, does nothing."""
+        self._holdings.close()
 
     def __enter__(self) -> LocalPlatform:
         return self.start()
@@ -170,9 +188,11 @@ class LocalPlatform:
         address = FlowAddress(organisation_id or self.organisation_id, project_id or self.project_id, name)
         raw = flow if isinstance(flow, bytes) else json.dumps(flow).encode("ascii")
         try:
-            self._flows.put(address, JsonText.read(raw))
+            text = JsonText.read(raw)
         except ApiError:
             self._flows.put_verbatim(address, raw)
+        else:
+            self._flows.put(address, text)
 
     def delete(self, name: str, organisation_id: str | None = None, project_id: str | None = None) -> bool:
         """Deletes a flow, in any project unless one is given; False where there was none."""
@@ -210,7 +230,10 @@ class LocalPlatform:
 
     @property
     def requests(self) -> list[Request]:
-        """The latest 10,000 requests to the API, oldest first, those under way included."""
+        """The latest requests to the API, oldest first, those under way included.
+
+        At most 10,000, and 16 MiB of what their heads hold.
+        """
         return self._log.requests()
 
     def counts(self) -> Counter[tuple[str, int | None]]:
@@ -244,6 +267,19 @@ class LocalPlatform:
                 # Woken by every request; what changes without one is looked at now and then.
                 self._log.changed.wait(min(left, 0.05))
         return result
+
+    def _exporter(self) -> AdmittingExporter:
+        """Delivers what is received as OTLP to this platform."""
+        from ..otlp.admission import AdmittingExporter  # not for those who receive none
+
+        return AdmittingExporter(
+            api_key=self._key or "local",
+            organisation_id=self.organisation_id,
+            project_id=self.project_id,
+            base_url=self.url,
+            store="memory:",
+            allow_insecure=True,
+        )
 
     def _summary(self) -> str:
         latest = [

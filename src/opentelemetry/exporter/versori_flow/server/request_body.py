@@ -10,37 +10,34 @@ from .replies import ApiError
 
 # Sixteen times what the exporter sends by default; more than that is a mistake, not a flow.
 MOST_BODY = 64 * 1024 * 1024
+# A value takes up to a hundred bytes in memory, be it two in the text, and while they are parsed nothing else
+# runs: this many take a second. Spans are larger; a default window holds some hundred thousand values.
+MOST_VALUES = 2_000_000
+# In front of each value, but for the first.
+_STARTS = (b"[", b"{", b",")
 
 
-async def skip_body(request: Request) -> int:
-    """Lets a body pass that nobody will look at, and returns how many bytes it had.
-
-    Raises:
-        ClientDisconnect: The client left in the middle of it.
-    """
-    # An answer in the middle of a body is lost with most clients.
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-    return size
-
-
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, most: int = MOST_BODY) -> bytes:
     """Reads the body of a request.
 
+    Args:
+        request: The request.
+        most: How many bytes are taken.
+
     Raises:
-        ApiError: 413, it has more than 64 MiB.
+        ApiError: 413, it has more, or holds too many values. The rest is not read: the connection lets it
+            pass once this is answered.
         ClientDisconnect: The client left in the middle of it.
     """
     parts = []
-    size = 0
+    size = values = 0
     async for part in request.stream():
         size += len(part)
-        # What is too much is read all the same: an answer in the middle of a body is lost with most clients.
-        if size <= MOST_BODY:
-            parts.append(part)
-    if size > MOST_BODY:
-        raise ApiError(413, "too_large", f"the body has {size} bytes; {MOST_BODY} are the most")
+        if size > most:
+            raise ApiError(413, "too_large", f"the body has more than {most} bytes")
+        # In what is compressed it counts next to nothing, and is counted again.
+        values = _count_values(part, values)
+        parts.append(part)
     return b"".join(parts)
 
 
@@ -49,15 +46,17 @@ def decoded(raw: bytes, encoding: str) -> bytes:
 
     Raises:
         ApiError: 415, it is another one than gzip or identity; 400, the body does not fit it; 413, it is
-            too large once unpacked.
+            too large once unpacked, or holds too many values then.
     """
     encoding = encoding.strip().lower()
-    if encoding == "identity":
-        return raw
-    if encoding != "gzip":
+    if encoding not in ("identity", "gzip"):
         raise ApiError(
             415, "unsupported_encoding", f"content encoding {encoding!r}; gzip and identity are known"
         )
+    return raw if encoding == "identity" else _unpacked(raw)
+
+
+def _unpacked(raw: bytes) -> bytes:
     unpacker = zlib.decompressobj(31)
     try:
         text = unpacker.decompress(raw, MOST_BODY)
@@ -67,4 +66,15 @@ def decoded(raw: bytes, encoding: str) -> bytes:
         raise ApiError(413, "too_large", f"the body unpacks to more than {MOST_BODY} bytes")
     if not unpacker.eof:
         raise ApiError(400, "invalid_encoding", "the body is not gzip: it is cut short")
+    if unpacker.unused_data:
+        raise ApiError(400, "invalid_encoding", "the body is not gzip: something follows it")
+    _count_values(text)
     return text
+
+
+def _count_values(text: bytes, before: int = 0) -> int:
+    # Those inside of strings count too: to tell them apart takes a parser.
+    values = before + sum(map(text.count, _STARTS))
+    if values > MOST_VALUES:
+        raise ApiError(413, "too_large", f"the body holds more than {MOST_VALUES} values")
+    return values

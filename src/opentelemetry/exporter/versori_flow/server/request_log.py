@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TextIO
 
-# Enough for any test; an evening of development must not fill the memory.
+# Enough for any test; an evening of development must not fill the memory, long heads neither.
 _MOST_REQUESTS = 10_000
+_MOST_BYTES = 16 * 1024 * 1024
+_logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -38,13 +42,23 @@ class Request:
     seconds: float | None = None
     fault: str | None = None
 
+    def __str__(self) -> str:
+        """A line for people: no control characters, whatever was sent."""
+        line = f"{self.method} {self.path} -> {self.status or 'no answer'}, {self.size} bytes"
+        line += "" if self.seconds is None else f", {self.seconds * 1000:.1f} ms"
+        return ascii(line + (f", fault {self.fault}" if self.fault else ""))[1:-1]
+
 
 @dataclass
 class RequestLog:
-    """The latest 10,000 requests and counts of all of them; safe to use from several threads."""
+    """The latest requests, and counts of all of them; safe to use from several threads.
+
+    Kept are 10,000 requests at most, and 16 MiB of what their heads hold.
+    """
 
     changed: threading.Condition = field(default_factory=threading.Condition)
-    _requests: deque[Request] = field(default_factory=lambda: deque(maxlen=_MOST_REQUESTS))
+    _requests: deque[Request] = field(default_factory=deque)
+    _bytes: int = 0
     _counts: Counter[tuple[str, int | None]] = field(default_factory=Counter)
 
     def begin(self, method: str, path: str, flow: str | None, headers: Mapping[str, str]) -> Request:
@@ -52,6 +66,9 @@ class RequestLog:
         request = Request(method, path, flow, headers, time.monotonic())
         with self.changed:
             self._requests.append(request)
+            self._bytes += _weight(request)
+            while len(self._requests) > _MOST_REQUESTS or self._bytes > _MOST_BYTES:
+                self._bytes -= _weight(self._requests.popleft())
             self.changed.notify_all()
         return request
 
@@ -64,11 +81,14 @@ class RequestLog:
     def end(self, request: Request, status: int | None) -> None:
         """Notes the answer, once; None where none was given."""
         with self.changed:
-            if request.seconds is None:
+            first = request.seconds is None
+            if first:
                 request.status = status
                 request.seconds = time.monotonic() - request.at
                 self._counts[request.method, status] += 1
             self.changed.notify_all()
+        if first:
+            _logger.info("%s", request)
 
     def requests(self) -> list[Request]:
         """The latest requests, oldest first."""
@@ -84,4 +104,19 @@ class RequestLog:
         """Forgets all requests and counts."""
         with self.changed:
             self._requests.clear()
+            self._bytes = 0
             self._counts.clear()
+
+
+def _weight(request: Request) -> int:
+    heads = sum(len(name) + len(value) for name, value in request.headers.items())
+    return len(request.path) + len(request.flow or "") + heads
+
+
+def tell(stream: TextIO) -> None:
+    """Writes a line for each request that is over."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    _logger.addHandler(handler)
+    _logger.setLevel(logging.INFO)
+    _logger.propagate = False

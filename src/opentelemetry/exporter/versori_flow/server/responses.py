@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
+import h11
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
@@ -23,15 +24,24 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from .faults import Fault
-from .replies import Reply
+from .replies import ApiError, Reply
 
+_logger = logging.getLogger(__name__)
+# What is no request of HTTP has its answer: strangers don't fill a log with it.
+_logger.setLevel(logging.ERROR)
 # Small enough to be on its way at once, so that what follows a part of an answer really is cut off.
 _MOST_PART = 64 * 1024
 _FLOOD = b" " * (64 * 1024)
+# How long a client may take, in seconds, by what it is about to send.
+_PATIENCE: dict[Any, float] = {h11.IDLE: 10.0, h11.SEND_BODY: 60.0}
 
 
 class ConnectionProtocol(H11Protocol):
-    """One connection, reachable from its requests; says nothing in uvicorn's loggers."""
+    """One connection, reachable from its requests; says nothing in uvicorn's loggers.
+
+    A client has 10 s for the head of a request, and 60 s for its body; then the connection ends. Between two
+    requests that is uvicorn's to do.
+    """
 
     def __init__(
         self,
@@ -41,8 +51,47 @@ class ConnectionProtocol(H11Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
-        self.logger = logging.getLogger(__name__)
+        self.logger = _logger
         self.access_log = False
+        # What is awaited of the client, and until when.
+        self._awaited: object = None
+        self._end: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_more()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._await_more()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._set_end(None)
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP gets an ``Error`` too, unless an answer has begun."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.write(head_and_body(ApiError(400, "invalid_request", msg).answer()))
+        self.transport.close()
+
+    def _await_more(self) -> None:
+        awaited = self.conn.their_state
+        if awaited is not self._awaited:
+            self._awaited = awaited
+            self._set_end(_PATIENCE.get(awaited))
+
+    def _set_end(self, seconds: float | None) -> None:
+        if self._end is not None:
+            self._end.cancel()
+        self._end = None if seconds is None else self.loop.call_later(seconds, self._out_of_time)
+
+    def _out_of_time(self) -> None:
+        # Where nobody reads, the client can't send.
+        if self.flow.read_paused:
+            self._set_end(_PATIENCE[h11.SEND_BODY])
+        else:
+            self.transport.close()
 
 
 class Connection:
@@ -134,7 +183,7 @@ def drip(answer: Reply, fault: Fault) -> Response:
     """The answer, a byte at a time from its first byte or from that of its body."""
 
     async def play(connection: Connection) -> None:
-        dripping = head(answer) + answer.body
+        dripping = head_and_body(answer)
         if fault.part == "body":
             await connection.write(head(answer))
             dripping = answer.body
@@ -167,6 +216,11 @@ def flood(*, compressed: bool) -> Response:
         await connection.until_gone()
 
     return PlayedResponse(play)
+
+
+def head_and_body(answer: Reply) -> bytes:
+    """An answer as it goes over a connection that ends with it."""
+    return head(answer) + answer.body
 
 
 def head(answer: Reply) -> bytes:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
 import threading
 import time
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +15,9 @@ from urllib.parse import quote
 from ulid import ULID
 
 from .json_text import JsonText
+from .private_folder import DamagedError, PrivateFolder
 from .replies import ApiError
 
-_logger = logging.getLogger(__name__)
 # File systems allow 255 bytes; the digest that keeps shortened names apart needs some of them.
 _MOST_FILE_NAME = 120
 
@@ -69,32 +68,54 @@ class SavedFlows:
     Args:
         folder: Where flows are written too, one file for each, and read from at the start. None keeps them
             in memory only.
+        changed: Called after each change of a flow, on the thread that made it.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path | None = None, changed: Callable[[], object] | None = None) -> None:
+        self._changed = changed or (lambda: None)
+        # Replaced whole on each change: who reads needs no lock, and waits for no disk.
         self._flows: dict[FlowAddress, SavedFlow] = {}
-        self._lock = threading.Lock()
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._load(folder)
+        # Whoever drops the platform may do so amid a change, on the same thread.
+        self._lock = threading.RLock()
+        self._folder = None if folder is None else PrivateFolder(folder)
+        if self._folder is not None:
+            # ULIDs sort by the time they were made, which is the order of creation.
+            flows = sorted(self._folder.read_all(_read), key=lambda flow: flow.id)
+            self._flows = {flow.address: flow for flow in flows}
+
+    def close(self) -> None:
+        """Lets another process have the folder; what is in memory can still be read."""
+        with self._lock:
+            if self._folder is not None:
+                self._folder.close()
+
+    def leave(self) -> None:
+        """In a forked child: the folder stays with the parent."""
+        self._lock = threading.RLock()
+        self.close()
 
     def all(self) -> list[SavedFlow]:
         """All flows, in the order in which they were created."""
-        with self._lock:
-            return list(self._flows.values())
+        return list(self._flows.values())
 
     def get(self, address: FlowAddress) -> SavedFlow | None:
         """The flow at that address, or None."""
-        with self._lock:
-            return self._flows.get(address)
+        return self._flows.get(address)
 
     def put(self, address: FlowAddress, body: JsonText) -> SavedFlow:
-        """Stores a flow in place of what is there; its id stays, and is made when the flow is new."""
+        """Stores a flow in place of what is there; its id stays, and is made when the flow is new.
+
+        Raises:
+            ApiError: The disk does not take it; what was there stays.
+        """
         with self._lock:
             before = self._flows.get(address)
             id_ = str(ULID()) if before is None else before.id
-            return self._store(SavedFlow(address, id_, body.with_id(id_), time.time()))
+            flow = SavedFlow(address, id_, body.with_id(id_), time.time())
+            if isinstance(body.document, dict):
+                # Read already: what is stored differs in its id alone.
+                flow.document = {**body.document, "id": id_}
+            return self._store(flow)
 
     def put_verbatim(self, address: FlowAddress, raw: bytes) -> SavedFlow:
         """Stores bytes that need not be a flow."""
@@ -103,12 +124,18 @@ class SavedFlows:
             return self._store(SavedFlow(address, before.id if before else str(ULID()), raw, time.time()))
 
     def delete(self, address: FlowAddress) -> bool:
-        """Deletes a flow; False when there was none."""
+        """Deletes a flow; False when there was none.
+
+        Raises:
+            ApiError: It can't be deleted from the disk.
+        """
         with self._lock:
-            if self._flows.pop(address, None) is None:
+            if address not in self._flows:
                 return False
             if self._folder is not None:
-                self._path(self._folder, address).unlink(missing_ok=True)
+                self._folder.remove(_stem(address))
+            self._flows = {at: flow for at, flow in self._flows.items() if at != address}
+            self._changed()
             return True
 
     def clear(self) -> None:
@@ -118,42 +145,38 @@ class SavedFlows:
 
     def _store(self, flow: SavedFlow) -> SavedFlow:
         if self._folder is not None:
-            _write(self._path(self._folder, flow.address), flow)
-        self._flows[flow.address] = flow
+            about = {**flow.address._asdict(), "id": flow.id, "changed_at": flow.changed_at}
+            self._folder.write(_stem(flow.address), json.dumps(about).encode("ascii") + b"\n" + flow.raw)
+        self._flows = {**self._flows, flow.address: flow}
+        self._changed()
         return flow
 
-    @staticmethod
-    def _path(folder: Path, address: FlowAddress) -> Path:
-        # The digest keeps apart names that are shortened, or differ in case only on a file system that
-        # ignores it.
-        digest = hashlib.sha256("\0".join(address).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        name = quote(address.name, safe="", errors="replace")[:_MOST_FILE_NAME]
-        return folder / f"{name}-{digest}.flow"
 
-    def _load(self, folder: Path) -> None:
-        flows = [flow for path in folder.glob("*.flow") if (flow := _read(path)) is not None]
-        # ULIDs sort by the time they were made, which is the order of creation.
-        self._flows = {flow.address: flow for flow in sorted(flows, key=lambda flow: flow.id)}
+def _stem(address: FlowAddress) -> str:
+    """What the file of a flow is called, but for its suffix."""
+    # The digest keeps apart names that are shortened, or differ in case only on a file system that ignores it.
+    digest = hashlib.sha256("\0".join(address).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{quote(address.name, safe='', errors='replace')[:_MOST_FILE_NAME]}-{digest}"
 
 
-def _write(path: Path, flow: SavedFlow) -> None:
-    """Writes a file of one line that says what the flow is, then the flow; whole or not at all."""
-    about = {**flow.address._asdict(), "id": flow.id, "changed_at": flow.changed_at}
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(json.dumps(about).encode("ascii") + b"\n")
-        file.write(flow.raw)
-    os.replace(temporary, path)
-
-
-def _read(path: Path) -> SavedFlow | None:
+def _read(name: str, content: bytes, checked: bool) -> SavedFlow:
+    """Reads a file: one line that says what the flow is, then the flow."""
+    head, separator, raw = content.partition(b"\n")
     try:
-        head, separator, raw = path.read_bytes().partition(b"\n")
         if not separator:
-            raise ValueError("it is cut short")
+            raise DamagedError("it is cut short")
         about = json.loads(head)
-        address = FlowAddress(str(about["organisation_id"]), str(about["project_id"]), str(about["name"]))
-        return SavedFlow(address, str(about["id"]), raw, float(about["changed_at"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        _logger.warning("%s holds no flow and is left alone: %s", path, error)
-        return None
+        address = FlowAddress(about["organisation_id"], about["project_id"], about["name"])
+        flow = SavedFlow(address, str(ULID.from_str(about["id"])), raw, float(about["changed_at"]))
+        time.gmtime(flow.changed_at)
+        its_own = _stem(address)
+    except (ValueError, KeyError, TypeError, OverflowError, OSError, AttributeError) as error:
+        raise DamagedError(f"what should tell its flow can't be read: {error}") from None
+    except RecursionError:
+        raise DamagedError("what should tell its flow is nested too deeply") from None
+    if not name.startswith(f"{its_own}."):
+        raise DamagedError("it is a copy of the file of another flow")
+    if not checked and flow.document is None:
+        # Version 0.1 wrote no length: what was torn is no JSON.
+        raise DamagedError("it is cut short")
+    return flow

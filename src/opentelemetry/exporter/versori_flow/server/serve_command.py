@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
+from . import request_log
 from .access import is_loopback
 from .faults import Fault
 from .platform import LocalPlatform
@@ -25,6 +26,7 @@ def serve(
     faults: Sequence[str | Fault] = (),
     validate: Literal["full", "off"] = "full",
     allowed_hosts: Sequence[str] = (),
+    verbose: bool = False,
 ) -> None:
     """Runs a local platform until Ctrl-C or SIGTERM; both are a good end.
 
@@ -35,25 +37,34 @@ def serve(
         key: The API key that requests must carry. None lets all in.
         faults: Faults that stand from the start.
         validate: "full" checks each body against the API description; "off" takes any JSON object.
-        allowed_hosts: Names that requests may come by, besides localhost and IP addresses.
+        allowed_hosts: Names that requests may come by where there is no key, besides localhost and IP
+            addresses.
+        verbose: A line on standard error for each request.
 
     Raises:
         SystemExit: The address or the folder can't be had, with a line that says so.
         ValueError: The key is empty, the port is none, or (as FaultError) a fault is not written as one.
     """
+    if verbose:
+        request_log.tell(sys.stderr)
     try:
         platform = LocalPlatform(key, data, faults, host, port, validate, allowed_hosts=allowed_hosts).start()
     except OSError as error:
-        raise SystemExit(_why_not(error, host, port)) from None
+        raise SystemExit(why_not(error, host, port)) from None
     with platform, _until_told() as told:
         if not is_loopback(host):
-            print(
-                f"Warning: {host} is not a loopback address. Whoever can reach it can read these flows"
-                + ("." if key else ", and write them: no key is set."),
-                file=sys.stderr,
+            warning = (
+                "no key is set: whoever can reach it can read these flows, and write them."
+                if key is None
+                else "the key crosses the network in the clear."
             )
+            print(f"Warning: {host} is not a loopback address, and {warning}", file=sys.stderr)
         where = "in memory" if data is None else f"in {data}"
-        print(f"Local platform at {platform.url} (open it in a browser); flows are kept {where}.")
+        if key is None:
+            print(f"Local platform at {platform.url} (open it in a browser); flows are kept {where}.")
+        else:
+            print(f"Local platform at {platform.url} for those who have the key; flows are kept {where}.")
+            print(f"Its page is at {platform.page_url}")
         for fault in faults:
             print(f"Fault: {fault.text if isinstance(fault, Fault) else fault}")
         print("Ctrl-C ends it.", flush=True)
@@ -62,8 +73,11 @@ def serve(
             pass
 
 
-def _why_not(error: OSError, host: str, port: int) -> str:
+def why_not(error: OSError, host: str, port: int) -> str:
+    """Why a platform does not start there, and what to do."""
     why = error.strerror or str(error)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"the local platform can't keep its flows in {error.filename}: it is a file; name a folder"
     if error.filename is not None:
         return f"the local platform can't keep its flows in {error.filename}: {why}"
     if error.errno == errno.EADDRINUSE:

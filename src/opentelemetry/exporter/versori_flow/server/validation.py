@@ -12,6 +12,7 @@ import marshal
 import threading
 from collections.abc import Iterable, Iterator
 from importlib import resources
+from itertools import islice
 from typing import Any
 
 import yaml
@@ -62,14 +63,14 @@ class FlowValidator:
         if isinstance(document, dict) and isinstance(document.get("spans"), list):
             spans = document["spans"]
             document = {**document, "spans": []}
-        fields = [_field("", error) for error in self._flow.iter_errors(document)]
+        fields = _fields("", self._flow.iter_errors(document))
         for index, span in enumerate(spans):
             if len(fields) >= _MOST_FIELDS:
                 break
             digest = _digest(span)
             if digest in self._known:
                 continue
-            errors = [_field(f"spans[{index}]", error) for error in self._span.iter_errors(span)]
+            errors = _fields(f"spans[{index}]", self._span.iter_errors(span))
             fields += errors
             if digest is not None and not errors:
                 self._remember(digest)
@@ -92,6 +93,11 @@ def _digest(span: Any) -> bytes | None:
         return hashlib.blake2b(marshal.dumps(span, 2), digest_size=16).digest()
     except ValueError:
         return None  # nested more deeply than marshal goes
+
+
+def _fields(prefix: str, errors: Iterable[Any]) -> list[tuple[str, str]]:
+    # Not all are looked for: one span may have a million.
+    return [_field(prefix, error) for error in islice(errors, _MOST_FIELDS)]
 
 
 def _field(prefix: str, error: Any) -> tuple[str, str]:

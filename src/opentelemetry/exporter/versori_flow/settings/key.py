@@ -10,7 +10,17 @@ from urllib.parse import unquote
 
 from .readers import TOKEN, BadValueError, Secret, hidden_text, kind, text
 
-__all__ = ["FileStamp", "Secret", "file_stamp", "headers", "key", "key_file", "pem_file", "read_key_file"]
+__all__ = [
+    "FileStamp",
+    "Secret",
+    "file_stamp",
+    "headers",
+    "key",
+    "key_file",
+    "pem_file",
+    "read_file",
+    "read_key_file",
+]
 
 FileStamp = tuple[int, int, int]
 """What tells one state of a file from the next without reading it: time of change, size, inode."""
@@ -55,7 +65,7 @@ def read_key_file(path: str) -> tuple[Secret, FileStamp]:
     Raises:
         BadValueError: There is no usable key in it now.
     """
-    content, status = _read_file(path, _LONGEST_KEY + 1)
+    content, status = read_file(path, _LONGEST_KEY + 1)
     if len(content.reveal()) > _LONGEST_KEY:
         raise BadValueError("names a file too large for a key: write the path of a file with the key alone")
     try:
@@ -77,7 +87,7 @@ def file_stamp(status: os.stat_result) -> FileStamp:
 def pem_file(value: object) -> str:
     """The path of a readable file that holds something in PEM form: a wrong one is told at construction."""
     path = _path_text(value)
-    if b"-----BEGIN " not in _read_file(path)[0].reveal():
+    if b"-----BEGIN " not in read_file(path)[0].reveal():
         raise BadValueError("names a file without a PEM block: write the path of one with a -----BEGIN line")
     return path
 
@@ -88,8 +98,12 @@ def _path_text(value: object) -> str:
     return path.strip() if isinstance(path, str) else text(path)
 
 
-def _read_file(path: str, limit: int = -1) -> tuple[Secret, os.stat_result]:
-    """Read up to `limit` bytes of a regular file (-1: all of it), and its status from just before."""
+def read_file(path: str, limit: int = -1) -> tuple[Secret, os.stat_result]:
+    """Read up to `limit` bytes of a regular file (-1: all of it), and its status from just before.
+
+    Raises:
+        BadValueError: There is no such file, or it can't be read.
+    """
     try:
         # A pipe would make the open wait for its writer.
         if stat.S_ISREG(os.stat(path).st_mode):

@@ -1,7 +1,8 @@
 """From keywords and the environment to `Settings`: each setting by its row of the table, and what is wrong at once.
 
-Sources, nearest first: the keyword argument, the variable, the default. None as a keyword and blank text
-anywhere mean "not given". Nothing else in this package reads the environment.
+Sources, nearest first: the keyword argument, the variable, the files of Versori's own command line where they
+may be looked at, the default. None as a keyword and blank text anywhere mean "not given". Nothing else in this
+package reads the environment.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ __all__ = ["ConfigurationError", "Settings", "internal_metrics_enabled", "load_s
 
 _ROWS = {row.keyword: row for row in SETTINGS}
 _KEYS = ("api_key", "api_key_file")
+_OF_THE_COMMAND = ("VERSORI_FLOW_GATEWAY_TOKEN", "VERSORI_FLOW_SERVE_KEY")
 _SECRET = ("api_key", "headers", "store")  # their readers take the value as a `Secret`
+_CREDENTIALS = (*_KEYS, "organisation_id", "project_id")
+
+
+Given = tuple[Secret, str]
+"""A setting's raw value, and its source: `argument`, `variable`, or for people which entry of which file."""
 
 
 class ConfigurationError(ValueError):
@@ -36,27 +43,31 @@ class ConfigurationError(ValueError):
         return "\n- ".join(("the Versori flow exporter is not configured:", *self.problems))
 
 
-def load_settings(given: Mapping[str, object] | Secret | None = None, /, **keywords: object) -> Settings:
+def load_settings(
+    given: Mapping[str, object] | Secret | None = None, home: bool = False, /, **keywords: object
+) -> Settings:
     """Read, check and join all settings.
 
     Args:
         given: Settings by the names in `SETTINGS`, if need be in a `Secret`; as for `dict`, keywords are the
             same. What is given wins over its variable, and `api_key` or `api_key_file` over those of both.
+        home: Whether what is missing may come from the user's home folder, as for a command. Without it
+            only VERSORI_CONFIG and VERSORI_CONTEXT ask for that.
 
     Raises:
         ConfigurationError: Something is missing or wrong; it lists every problem.
     """
     given, keywords = Secret({**Secret(given or {}).reveal(), **keywords}), {}
-    raw = _nearest(given)
-    problems: list[str] = []
+    raw, problems = nearest(given, home)
     read: dict[str, Any] = dict.fromkeys(_ROWS)
     for row in SETTINGS:
-        value = raw.get(row.keyword, Secret(row.default))
+        value, source = raw.get(row.keyword, (Secret(row.default), ""))
         if value.reveal() is not None:
             try:
                 read[row.keyword] = row.read(value if row.keyword in _SECRET else value.reveal())
             except BadValueError as problem:
-                problems += map(row.problem, problem.args)
+                named = source in ("argument", "variable", "")
+                problems += [row.problem(what) if named else f"{source} {what}" for what in problem.args]
         elif row.required:
             problems.append(row.problem(f"is required and not set{_lookalike(row.variable)}. {row.meaning}"))
     problems += [*_contradictions(raw, read), *_strangers(given)]
@@ -76,7 +87,7 @@ def unknown_variables() -> dict[str, str | None]:
     All of `VERSORI_FLOW_*` is looked at; another `VERSORI_*` may be some other program's, and counts only where
     it is almost one of ours.
     """
-    known = [row.variable for row in SETTINGS if row.variable]
+    known = [*(row.variable for row in SETTINGS if row.variable), *_OF_THE_COMMAND]
     found: dict[str, str | None] = {}
     for name in sorted(os.environ):
         if name.startswith("VERSORI_") and name not in known:
@@ -87,20 +98,32 @@ def unknown_variables() -> dict[str, str | None]:
     return found
 
 
-def _nearest(given: Secret) -> dict[str, Secret]:
-    """The raw values that were given, each from its nearest source; the key has one source alone."""
-    keywords = {name: Secret(given.reveal().get(name)) for name in _ROWS}
+def nearest(given: Secret, home: bool = False) -> tuple[dict[str, Given], list[str]]:
+    """The raw values that were given, each from its nearest source, and what is wrong with a file that was asked.
+
+    The key has one source alone. The arguments are those of `load_settings`.
+    """
+    raw: dict[str, Given] = {}
     variables = {row.keyword: Secret(os.environ.get(row.variable)) for row in SETTINGS if row.variable}
-    if not all(_is_blank(keywords[name]) for name in _KEYS):
+    arguments = {name: Secret(given.reveal().get(name)) for name in _ROWS}
+    if not all(_is_blank(arguments[name]) for name in _KEYS):
         for name in _KEYS:
             del variables[name]
-    nearest = {
-        name: variables.get(name, value) if _is_blank(value) else value for name, value in keywords.items()
-    }
-    return {name: value for name, value in nearest.items() if not _is_blank(value)}
+    for source, values in (("variable", variables), ("argument", arguments)):
+        raw.update((name, (value, source)) for name, value in values.items() if not _is_blank(value))
+    config, context = (os.environ.get(f"VERSORI_{name}", "").strip() for name in ("CONFIG", "CONTEXT"))
+    if not (config or context or (home and sum(name in raw for name in _CREDENTIALS) < 3)):
+        return raw, []
+    from .versori_config import look_up  # few have these files, and all would pay for the import
+
+    found, problems = look_up(config, context, "project_id" not in raw)
+    if any(name in raw for name in _KEYS):
+        found.pop("api_key", None)
+        found.pop("auth_scheme", None)
+    return {**found, **raw}, problems
 
 
-def _contradictions(raw: Mapping[str, Secret], read: Mapping[str, Any]) -> Iterator[str]:
+def _contradictions(raw: Mapping[str, Given], read: Mapping[str, Any]) -> Iterator[str]:
     """Problems of settings that are right each on its own."""
     keys = sum(name in raw for name in _KEYS)
     if keys == 0:

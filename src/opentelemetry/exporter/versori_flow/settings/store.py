@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import os
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from . import redis_url
 from .readers import BadValueError, Secret, text
+
+if TYPE_CHECKING:
+    from .redis_url import FleetUrl
 
 _HOPELESS = (
     *(errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EACCES, errno.EPERM),
@@ -35,7 +36,7 @@ class StoreUrl(NamedTuple):
     text: str
     folder: str | None
     full_sync: bool
-    redis: redis_url.FleetUrl | None = None
+    redis: FleetUrl | None = None
 
     @property
     def durable(self) -> bool:
@@ -60,6 +61,8 @@ def parse(url: str) -> StoreUrl:
         ValueError: It is none of these; the text says what is wrong.
     """
     if _REDIS.match(url):
+        from . import redis_url  # few have one, and all would pay for the import
+
         redis = redis_url.parse(url)
         return StoreUrl(str(redis), None, False, redis)
     parts = urlsplit(url)
@@ -85,11 +88,17 @@ def store(value: object) -> StoreUrl:
     try:
         url = parse(text(Secret(value).reveal()))
         _make(url)
-        if url.redis is not None and importlib.util.find_spec("redis") is None:
+        if url.redis is not None and not _has_client():
             raise ValueError("takes an extra: pip install 'opentelemetry-exporter-versori-flow[redis]'")
     except ValueError as problem:
         raise BadValueError(str(problem)) from None
     return url
+
+
+def _has_client() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("redis") is not None
 
 
 def _make(url: StoreUrl) -> None:

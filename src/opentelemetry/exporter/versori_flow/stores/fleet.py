@@ -18,14 +18,15 @@ import random
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..flow.journal import Change, Kept
 from ..flow.window import Key
 from ..settings.redis_url import FleetUrl
 from .connection import StoreError
+from .fleet_answers import Claim, Held, Put, Seen, Wait
 from .fleet_items import Piece, as_bytes, as_text, batches, id_of, kept_of, key_of
-from .fleet_scripts import CLAIM, DROP, EXTEND, FINISH, LOOK, POLL
+from .fleet_scripts import CLAIM, DROP, EXTEND, FINISH, GOODBYE, LOOK, POLL
 from .fleet_window import FLOW_KEYS, PROJECT_KEYS, PUT
 from .redis_client import FullError, RedisClient, Script
 from .remarks import Remarks
@@ -36,75 +37,6 @@ _REST = 3600.0
 """Seconds after which the fleet forgets what it has delivered of a flow in which nothing happens."""
 
 _MOST_DUE = 100
-
-
-class Seen(NamedTuple):
-    """How much of a flow one process knows. A value of the caller's; it begins with `Seen()`."""
-
-    epoch: str = ""
-    arrival: int = 0
-    change: int = 0
-
-
-class Put(NamedTuple):
-    """What became of a hand-over.
-
-    Attributes:
-        epoch: Changes where Redis has lost what it had.
-        dropped: Pending spans, of whatever process, that left the window by it: flow and key.
-    """
-
-    epoch: str
-    dropped: list[tuple[str, Key]]
-
-
-class Claim(NamedTuple):
-    """The lease of a flow, and what there is to deliver.
-
-    Attributes:
-        flow: The flow's name.
-        fence: Which claim this is.
-        lease_end: Until when nobody else writes, in seconds of the monotonic clock.
-        doubt: Not 0: somebody may have overwritten the flow, so that it is to be read whatever is pending.
-        seen: For the next claim.
-        spans: What came into the window since the last claim.
-        pending: All spans that no PUT has carried.
-        dropped: Spans that left undelivered since the last look.
-    """
-
-    flow: str
-    fence: str
-    lease_end: float
-    doubt: int
-    seen: Seen
-    spans: list[Kept]
-    pending: frozenset[Key]
-    dropped: list[Key]
-
-
-class Wait(NamedTuple):
-    """It is not this process's turn.
-
-    Attributes:
-        seconds: For how long not; infinite: there is nothing to deliver.
-        seen: For the next claim.
-        pending: All spans that no PUT has carried; None: as before.
-        dropped: Spans that left undelivered since the last look.
-    """
-
-    seconds: float
-    seen: Seen
-    pending: frozenset[Key] | None
-    dropped: list[Key]
-
-
-class Held(NamedTuple):
-    """What the fleet holds of a flow: its spans, how many of them are pending, and their bytes."""
-
-    flow: str
-    spans: int
-    pending: int
-    size: int
 
 
 class Fleet:
@@ -123,6 +55,7 @@ class Fleet:
     Attributes:
         wants_all: Whether all that is pending here must be put again: it may be lost.
         lease: As given; it may be changed.
+        astray: What the last settlement had carried, and had left the window meanwhile: it belongs elsewhere.
         remarks: What there is to say.
 
     Raises:
@@ -139,6 +72,7 @@ class Fleet:
         lease: float = _LEASE,
     ) -> None:
         self.wants_all = False
+        self.astray: list[Key] = []
         self.remarks = Remarks()
         self._client = RedisClient(url, self.remarks)
         tag = hashlib.sha256("\0".join(target).encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -146,6 +80,7 @@ class Fleet:
         self._project_keys = [self._prefix + name.encode() for name in PROJECT_KEYS]
         self._bounds = (max_spans, max_bytes, max_store_bytes)
         self.lease = lease
+        self._member = secrets.token_hex(8)
         self._state: tuple[int, int, str] | None = None
 
     def put(self, changes: Sequence[Change], everything: bool = False) -> Put:
@@ -180,19 +115,27 @@ class Fleet:
             self.wants_all = first != (self._state if first else None)
         return Put(self._state[2] if self._state else "", dropped)
 
-    def claim(self, flow: str, seen: Seen = Seen(), insist: bool = False) -> Claim | Wait:  # noqa: B008 - a value
-        """Asks for the lease of a flow, also with nothing to deliver there (`insist`), and learns what others did."""
+    def claim(self, flow: str, seen: Seen = Seen(), insist: bool = False, ends: bool = False) -> Claim | Wait:  # noqa: B008 - a value
+        """Asks for the lease of a flow, and learns what others did.
+
+        Args:
+            flow: Its name.
+            seen: How much of it is known here.
+            insist: Whether it is wanted also with nothing to deliver there.
+            ends: Whether this process ends: where it has to wait, and no other stays, it has said that it does.
+        """
         fence, began = secrets.token_hex(8), time.monotonic()
         name = as_bytes(flow)
-        _, number, wait, doubt, pending, dropped, items = self._run(
-            CLAIM, [name], name, int(self.lease * 1000), *seen, int(insist), fresh=fence
-        )
+        state = (int(self.lease * 1000), *seen, int(insist), self._member if ends else "")
+        answer = self._run(CLAIM, [name], name, *state, fresh=fence)
+        _, number, wait, doubt, pending, gone, items, others = answer
         epoch = self._state[2] if self._state else ""
-        left = [key_of(span) for span in dropped]
+        left = [key_of(span) for span in gone]
         still = None if pending is None else frozenset(map(key_of, pending))
         if wait:
+            seconds = wait / 1000 if wait > 0 else float("inf")
             known = seen.arrival if seen.epoch == epoch else 0
-            return Wait(wait / 1000 if wait > 0 else float("inf"), Seen(epoch, known, number), still, left)
+            return Wait(seconds, Seen(epoch, known, number), still, left, bool(others))
         spans = [kept_of(item) for item in items]
         seen = Seen(epoch, number, number)
         return Claim(flow, fence, began + self.lease, doubt, seen, spans, still or frozenset(), left)
@@ -231,12 +174,19 @@ class Fleet:
         return self._finish(claim, "unsure" if unsure else "nothing", wait, ())
 
     def due(self) -> list[str]:
-        """Some flows that may be claimed now; also tidies up what rests for long. Ask with jitter."""
+        """Some flows that may be claimed now; also tidies up what rests for long. Ask with jitter.
+
+        Who asks each second lives: what others leave is left to it.
+        """
         rest = int(_REST * 1000)
-        _, due, resting = self._run(POLL, [], _MOST_DUE, str(random.random()), rest)  # noqa: S311
+        _, due, resting = self._run(POLL, [], _MOST_DUE, str(random.random()), rest, self._member)  # noqa: S311
         for name in resting:
             self._run(DROP, [name], name, rest)
         return [as_text(name) for name in due]
+
+    def goodbye(self) -> list[str]:
+        """This process ends, and asks no more what is due; the flows in which something waits, if no other lives."""
+        return [as_text(name) for name in self._run(GOODBYE, [], _MOST_DUE, self._member)[1]]
 
     def flows(self) -> list[Held]:
         """All flows that the fleet holds something of."""
@@ -260,6 +210,10 @@ class Fleet:
         """Forgets all of a flow; returns how many pending spans that were. Their processes count them as dropped."""
         return int(self._run(DROP, [as_bytes(flow)], as_bytes(flow), b"")[1])
 
+    def ping(self) -> None:
+        """Asks for a word; on any thread."""
+        self._client.ping()
+
     def close(self) -> None:
         """Closes the connection; the next call opens another."""
         self._client.close()
@@ -274,14 +228,16 @@ class Fleet:
     def _finish(self, claim: Claim, outcome: str, wait: float, carried: Sequence[Key]) -> bool:
         name, ids = as_bytes(claim.flow), b" ".join(map(id_of, carried))
         state = (outcome, int(wait * 1000), claim.seen.arrival, claim.doubt)
-        return bool(self._run(FINISH, [name], name, claim.fence, *state, ids)[1])
+        _, fresh, astray = self._run(FINISH, [name], name, claim.fence, *state, ids)
+        self.astray = [key_of(span) for span in astray]
+        return bool(fresh)
 
     def _run(
         self, script: Script, flows: Sequence[bytes], *arguments: bytes | int | str, fresh: str | None = None
     ) -> Any:
         keys = [self._prefix + name.encode() + b":" + flow for flow in flows for name in FLOW_KEYS]
         if self._state is not None and self._state[0] != os.getpid():
-            self._state, self.wants_all = None, False
+            self._state, self.wants_all, self._member = None, False, secrets.token_hex(8)
         first = fresh or secrets.token_hex(8)
         reply = self._client.run(script, [*self._project_keys, *keys], [first, *arguments])
         # Where a connection is new, Redis may be another: a replica that has not got the last of it.

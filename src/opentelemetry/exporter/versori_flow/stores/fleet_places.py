@@ -110,14 +110,21 @@ class Places:
             there.setdefault(kept.key, False)
 
     def left(
-        self, flow: str, pending: Collection[Key], dropped: Collection[Key]
-    ) -> tuple[list[Key], list[Key]]:
-        """What is pending in Redis no longer: what was delivered, and what was dropped."""
-        gone = [key for key in self._there.get(flow, ()) if key not in pending]
-        lost = set(dropped)
+        self, flow: str, pending: Collection[Key], left: Collection[Key]
+    ) -> tuple[list[Key], list[Key], list[Key]]:
+        """What is pending in Redis no longer, what was delivered of that and what was dropped; and what moved away.
+
+        Args:
+            flow: The flow.
+            pending: What is pending in Redis.
+            left: What has left it.
+        """
+        there = self._there.get(flow, {})
+        gone, lost = [key for key in there if key not in pending], set(left)
+        moved = [key for key in left if key not in there]
         for key in gone:
             self.discard(flow, key)
-        return [key for key in gone if key not in lost], [key for key in gone if key in lost]
+        return [key for key in gone if key not in lost], [key for key in gone if key in lost], moved
 
     def carried(self, flow: str) -> tuple[list[Key], list[Key], list[Key]]:
         """The turn is over: what it has carried; what of that is own; and what this process put since its begin."""

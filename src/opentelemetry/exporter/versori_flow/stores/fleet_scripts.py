@@ -8,10 +8,10 @@ from .redis_client import Script
 CLAIM = Script(
     COMMON
     + """
--- KEYS project, flow ; ARGV fresh flow lease_ms epoch arrival change insist
+-- KEYS project, flow ; ARGV fresh flow lease_ms epoch arrival change insist ends
 make_room()
 begin()
-local f = flow(4, ARGV[2])
+local f = flow(5, ARGV[2])
 local arrival, change = -1, -1
 if ARGV[4] == epoch then arrival, change = tonumber(ARGV[5]), tonumber(ARGV[6]) end
 local not_before, inflight, doubt, last = unpack(call('HMGET', f.meta, 'not_before', 'inflight', 'doubt', 'changed'))
@@ -29,11 +29,18 @@ if holder ~= FRESH then
     call('ZREM', REST, f.name)
   end
 end
+-- Of those that end, and must wait, one stays for all, unless somebody lives on.
+local me, others = ARGV[8], 0
+if me ~= '' and wait > 0 and f.waiting > 0 then
+  local stayer, stays = unpack(call('HMGET', f.meta, 'stayer', 'stays'))
+  if others_live(me) or (stayer and stayer ~= me and tonumber(stays) > NOW) then others = 1
+  else call('HSET', f.meta, 'stayer', me, 'stays', NOW + SILENT) end
+end
 local pending, items, news = false, {}, wait == 0 or not last or tonumber(last) > change
 if news then pending = call('ZRANGE', f.pending, 0, -1) end
 if wait == 0 then items = items_of(f, call('ZRANGEBYSCORE', f.order, '(' .. arrival, '+inf')) end
 local dropped = news and call('ZRANGEBYSCORE', f.dropped, '(' .. change, '+inf') or {}
-return {epoch, tonumber(call('HGET', HOME, 'number') or 0), wait, tonumber(doubt or 0), pending, dropped, items}
+return {epoch, tonumber(call('HGET', HOME, 'number') or 0), wait, tonumber(doubt or 0), pending, dropped, items, others}
 """
 )
 
@@ -43,7 +50,7 @@ EXTEND = Script(
 -- KEYS project, flow ; ARGV fresh flow fence lease_ms
 make_room()
 begin()
-local f = flow(4, ARGV[2])
+local f = flow(5, ARGV[2])
 local fence, inflight = unpack(call('HMGET', f.meta, 'fence', 'inflight'))
 local holder = call('GET', f.lease)
 if fence ~= ARGV[3] or not inflight or (holder and holder ~= ARGV[3]) then return {epoch, 0} end
@@ -59,14 +66,14 @@ FINISH = Script(
 -- KEYS project, flow ; ARGV fresh flow fence outcome wait_ms upto doubt carried
 make_room()
 begin()
-local f = flow(4, ARGV[2])
+local f = flow(5, ARGV[2])
 local outcome = ARGV[4]
-local fresh = call('HGET', f.meta, 'fence') == ARGV[3]
+local fresh, astray = call('HGET', f.meta, 'fence') == ARGV[3], {}
 if outcome == 'unsure' or (not fresh and outcome ~= 'nothing') then call('HSET', f.meta, 'doubt', number()) end
 if fresh then
   local carried = words(ARGV[8])
   if #carried > 0 then
-    settle(f, carried, tonumber(ARGV[6]))
+    astray = settle(f, carried, tonumber(ARGV[6]))
     changed(f)
   end
   call('HSET', f.meta, 'not_before', NOW + ARGV[5])
@@ -77,20 +84,34 @@ if fresh then
   note(f)
 end
 line_up(f)
-return {epoch, fresh and 1 or 0}
+return {epoch, fresh and 1 or 0, astray}
 """
 )
 
 POLL = Script(
     COMMON
     + """
--- KEYS project ; ARGV fresh most random rest_ms : some of the flows that are due, and of those that rest for long
+-- KEYS project ; ARGV fresh most random rest_ms me : some of the flows that are due, and of those that rest for long
 make_room()
 begin()
+call('ZREMRANGEBYSCORE', ALIVE, '-inf', NOW - SILENT)
+call('ZADD', ALIVE, NOW, ARGV[5])
 local most = tonumber(ARGV[2])
 local beyond = math.max(call('ZCOUNT', DUE, '-inf', NOW) - most, 0)
 local due = call('ZRANGEBYSCORE', DUE, '-inf', NOW, 'LIMIT', math.floor(beyond * ARGV[3]), most)
 return {epoch, due, call('ZRANGEBYSCORE', REST, '-inf', NOW - ARGV[4], 'LIMIT', 0, 8)}
+"""
+)
+
+GOODBYE = Script(
+    COMMON
+    + """
+-- KEYS project ; ARGV fresh most me : the flows in which something waits, if nobody else lives
+make_room()
+begin()
+call('ZREM', ALIVE, ARGV[3])
+if others_live(ARGV[3]) then return {epoch, {}} end
+return {epoch, call('ZRANGE', DUE, 0, ARGV[2] - 1)}
 """
 )
 
@@ -100,7 +121,7 @@ DROP = Script(
 -- KEYS project, flow ; ARGV fresh flow rest_ms : how many were pending; where rest_ms is given, only after that rest
 make_room()
 begin()
-local f = flow(4, ARGV[2])
+local f = flow(5, ARGV[2])
 local since = call('ZSCORE', REST, f.name)
 if ARGV[3] ~= '' and not (since and tonumber(since) <= NOW - ARGV[3] and f.waiting == 0) then return {epoch, 0} end
 local lost = #leave(f, call('ZRANGE', f.ids, 0, -1))
@@ -119,8 +140,8 @@ LOOK = Script(
 -- KEYS project, flow or none ; ARGV fresh flow : the flows with their numbers; or what one has
 make_room()
 begin()
-if #KEYS == 3 then return {epoch, call('HGETALL', HOME)} end
-local f = flow(4, ARGV[2])
+if #KEYS == 4 then return {epoch, call('HGETALL', HOME)} end
+local f = flow(5, ARGV[2])
 return {epoch, call('ZRANGE', f.pending, 0, -1), items_of(f, call('ZRANGE', f.order, 0, -1))}
 """
 )

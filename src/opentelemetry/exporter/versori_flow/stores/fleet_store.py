@@ -13,14 +13,13 @@ from ..flow.journal import Change, Kept, News
 from ..flow.report import Notice
 from ..flow.window import Key
 from .connection import StoreError
-from .fleet import Claim, Fleet, Seen
+from .fleet import Fleet
+from .fleet_answers import Claim, Seen
 from .fleet_places import Places
+from .fleet_trouble import Trouble
 from .seam import Left
 
 _BETWEEN_POLLS = 1.0
-_SHORTEST_REST, _LONGEST_REST = 0.25, 5.0
-"""Seconds without a word to a Redis that could not be used, growing."""
-
 _TAKEN_ON = 16
 """Flows of others that are taken on with one poll: the fleet shares them."""
 
@@ -49,8 +48,9 @@ class FleetStore:
         self._longest_lease = longest_lease
         self._places = Places()
         self._seen: dict[str, Seen] = {}
+        self._stayed_for: set[str] = set()
         self._news: list[Left] = []
-        self._trouble = Trouble()
+        self._trouble = Trouble(fleet.ping)
         self._look_at = _NEVER
 
     # -- what happens here ---------------------------------------------------------------------------------
@@ -86,10 +86,10 @@ class FleetStore:
         except StoreError as error:
             self._places.failed(changes)
             self._trouble.owes = True
-            self._failed(error, now)
+            self._trouble.met(error, now)
             return
         self._places.put(changes)
-        self._heard()
+        self._heard(added=any(change.added for change in changes))
         self._trouble.owes &= not everything
         dropped: dict[str, list[Key]] = {}
         for flow, key in put.dropped:
@@ -110,16 +110,16 @@ class FleetStore:
             return None
         insist = self._places.insists(flow, pending)
         try:
-            answer = self._fleet.claim(flow, self._seen.get(flow, Seen()), insist)
+            answer = self._fleet.claim(flow, self._seen.get(flow, Seen()), insist, self.ends)
         except StoreError as error:
-            self._failed(error, now)
+            self._trouble.met(error, now)
             return None
         self._heard()
         self._seen[flow] = answer.seen
         news = News()
         if answer.pending is not None and not self._fleet.wants_all:
-            settled, dropped = self._places.left(flow, answer.pending, answer.dropped)
-            news = News(settled=settled, dropped=dropped)
+            settled, dropped, moved = self._places.left(flow, answer.pending, answer.left)
+            news = News(settled=settled, dropped=dropped, moved=moved)
         brought: list[Kept] = []
         if isinstance(answer, Claim):
             self._places.claimed(flow)
@@ -129,7 +129,14 @@ class FleetStore:
             self._places.brought(flow, brought)
         if brought or any(news):
             self._news.append(Left(flow, brought, news))
+        self._stayed_for.discard(flow)
+        if not isinstance(answer, Claim) and answer.others and not (insist or self._fleet.wants_all):
+            self._stayed_for.add(flow)
         return answer if isinstance(answer, Claim) else answer.seconds
+
+    def may_leave(self, flow: str) -> bool:
+        """Whether another process delivers what is pending in a flow, as the last claim there says."""
+        return flow in self._stayed_for
 
     def down_since(self) -> float:
         """Since when Redis can't be used, in seconds of the monotonic clock; infinite: it can."""
@@ -138,10 +145,12 @@ class FleetStore:
     def extend(self, claim: Claim) -> float | None:
         """Lengthens the lease; returns its end, or None where another process has taken over."""
         now = time.monotonic()
+        if self._trouble.rests(now):
+            return claim.lease_end
         try:
             end = self._fleet.extend(claim)
         except StoreError as error:
-            self._failed(error, now)
+            self._trouble.met(error, now)
             return claim.lease_end
         if end is None:
             # An attempt takes longer than a lease here.
@@ -151,17 +160,18 @@ class FleetStore:
     def settle(self, claim: Claim, wait: float, verified: bool) -> None:
         """The attempt has succeeded: what it has carried is settled, and nobody else's turn begins for `wait`."""
         carried, own, late = self._places.carried(claim.flow)
-        now = time.monotonic()
-        try:
-            if self._trouble.rests(now):
-                raise StoreError("it was away")
-            fresh = self._fleet.settle(claim, carried, wait, verified)
-        except StoreError as error:
+        now, fresh = time.monotonic(), None
+        if not self._trouble.rests(now):
+            try:
+                fresh = self._fleet.settle(claim, carried, wait, verified)
+                if self._fleet.astray and not self._fleet.wants_all:
+                    self._news.append(Left(claim.flow, (), News(moved=self._fleet.astray)))
+            except StoreError as error:
+                self._trouble.met(error, now)
+        if fresh is None:
             self._places.owe(claim.flow, own)
             self._trouble.owes = True
-            self._failed(error, now)
-            return
-        if fresh and late:
+        elif fresh and late:
             self._put([Change(claim.flow, (), late, ())], everything=False)
 
     def release(self, claim: Claim, wait: float, unsure: bool) -> None:
@@ -176,13 +186,30 @@ class FleetStore:
             else:
                 self._fleet.release(claim, wait, unsure)
         except StoreError as error:
-            self._failed(error, now)
+            self._trouble.met(error, now)
 
     # -- what others left ----------------------------------------------------------------------------------
 
     def look_no_more(self) -> None:
-        """This process ends: it takes on nothing more of others."""
+        """This process ends: it takes on nothing more of others, but for what nobody else would."""
+        now = time.monotonic()
+        if self.ends or self._trouble.rests(now):
+            self.ends = True
+            return
         self.ends = True
+        try:
+            waiting = self._fleet.goodbye()
+        except StoreError as error:
+            self._trouble.met(error, now)
+            return
+        self._heard()
+        for flow in waiting:
+            self.take_on(flow)
+
+    def take_on(self, flow: str) -> None:
+        """Looks at a flow for others: its spans come with its turn."""
+        self._places.take_on(flow)
+        self._news.append(Left(flow, (), News(doubted=True)))
 
     def look_soon(self, now: float) -> None:
         """There may be something for this process."""
@@ -192,7 +219,7 @@ class FleetStore:
         """When to call `inherit` again, in seconds of the monotonic clock."""
         if self._news:
             return _NEVER
-        return _FOREVER if self.ends else max(self._look_at, self._trouble.rests_until)
+        return _FOREVER if self.ends else max(self._look_at, self._trouble.next_trial())
 
     def inherit(self, now: float) -> Sequence[Left]:
         """What was learnt, and flows that somebody should deliver."""
@@ -202,14 +229,13 @@ class FleetStore:
                 due = self._fleet.due()
                 self._heard()
             except StoreError as error:
-                self._failed(error, now)
+                self._trouble.met(error, now)
                 due = []
             if len(due) > _TAKEN_ON:
                 due = random.sample(due, _TAKEN_ON)
                 self._look_at = now + _BETWEEN_POLLS / 4
             for flow in due:
-                self._places.take_on(flow)
-                self._news.append(Left(flow, (), News(doubted=True)))
+                self.take_on(flow)
         news, self._news = self._news, []
         return news
 
@@ -230,8 +256,9 @@ class FleetStore:
             for change in pending
         ]
         missing = [change for change in missing if change.added]
-        if missing:
-            self._put(missing, everything=False)
+        if missing or not self._trouble.rests(time.monotonic()):
+            self._put([*self._places.take_owed(), *missing], everything=False)
+        self._trouble.end()
         self._fleet.close()
         return not self._trouble.owes
 
@@ -241,43 +268,13 @@ class FleetStore:
 
     def remarks(self) -> list[Notice]:
         """Lines to log, each of them once."""
+        if text := self._trouble.take_text():
+            self._fleet.remarks.trouble(
+                "redis",
+                f"{text}; each process delivers for itself meanwhile, and a crash would lose what waits",
+            )
         return self._fleet.remarks.take()
 
-    def _heard(self) -> None:
-        if self._trouble.over():
+    def _heard(self, added: bool = False) -> None:
+        if self._trouble.over(added):
             self._fleet.remarks.over("redis", f"{self._name} can be used again: spans wait there")
-
-    def _failed(self, error: StoreError, now: float) -> None:
-        self._trouble.met(now)
-        self._fleet.remarks.trouble(
-            "redis",
-            f"{error}; each process delivers for itself meanwhile, and a crash would lose what waits",
-        )
-
-
-class Trouble:
-    """Redis can't be used: since when, until when it is left alone, and whether it lacks spans."""
-
-    __slots__ = ("_rest", "owes", "rests_until", "since")
-
-    def __init__(self) -> None:
-        self.since = _FOREVER
-        self.rests_until = _NEVER
-        self.owes = False
-        self._rest = _SHORTEST_REST
-
-    def rests(self, now: float) -> bool:
-        """Whether it is left alone."""
-        return now < self.rests_until
-
-    def met(self, now: float) -> None:
-        """It could not be used."""
-        self.since = min(self.since, now)
-        self.rests_until = time.monotonic() + self._rest
-        self._rest = min(2 * self._rest, _LONGEST_REST)
-
-    def over(self) -> bool:
-        """It was used; True where it could not be before."""
-        was = self.since != _FOREVER
-        self.since, self.rests_until, self._rest = _FOREVER, _NEVER, _SHORTEST_REST
-        return was

@@ -6,6 +6,7 @@ A project's keys have one hash tag, so that they lie on one node of a cluster:
              how many spans, pending ones, traces and bytes it has
     due      sorted set: flows with something to do, by the time from which on they may be claimed
     rest     sorted set: flows with nothing to do, by the time since when
+    alive    sorted set: processes that ask for what is due, by the time when they did
 
 And each flow has
 
@@ -14,8 +15,8 @@ And each flow has
     ids      sorted set: spans by their names, so that those of one trace stand together
     pending  sorted set: likewise, those that no PUT has carried
     ends     sorted set: traces by their latest end, those with a pending span behind all others
-    meta     hash: fence, inflight, doubt, not_before, changed
-    dropped  sorted set: spans that left while they were pending, by the number of that change
+    meta     hash: fence, inflight, doubt, not_before, changed; which process that ends stays for it, and until when
+    dropped  sorted set: spans that left while they were pending, or moved away, by the number of that change
     lease    the fence of who holds it
 
 Redis 6.2 is the oldest that has ZMSCORE. Where Redis is full, scripts that make room begin with a write that takes
@@ -26,13 +27,13 @@ from __future__ import annotations
 
 from .redis_client import Script
 
-PROJECT_KEYS = ("home", "due", "rest")
+PROJECT_KEYS = ("home", "due", "rest", "alive")
 FLOW_KEYS = ("body", "order", "ids", "pending", "ends", "meta", "dropped", "lease")
 
 COMMON = """
 local call = redis.call
-local HOME, DUE, REST, FRESH = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
-local BEHIND, MANY, DROPPED_KEPT = 4503599627370496, 1000, 10000
+local HOME, DUE, REST, ALIVE, FRESH = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1]
+local BEHIND, MANY, DROPPED_KEPT, SILENT = 4503599627370496, 1000, 10000, 3000
 local clock = call('TIME')
 local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local epoch
@@ -63,6 +64,12 @@ local function note(f)
   f.noted = f.bytes
   if f.spans == 0 then return call('HDEL', HOME, 'f:' .. f.name) end
   call('HSET', HOME, 'f:' .. f.name, string.format('%d %d %d %d', f.spans, f.waiting, f.traces, f.bytes))
+end
+
+-- Whether another process lives on, which will find what is due.
+local function others_live(me)
+  local heard, count = call('ZSCORE', ALIVE, me), call('ZCOUNT', ALIVE, NOW - SILENT, '+inf')
+  return count > (heard and tonumber(heard) >= NOW - SILENT and 1 or 0)
 end
 
 -- A flow of which something is missing was evicted in part: it is emptied, and all who put are asked again.
@@ -119,22 +126,24 @@ local function traces_of(ids)
   return traces
 end
 
--- Takes spans out of the window; those that were pending are told to whoever waits for them.
-local function leave(f, ids)
-  local lost = {}
+-- Takes spans out of the window; those that were pending are told to whoever waits for them, and so are those that
+-- moved away to whoever holds them as delivered: they would be missed there, and written again.
+local function leave(f, ids, moved)
+  local lost, told_of = {}, {}
   for part in parts(ids) do
     local items, waits = call('HMGET', f.body, unpack(part)), call('ZMSCORE', f.pending, unpack(part))
     for i, id in ipairs(part) do
       if items[i] then f.spans, f.bytes = f.spans - 1, f.bytes - size(items[i]) end
       if waits[i] then lost[#lost + 1] = id end
+      if waits[i] or (moved and items[i]) then told_of[#told_of + 1] = id end
     end
     call('HDEL', f.body, unpack(part))
     for _, key in ipairs({f.order, f.ids, f.pending}) do call('ZREM', key, unpack(part)) end
   end
   f.waiting = f.waiting - #lost
-  if #lost > 0 then
+  if #told_of > 0 then
     local at, told = tostring(number()), {}
-    for _, id in ipairs(lost) do told[#told + 1] = at; told[#told + 1] = id end
+    for _, id in ipairs(told_of) do told[#told + 1] = at; told[#told + 1] = id end
     for part in parts(told) do call('ZADD', f.dropped, unpack(part)) end
     call('ZREMRANGEBYRANK', f.dropped, 0, -1 - DROPPED_KEPT)
   end
@@ -142,16 +151,19 @@ local function leave(f, ids)
   return lost
 end
 
--- A text that came after `upto` is not the one that was carried.
+-- A text that came after `upto` is not the one that was carried; returns what is not in the window any more.
 local function settle(f, ids, upto)
+  local astray = {}
   for part in parts(ids) do
     local arrivals, carried = call('ZMSCORE', f.order, unpack(part)), {}
     for i, id in ipairs(part) do
-      if arrivals[i] and tonumber(arrivals[i]) <= upto then carried[#carried + 1] = id end
+      if not arrivals[i] then astray[#astray + 1] = id
+      elseif tonumber(arrivals[i]) <= upto then carried[#carried + 1] = id end
     end
     if #carried > 0 then f.waiting = f.waiting - call('ZREM', f.pending, unpack(carried)) end
   end
   tidy(f, traces_of(ids))
+  return astray
 end
 
 local function items_of(f, ids)
@@ -239,10 +251,10 @@ for i = 5, #ARGV, 4 do adding = adding or ARGV[i + 1] ~= '' end
 if adding then number(0) else make_room() end
 begin()
 for i = 5, #ARGV, 4 do
-  local f = flow(4 + (i - 5) / 4 * 8, ARGV[i])
+  local f = flow(5 + (i - 5) / 4 * 8, ARGV[i])
   local settled, gone = words(ARGV[i + 2]), words(ARGV[i + 3])
   settle(f, settled, math.huge)
-  leave(f, gone)
+  leave(f, gone, true)
   local news = ARGV[i + 1] ~= '' and add(f, ARGV[i + 1])
   if news then bound(f, tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])) end
   if news or #settled > 0 or #gone > 0 then changed(f) end

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..settings.redis_url import FleetUrl
@@ -14,8 +14,11 @@ from .connection import StoreError
 from .remarks import Remarks
 
 _EXTRA = "takes an extra: pip install 'opentelemetry-exporter-versori-flow[redis]'"
-_TIMEOUT = 1.0
-"""Seconds for a connection, and for an answer."""
+_TIMEOUT = 0.5
+"""Seconds for a connection, and for an answer: so long waits whoever has something else to do."""
+
+_PATIENT_TIMEOUT = 2.0
+"""Likewise, where nobody waits."""
 
 _RETRIES = 1
 _SETTING = "VERSORI_FLOW_STORE"
@@ -39,6 +42,10 @@ class FullError(StoreError):
     """Redis is full: nothing can be added, but what is there can be removed."""
 
 
+class AwayError(StoreError):
+    """Redis gives no answer."""
+
+
 class Script:
     """A Lua script, by its digest."""
 
@@ -55,6 +62,7 @@ class RedisClient:
     Args:
         url: Where the Redis is.
         remarks: What there is to say.
+        timeout: Seconds for a connection, and for an answer.
 
     Attributes:
         connections: How often a connection was made: what was written before may be lost since.
@@ -63,7 +71,7 @@ class RedisClient:
         ValueError: redis-py is not installed.
     """
 
-    def __init__(self, url: FleetUrl, remarks: Remarks) -> None:
+    def __init__(self, url: FleetUrl, remarks: Remarks, timeout: float = _TIMEOUT) -> None:
         try:
             import redis
         except ImportError:
@@ -72,6 +80,7 @@ class RedisClient:
         self._redis: Any = redis
         self._url = url
         self._remarks = remarks
+        self._timeout = timeout
         self._client: Any = None
         self._pid = 0
         self._inherited: list[Any] = []
@@ -83,16 +92,43 @@ class RedisClient:
         Raises:
             StoreError: It can't be done, or it is not known whether it was; the text says what to do.
         """
-        errors = self._redis.exceptions
+        return self._told(self._run, script, keys, arguments)
+
+    def ping(self) -> None:
+        """Asks for a word, with more patience, and over a connection of its own.
+
+        Raises:
+            StoreError: There is none.
+        """
+        other = RedisClient(self._url, Remarks(), _PATIENT_TIMEOUT)
         try:
-            client = self._connected()
-            try:
-                return client.evalsha(script.digest, len(keys), *keys, *arguments)
-            except errors.NoScriptError:
-                return client.eval(script.text, len(keys), *keys, *arguments)
+            self._told(other._ping)
+        finally:
+            other.close()
+
+    def _ping(self) -> None:
+        self._connected().ping()
+
+    def _run(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes | int | str]) -> Any:
+        client = self._connected()
+        try:
+            return client.evalsha(script.digest, len(keys), *keys, *arguments)
+        except self._redis.exceptions.NoScriptError:
+            return client.eval(script.text, len(keys), *keys, *arguments)
+
+    def _told(self, command: Callable[..., Any], *arguments: Any) -> Any:
+        """Does something, and tells its trouble as `StoreError`."""
+        errors = self._redis.exceptions
+        away = (errors.TimeoutError, errors.ConnectionError, OSError)
+        try:
+            return command(*arguments)
         except (errors.RedisError, errors.RedisClusterException, OSError) as error:
             text = self._explained(error)
-            kind = FullError if isinstance(error, errors.OutOfMemoryError) else StoreError
+            # Those that say what is wrong are an answer.
+            answered = isinstance(error, (errors.AuthenticationError, errors.BusyLoadingError))
+            kind: type[StoreError] = FullError if isinstance(error, errors.OutOfMemoryError) else StoreError
+            if isinstance(error, away) and not answered:
+                kind = AwayError
         raise kind(text)
 
     def close(self) -> None:
@@ -121,8 +157,8 @@ class RedisClient:
         common: dict[str, Any] = {
             # Not as an argument of its own: no frame of ours has the password among its locals.
             "credential_provider": _credentials(redis, url),
-            "socket_timeout": _TIMEOUT,
-            "socket_connect_timeout": _TIMEOUT,
+            "socket_timeout": self._timeout,
+            "socket_connect_timeout": self._timeout,
             "retry": retry,
             "retry_on_error": [errors.ConnectionError],  # before 6.0 it is asked for twice
             "protocol": 2,
@@ -183,6 +219,8 @@ class RedisClient:
         code = next((code for kind, code in kinds.items() if isinstance(error, kind)), said.split(" ", 1)[0])
         if "executing the script can't" in said:  # as Redis 7 says it of a command within one
             code = "NOPERM"
+        if "unauthenticated" in said:  # of a command that is long, which it does not even read
+            code = "NOAUTH"
         if isinstance(error, errors.AuthenticationError):
             code = "NOAUTH" if "required" in said or said.startswith("NOAUTH") else "WRONGPASS"
         advice = _ADVICE.get(code)

@@ -1,0 +1,1 @@
+"""What `versori-flow doctor` looks at: each module looks at one thing, and returns what it found."""

@@ -1,0 +1,1 @@
+"""The page: flows, their traces and what calls what, for a browser."""

@@ -1,0 +1,272 @@
+"""`versori-flow push`: each kind of file arrives as what it says, resumes, and needs no memory of its size."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from benchmarks.sink import sink
+from opentelemetry.exporter.versori_flow.command.cli import app
+from opentelemetry.exporter.versori_flow.server import LocalPlatform
+from tests.conftest import KEY
+
+Push = Callable[..., Result]
+OURS = {"VERSORI_FLOW_MIN_INTERVAL": "0"}
+TRACE = "5b8efff798038103d269b633813fc60c"
+
+
+@pytest.fixture
+def push(platform: LocalPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Push:
+    settings = {
+        "VERSORI_API_KEY": KEY,
+        "VERSORI_ORGANISATION_ID": platform.organisation_id,
+        "VERSORI_PROJECT_ID": platform.project_id,
+        "VERSORI_API_BASE_URL": platform.url,
+    }
+    for name, value in {**settings, **OURS, "XDG_STATE_HOME": str(tmp_path / "state")}.items():
+        monkeypatch.setenv(name, value)
+    return lambda *arguments: CliRunner().invoke(app, ["push", *map(str, arguments)])
+
+
+def otlp(service: str, *numbers: int) -> dict[str, Any]:
+    """What a Collector's file exporter writes as a line."""
+    spans = [
+        {
+            "traceId": f"{number + 1:032x}",
+            "spanId": f"{number + 1:016x}",
+            "name": f"span {number}",
+            "startTimeUnixNano": str(1_764_000_000_000_000_000 + number),
+            "endTimeUnixNano": str(1_764_000_000_000_001_000 + number),
+        }
+        for number in numbers
+    ]
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]}
+    return {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}
+
+
+def lines(path: Path, *documents: object) -> Path:
+    path.write_text("".join(json.dumps(document) + "\n" for document in documents))
+    return path
+
+
+JAEGER = {
+    "data": [
+        {
+            "traceID": TRACE,
+            "processes": {
+                "p1": {"serviceName": "jaeger", "tags": [{"key": "service.version", "value": "1.2"}]}
+            },
+            "spans": [
+                {
+                    "traceID": TRACE,
+                    "spanID": "a1",
+                    "operationName": "GET /",
+                    "references": [],
+                    "startTime": 1764000000000000,
+                    "duration": 1500,
+                    "tags": [
+                        {"key": "span.kind", "type": "string", "value": "server"},
+                        {"key": "n", "type": "int64", "value": 7},
+                        {"key": "otel.scope.name", "type": "string", "value": "lib"},
+                    ],
+                    "logs": [
+                        {
+                            "timestamp": 1764000000000100,
+                            "fields": [{"key": "event", "value": "e"}, {"key": "k", "value": 1}],
+                        }
+                    ],
+                    "processID": "p1",
+                },
+                {
+                    "traceID": TRACE,
+                    "spanID": "b2",
+                    "operationName": "SELECT",
+                    "references": [
+                        {"refType": "CHILD_OF", "traceID": TRACE, "spanID": "a1"},
+                        {"refType": "FOLLOWS_FROM", "traceID": "1" * 32, "spanID": "2"},
+                    ],
+                    "startTime": 1764000000000200,
+                    "duration": 300,
+                    "tags": [{"key": "error", "type": "bool", "value": True}],
+                    "processID": "p1",
+                },
+            ],
+        }
+    ]
+}
+ZIPKIN = [
+    {
+        "traceId": "3269b633813fc60c",
+        "id": "00000000000000a1",
+        "name": "get /",
+        "kind": "CLIENT",
+        "timestamp": 1764000000000000,
+        "duration": 1500,
+        "localEndpoint": {"serviceName": "zipkin"},
+        "remoteEndpoint": {"serviceName": "db", "port": 5432},
+        "annotations": [{"timestamp": 1764000000000100, "value": "retry"}],
+        "tags": {"error": "timeout", "http.status_code": "500"},
+    },
+    {
+        "traceId": "3269b633813fc60c",
+        "id": "00000000000000a1",
+        "name": "serve",
+        "kind": "SERVER",
+        "shared": True,
+        "timestamp": 1764000000000200,
+        "duration": 100,
+        "localEndpoint": {"serviceName": "zipkin"},
+    },
+]
+
+
+def by_name(platform: LocalPlatform, flow: str) -> dict[str, dict[str, Any]]:
+    return {span["name"]: span for span in platform.spans(flow)}
+
+
+def test_each_kind_of_file(push, platform, tmp_path):
+    """OTLP lines, Jaeger, Zipkin v2, gzipped or not, in one call: parents, kinds, errors, events and links arrive."""
+    collector = tmp_path / "collector.json.gz"
+    collector.write_bytes(
+        gzip.compress(
+            lines(tmp_path / "plain", otlp("otlp", 0, 1), {"resourceLogs": []}, otlp("otlp", 2)).read_bytes()
+        )
+    )
+    done = push(collector, lines(tmp_path / "jaeger.json", JAEGER), lines(tmp_path / "zipkin.json", ZIPKIN))
+    assert (done.exit_code, done.stdout) == (0, "7 spans delivered, 0 dropped\n")
+    assert by_name(platform, "otlp").keys() == {"span 0", "span 1", "span 2"}
+
+    jaeger = by_name(platform, "jaeger")
+    root, child = jaeger["GET /"], jaeger["SELECT"]
+    assert root["attributes"] == {
+        "n": 7,
+        "span.kind": "server",
+        "service.name": "jaeger",
+        "service.version": "1.2",
+        "otel.scope.name": "lib",
+    }
+    assert (root["duration"], root["startTime"]) == (1.5, "2025-11-24T16:00:00.000000000Z")
+    assert root["events"] == [
+        {"name": "e", "timestamp": "2025-11-24T16:00:00.000100000Z", "attributes": {"k": 1}}
+    ]
+    assert child["parentSpanContext"]["spanId"] == "00000000000000a1"
+    assert child["status"] == {"code": 1}
+    assert json.loads(child["attributes"]["otel.links"])[0]["trace_id"] == "1" * 32
+
+    zipkin = by_name(platform, "zipkin")
+    client, server = zipkin["get /"], zipkin["serve"]
+    assert client["spanContext"]["traceId"] == "0" * 16 + "3269b633813fc60c"
+    assert client["attributes"]["otel.status_description"] == "timeout"
+    assert (client["attributes"]["peer.service"], client["attributes"]["network.peer.port"]) == ("db", 5432)
+    assert [event["name"] for event in client["events"]] == ["retry"]
+    assert server["parentSpanContext"]["spanId"] == client["spanContext"]["spanId"]
+    assert server["spanContext"]["spanId"] != client["spanContext"]["spanId"]
+
+
+def test_a_saved_flow_comes_back_as_it_was(push, platform, tmp_path):
+    """What the platform stored is stored again, span for span the same."""
+    push(lines(tmp_path / "jaeger.json", JAEGER), lines(tmp_path / "zipkin.json", ZIPKIN))
+    for flow in ("jaeger", "zipkin"):
+        saved = tmp_path / f"{flow}.flow.json"
+        saved.write_bytes(platform.raw(flow) or b"")
+        before = platform.spans(flow)
+        platform.delete(flow)
+        assert push(saved).exit_code == 0
+        assert platform.spans(flow) == before
+
+
+def test_it_goes_on_where_it_stopped(push, platform, tmp_path):
+    """What was pushed is not pushed again; a file that has grown goes on; --again begins anew."""
+    file = lines(tmp_path / "spans.json", *(otlp("shop", number) for number in range(5)))
+    with file.open("a") as growing:
+        growing.write(json.dumps(otlp("shop", 5))[:100])
+    first = push(file)
+    assert (first.exit_code, first.stdout) == (1, "5 spans delivered, 0 dropped\n")
+    assert "can't be read behind piece 5" in first.stderr
+    lines(file, *(otlp("shop", number) for number in range(7)))
+    second = push(file)
+    assert (second.exit_code, second.stdout) == (0, "2 spans delivered, 0 dropped\n")
+    assert "5 pieces of it were pushed before" in second.stderr
+    assert push(file).stdout == "0 spans delivered, 0 dropped\n"
+    assert push("--again", file).stdout.endswith(" dropped\n")
+    assert len(platform.spans("shop")) == 7
+    # Another file under that name begins anew.
+    assert push(lines(file, otlp("shop", 9))).stdout == "1 span delivered, 0 dropped\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "can't be read: No such file"),
+        ("", "is no JSON of spans"),
+        ("no json", "is no JSON of spans"),
+        ('{"name": "x"}', "is none of"),
+        (json.dumps({"spans": []}), "is none of"),
+    ],
+)
+def test_what_is_no_such_file(push, tmp_path, content, said):
+    """One line says what it is not, and nothing is pushed."""
+    file = tmp_path / "file"
+    if content is not None:
+        file.write_text(content)
+    done = push(file)
+    assert (done.exit_code, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert said in line
+
+
+def test_a_span_that_is_wrong_is_left_out(push, platform, tmp_path):
+    """The others of its file are pushed; it is counted, and the reason is said."""
+    bad = otlp("shop", 0, 1)
+    bad["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"] = "11"
+    done = push(lines(tmp_path / "spans.json", bad, {"resourceSpans": [5]}, otlp("shop", 2)))
+    assert done.exit_code == 1
+    assert "2 spans left out: traceId is not 32 hex digits" in done.stderr
+    assert by_name(platform, "shop").keys() == {"span 1", "span 2"}
+
+
+def test_memory_is_flat(tmp_path):
+    """Four times the spans take no more memory, and each is delivered."""
+    program = (
+        "import re, sys; from opentelemetry.exporter.versori_flow.command.cli import app\n"
+        "try: app(['push', sys.argv[1]])\n"
+        # What `getrusage` says begins with what the process was that forked this one.
+        "except SystemExit: print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
+    )
+    ulid = "01H0000000000000000000000R"
+    most = []
+    with sink() as url:
+        settings = {
+            "VERSORI_API_KEY": "k",
+            "VERSORI_ORGANISATION_ID": ulid,
+            "VERSORI_PROJECT_ID": ulid,
+            "VERSORI_API_BASE_URL": url,
+            "VERSORI_FLOW_WRITE_MODE": "replace",
+            "VERSORI_FLOW_MAX_SPANS": "200",
+            "XDG_STATE_HOME": str(tmp_path / "state"),
+        }
+        for spans in (2_000, 8_000):
+            batches = [otlp("shop", *range(first, first + 100)) for first in range(0, spans, 100)]
+            file = lines(tmp_path / f"{spans}.json", *batches)
+            done = subprocess.run(
+                [sys.executable, "-c", program, str(file)],
+                env={**os.environ, **settings, **OURS},
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            said, peak = done.stdout.splitlines()
+            assert said == f"{spans} spans delivered, 0 dropped", done.stderr
+            most.append(int(peak) / 1024)
+    print("MiB at most, 2,000 and 8,000 spans:", most)
+    assert most[1] - most[0] < 8

