@@ -60,6 +60,9 @@ class Platform:
         excused: Spans that a person took away, or that a race between two that could not know took.
         seen: Every span that ever stood in a flow.
         raced: How many spans were erased by a PUT whose writer had read before they came.
+        brought_back: Spans that had moved away, and that a PUT has written again, where one of both had waited
+            for its turn in vain: its writer had read before, or has found its own spans erased by whoever moved
+            them, and restores the whole body.
     """
 
     def __init__(self, world: Any) -> None:
@@ -69,6 +72,8 @@ class Platform:
         self.seen: dict[str, set[Key]] = {}
         self.excused: set[Key] = set()
         self.raced: dict[tuple[str, Key], str] = {}
+        self.brought_back: set[tuple[str, Key]] = set()
+        self._moved: dict[tuple[str, Key], tuple[float, Any, set[Any]]] = {}
         self.foreign: dict[Key, str] = {}
         self.count: Counter[str] = Counter()
         self._strayed: set[tuple[int, str, str]] = set()
@@ -151,10 +156,13 @@ class Platform:
         since = self.since.setdefault(name, {})
         if making.shown is not None and making.shown.description != document.description:
             raise Violation(f"a PUT by {making.process} does not keep the description that it had read")
+        victims: set[Any] = set()
         for key in () if before is None else before.spans.keys() - document.spans.keys():
             came_at, writer = since.pop(key)
             given = world.given.get(key)
             if given is not None and given.flows[-1] != name:
+                self._moved[name, key] = world.now, making, victims
+                self.brought_back.discard((name, key))
                 continue
             if came_at < making.read_at:
                 entry = making.job.flow.window.get(key)
@@ -164,6 +172,8 @@ class Platform:
                     raise Violation(f"a PUT by {making.process} leaves out {key}, which it had read")
                 continue
             self.count["raced"] += 1
+            if writer is not None:
+                victims.add(writer.process)
             what = f"{making.process} had read {name!r} before {key} came by {writer}"
             self.raced[name, key] = what
             alone = making.attempt.in_turn and (writer is None or writer.attempt.in_turn)
@@ -173,10 +183,19 @@ class Platform:
             elif alone and writer is not None and writer.process.host is making.process.host:
                 raise Violation(f"two had their turn at once: {what}")
         for key in document.spans:
+            self._look_whether_it_is_back(making, key, new=key not in since)
             since.setdefault(key, (world.now, making))
             self.raced.pop((name, key), None)
         self.flows[name] = document
         self.seen.setdefault(name, set()).update(document.spans)
+
+    def _look_whether_it_is_back(self, making: Any, key: Key, new: bool) -> None:
+        moved = self._moved.get((making.flow, key))
+        if new and moved is not None and (making.read_at < moved[0] or making.process in moved[2]):
+            if not (making.attempt.in_turn and moved[1].attempt.in_turn):
+                self.brought_back.add((making.flow, key))
+            elif moved[1].process.host is making.process.host:
+                raise Violation(f"two had their turn at once: {making.process} brings back {key}")
 
     # -- people, and other writers -------------------------------------------------------------------------
 
