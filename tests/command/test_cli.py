@@ -21,6 +21,7 @@ from opentelemetry.exporter.versori_flow.command.launch import (
     LOCAL_PROJECT,
     local_credentials,
 )
+from opentelemetry.exporter.versori_flow.command.platform_api import Project
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from opentelemetry.exporter.versori_flow.version import __version__
 
@@ -125,7 +126,7 @@ def test_run_with_credentials(platform: LocalPlatform, program: Callable[..., st
 
 def test_run_without_credentials_has_a_platform_of_its_own(program: Callable[..., str]) -> None:
     """Nothing set: the flows are on a platform of the program's own; its page and what arrived are named."""
-    done = versori_flow("run", "--service-name", "shop", "python", program("sys.exit(4)"))
+    done = versori_flow("run", "--port", "0", "--service-name", "shop", "python", program("sys.exit(4)"))
     assert done.returncode == 4, done.stderr
     assert done.stdout == ""
     first, second = done.stderr.splitlines()
@@ -134,13 +135,96 @@ def test_run_without_credentials_has_a_platform_of_its_own(program: Callable[...
     assert "shop" in second
 
 
-def test_run_with_part_of_the_credentials_says_what_is_missing(program: Callable[..., str]) -> None:
-    """A half set up program runs, and the exporter names the variables that it misses."""
+def test_run_with_part_of_the_credentials_does_not_start(program: Callable[..., str]) -> None:
+    """A program that is set up by half is not started untraced: a line for each variable that it misses."""
     done = versori_flow("run", "python", program("print('done')"), VERSORI_API_KEY="secret-key-3141")
-    assert (done.returncode, done.stdout) == (0, "done\n")
+    assert (done.returncode, done.stdout) == (1, "")
     assert "VERSORI_ORGANISATION_ID" in done.stderr
     assert "VERSORI_PROJECT_ID" in done.stderr
+    assert done.stderr.count("\n") == 2
     assert "secret-key-3141" not in done.stderr
+
+
+def test_run_uses_the_platform_that_runs(start: Callable[..., Any], program: Callable[..., str]) -> None:
+    """No second platform is started beside one that runs, and what arrived is counted: what is new."""
+    with LocalPlatform(port=0) as running:
+        for _ in range(2):
+            done = versori_flow(
+                "run", "python", program("sys.exit(4)"),
+                OTEL_SERVICE_NAME="beside", VERSORI_API_BASE_URL=running.url,
+            )  # fmt: skip
+            assert done.returncode == 4
+            assert done.stderr.splitlines() == [
+                f"versori-flow: the flows are on the local platform that runs at {running.url}",
+                "versori-flow: 2 spans in the flow 'beside'",
+            ]
+        assert len(running.spans("beside")) == 4
+
+
+def test_only_a_platform_that_answers_without_a_key_of_its_own_is_used(platform: LocalPlatform) -> None:
+    """One that lets `run` in is found; one with another key, a server of another kind, and nothing are not."""
+    found = Project.running(platform.url)
+    assert found is not None
+    found.close()
+    with LocalPlatform(key="another") as keyed:
+        assert Project.running(keyed.url) is None
+    platform.fault("status=200,body=<html>")
+    assert Project.running(platform.url) is None
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        assert Project.running(f"http://127.0.0.1:{unused.getsockname()[1]}") is None
+
+
+def test_run_keeps_flows_on_the_port_and_in_the_folder_that_are_named(
+    program: Callable[..., str], tmp_path: Path, platform: LocalPlatform
+) -> None:
+    """--data and --port are those of the program's own platform; what is wrong with them is a line."""
+    folder = tmp_path / "flows"
+    done = versori_flow(
+        "run", "--data", str(folder), "--port", "0", "python", program(), OTEL_SERVICE_NAME="kept"
+    )
+    assert "2 spans in the flow 'kept'" in done.stderr
+    with LocalPlatform(data=folder) as later:
+        assert len(later.spans("kept")) == 2
+    cases = (
+        (["--port", str(platform.port)], "is taken"),
+        (["--data", __file__], "it is a file; name a folder"),
+    )
+    for words, said in cases:
+        done = versori_flow("run", *words, "python", program("print('ran')"), OTEL_SERVICE_NAME="x")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert said in done.stderr
+
+
+@pytest.mark.parametrize("command", [["serve"], ["run", "true"], ["demo"]], ids=lambda words: words[0])
+def test_an_empty_path_is_not_the_working_directory(command: list[str]) -> None:
+    """An unset variable in a shell's line is a mistake that is said."""
+    done = versori_flow(command[0], "--data", "", *command[1:])
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "it is empty; name a file or a folder" in done.stderr
+
+
+def test_run_opens_the_page(program: Callable[..., str], tmp_path: Path) -> None:
+    """--open hands the page's address to the browser."""
+    browser = tmp_path / "browser"
+    browser.write_text('#!/bin/sh\necho "$1" > "$0.log"\n', encoding="utf-8")
+    browser.chmod(0o700)
+    done = versori_flow(
+        "run", "--open", "--port", "0", "python", program(), OTEL_SERVICE_NAME="x", BROWSER=str(browser)
+    )
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: Path(f"{browser}.log").exists() and Path(f"{browser}.log").read_text())
+    assert Path(f"{browser}.log").read_text().startswith("http://127.0.0.1:")
+
+
+def test_a_burst_fits_into_the_queue(program: Callable[..., str]) -> None:
+    """Six thousand spans at once are all in the flow: the batch processor's queue holds them."""
+    path = program("for n in range(6_000): tracer.start_span(str(n)).end()")
+    done = versori_flow(
+        "run", "--port", "0", "python", path, OTEL_SERVICE_NAME="burst", VERSORI_FLOW_MAX_SPANS="20000",
+        VERSORI_FLOW_MAX_BYTES="40000000",
+    )  # fmt: skip
+    assert "6002 spans in the flow 'burst'" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -155,7 +239,8 @@ def test_run_with_part_of_the_credentials_says_what_is_missing(program: Callable
 @pytest.mark.parametrize("key", ["", "k"])
 def test_run_says_what_it_can_not_start(command: list[str], status: int, words: str, key: str) -> None:
     """A wrong program is a line and a shell's usual status, with credentials and without."""
-    done = versori_flow("run", "--", *command, VERSORI_API_KEY=key, OTEL_SERVICE_NAME="x")
+    credentials = local_credentials("http://127.0.0.1:9") if key else {}
+    done = versori_flow("run", "--", *command, OTEL_SERVICE_NAME="x", **credentials)
     assert done.returncode == status
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -174,7 +259,7 @@ def test_run_passes_signals_on(
         f"open({str(started)!r}, 'w').close()\n"
         f"time.sleep({PATIENCE})"
     )
-    command = start("run", "--stay", "python", path)
+    command = start("run", "--port", "0", "--stay", "python", path)
     wait_until(started.exists)
     command.send_signal(number)
     lines = []
@@ -200,7 +285,7 @@ def test_at_a_terminal_ctrl_c_reaches_the_program_once(program: Callable[..., st
     )
     process, terminal = pty.fork()
     if process == 0:
-        os.execve(sys.executable, [*COMMAND, "run", "python", path], CLEAN)
+        os.execve(sys.executable, [*COMMAND, "run", "--port", "0", "python", path], CLEAN)
     try:
         seen = b""
         for wanted in (b"ready", b"until Ctrl-C"):
@@ -216,7 +301,7 @@ def test_at_a_terminal_ctrl_c_reaches_the_program_once(program: Callable[..., st
 
 def test_the_page_stays_until_ctrl_c(start: Callable[..., Any], program: Callable[..., str]) -> None:
     """With --stay the platform answers after the program has ended."""
-    command = start("run", "--stay", "python", program(), OTEL_SERVICE_NAME="stays")
+    command = start("run", "--port", "0", "--stay", "python", program(), OTEL_SERVICE_NAME="stays")
     line = next(line for line in command.stderr if "until Ctrl-C" in line)
     url = next(word for word in line.split() if word.startswith("http://"))
     assert httpx.get(url, follow_redirects=True, trust_env=False).status_code == 200
@@ -332,10 +417,13 @@ def test_serve_runs_until_told_to_end(serve: Callable[..., Any], number: int) ->
         (["--port", "99999"], "port is 99999"),
         (["--port", "-1"], "port is -1"),
         (["--port", "TAKEN"], "is taken"),
-        (["--data", __file__], f"in {__file__}"),
+        (["--data", __file__], f"in {__file__}: it is a file; name a folder"),
         (["--key", ""], "the key is empty"),
         (["--key", " "], "the key is empty"),
         (["--fault", "flood of frogs"], "the kinds are status, slow, drip"),
+        (["--fault", "nonsense"], "the kinds are status, slow, drip"),
+        (["--fault", "status=503,retry-after=1\n1"], "retry-after should be printable ASCII"),
+        (["--fault", "status=302,location=http://é"], "location should be printable ASCII"),
     ],
 )
 def test_serve_names_what_is_wrong(platform: LocalPlatform, arguments: list[str], words: str) -> None:
@@ -344,6 +432,40 @@ def test_serve_names_what_is_wrong(platform: LocalPlatform, arguments: list[str]
     done = versori_flow("serve", "--port", "0", *taken)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     assert words in done.stderr
+
+
+def test_serve_prints_a_line_for_each_request(serve: Callable[..., Any]) -> None:
+    """With -v method, path, status, size and time of each request are on standard error, without the key."""
+    command, url = serve("-v", "--fault", "status=418,flow=tea")
+    path = f"/o/{LOCAL_ORGANISATION}/projects/{LOCAL_PROJECT}/workflows"
+    for name in ("none", "tea"):
+        httpx.get(f"{url}{path}/{name}", headers={"Authorization": "Bearer s3cret"}, trust_env=False)
+    command.terminate()
+    _, errors = command.communicate(timeout=PATIENCE)
+    first, second = errors.splitlines()
+    assert f"GET {path}/none -> 404, 0 bytes" in first
+    assert f"GET {path}/tea -> 418, 0 bytes" in second
+    assert "fault status=418,flow=tea" in second
+    assert "s3cret" not in errors
+
+
+def test_serve_says_which_faults_there_are() -> None:
+    """The help names every kind, and `--fault help` says what each does, and starts nothing."""
+    short, long = versori_flow("serve", "-h"), versori_flow("serve", "--fault", "help")
+    for kind in (
+        "status=N",
+        "slow=S",
+        "drip",
+        "reset",
+        "blackhole",
+        "cut",
+        "flood",
+        "max-body=N",
+        "poison=T",
+    ):
+        assert kind in " ".join(short.stdout.split())
+        assert kind in long.stdout
+    assert long.returncode == 0
 
 
 def test_serve_warns_where_others_can_reach_it(start: Callable[..., Any]) -> None:

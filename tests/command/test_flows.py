@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -22,6 +24,7 @@ from opentelemetry.exporter.versori_flow.command.otlp_json import as_otlp
 from opentelemetry.exporter.versori_flow.command.tail import Followed
 from opentelemetry.exporter.versori_flow.encoding.span import SpanEncoder
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
+from tests.command.test_cli import CLEAN, COMMAND, versori_flow
 from tests.server.platform_client import make_flow, make_span
 
 
@@ -165,7 +168,7 @@ def readable_spans() -> list[ReadableSpan]:
                 start_time=1_700_000_000_000_000_000,
                 end_time=1_700_000_000_000_000_000,
                 instrumentation_scope=InstrumentationScope("other"),
-            )  # fmt: skip
+            )
         )
     return made
 
@@ -214,6 +217,8 @@ def test_otlp_is_what_the_otlp_exporter_would_have_sent() -> None:
     for each in ours.values():
         each[0].pop("flags", None)
         for link in each[0].get("links", ()):
+            # OpenTelemetry's exporter leaves a link's state out.
+            assert link.pop("traceState") in ("c=3", "a=1,b=2")
             link.pop("attributes") if not link["attributes"] else None
     assert ours == theirs
     names = {pair["key"]: pair["value"] for pair in made["resourceSpans"][0]["resource"]["attributes"]}
@@ -301,3 +306,38 @@ def test_tail_shows_a_trace_once_it_is_quiet_and_again_when_it_grows() -> None:
     assert followed.look(flow(old, one, two)) == []
     assert followed.look(flow(old, one, two, late)) == []
     assert [len(trace.spans) for trace in followed.look(flow(one, two, late))] == [3]
+
+
+def test_tail_prints_new_traces_through_an_outage(platform: LocalPlatform) -> None:
+    """What comes is printed as it comes; an outage is said once, as is its end."""
+    platform.put("shop", make_flow(span("old", 1), name="shop"))
+    words = ["tail", "shop", "--json", "--interval", "0.1"]
+    with subprocess.Popen(
+        [*COMMAND, *words], env={**CLEAN, **local_credentials(platform.url)}, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    ) as tail:  # fmt: skip
+        try:
+            assert tail.stdout is not None
+            assert tail.stderr is not None
+            assert "waiting for traces of 'shop' in project" in tail.stderr.readline()
+            fault = platform.fault("status=503,method=GET")
+            assert "can't be asked now" in tail.stderr.readline()
+            fault.clear()
+            assert "answers again" in tail.stderr.readline()
+            platform.put("shop", make_flow(span("old", 1), span("new", 1, trace=2), name="shop"))
+            assert json.loads(tail.stdout.readline())["trace_id"] == f"{2:032x}"
+        finally:
+            tail.kill()
+
+
+def test_the_demo_shows_errors_depth_and_links(tmp_path: Path) -> None:
+    """Its flow has failed spans, events, a trace of twelve levels and more, links, and two services."""
+    done = versori_flow("demo", "--once", "--port", "0", "--orders", "10", "--data", str(tmp_path / "flows"))
+    assert done.returncode == 0, done.stderr
+    with LocalPlatform(data=tmp_path / "flows") as later:
+        spans = later.spans("demo shop")
+    assert any(each["status"]["code"] == 1 for each in spans)
+    assert any(each["events"] for each in spans)
+    assert any("otel.links" in each["attributes"] for each in spans)
+    assert "approval, level 12" in {each["name"] for each in spans}
+    assert {each["attributes"]["service.name"] for each in spans} == {"shop", "warehouse"}

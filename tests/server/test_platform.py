@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from tests.server.platform_client import Project, make_flow, read_all
+from tests.server.serving import until
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 
@@ -143,6 +145,40 @@ def test_a_forked_child_leaves_the_platform_to_its_parent(tmp_path: Path) -> Non
 
 
 @forks
+def test_a_child_that_is_forked_amid_requests_can_look() -> None:
+    """Whatever other threads held at the fork, a child reads flows and records, and orders faults."""
+    with LocalPlatform() as platform:
+        begun, end = threading.Barrier(3), threading.Event()
+
+        def hold(lock: threading.Lock | threading.Condition) -> None:
+            with lock:
+                begun.wait(10)
+                end.wait(30)
+
+        # Held for longer than any request does, so that no fork misses it.
+        locks = (platform._log.changed, platform._faults._lock)
+        threads = [threading.Thread(target=hold, args=(lock,)) for lock in locks]
+        for thread in threads:
+            thread.start()
+        begun.wait(10)
+
+        def look() -> None:
+            signal.alarm(10)
+            platform.put("shop", make_flow())
+            assert platform.names() == ["shop"]
+            assert (platform.requests, platform.counts()) == ([], {})
+            platform.fault("reset").clear()
+
+        try:
+            in_child(look)
+        finally:
+            end.set()
+            for thread in threads:
+                thread.join()
+        assert platform.names() == []
+
+
+@forks
 def test_a_living_child_holds_nothing() -> None:
     """While a child lives on, connections end when the parent stops, and the port is free when it closes."""
     platform = LocalPlatform().start()
@@ -171,16 +207,22 @@ def test_a_living_child_holds_nothing() -> None:
             os.waitpid(pid, 0)
 
 
-def test_a_dropped_platform_gives_all_back(tmp_path: Path) -> None:
-    """Dropped without close: a ResourceWarning, and thread, port and folder are free."""
+@pytest.mark.parametrize("closed", [False, True], ids=["dropped", "closed"])
+def test_a_platform_gives_all_back(tmp_path: Path, closed: bool) -> None:
+    """Closed, or dropped with a ResourceWarning: threads, port and folder are free, after requests too."""
     before = threading.active_count()
     platform = LocalPlatform(data=tmp_path).start()
+    with Project(platform) as project:
+        assert project.put("shop", make_flow()).status_code == 200
     port = platform.port
     held = [platform]
     del platform
-    with pytest.warns(ResourceWarning, match=f"unclosed local platform on port {port}"):
-        held.clear()
-    assert threading.active_count() == before
+    if closed:
+        held[0].close()
+    else:
+        with pytest.warns(ResourceWarning, match=f"unclosed local platform on port {port}"):
+            held.clear()
+    until(lambda: threading.active_count() == before, "all threads have ended")
     LocalPlatform(port=port, data=tmp_path).close()
 
 
@@ -214,16 +256,39 @@ def test_other(): pass
 """
 
 
+DOCUMENTED = (Path(__file__).parents[2] / "docs" / "local-platform.md").read_text(encoding="utf-8")
+SHOWN = DOCUMENTED.partition("```python\n")[2].partition("```")[0]
+
+
+# By its entry point, without the plugins that the other tests use: they take seconds to load.
+ALONE = ("-p", "versori_flow_platform")
+
+
 @pytest.mark.parametrize(
-    ("text", "outcome"),
-    [(USES, "2 passed"), (USES_NOT, "1 passed"), (NO_EXTRA, "1 passed, 1 error")],
-    ids=["used", "unused", "no extra"],
+    ("text", "plugins", "outcome"),
+    [
+        (SHOWN + USES, (), "3 passed"),
+        (USES_NOT, ALONE, "1 passed"),
+        (NO_EXTRA, ALONE, "1 passed, 1 error"),
+    ],
+    ids=["as documented", "unused", "no extra"],
 )
-def test_the_fixture(tmp_path: Path, text: str, outcome: str) -> None:
+def test_the_fixture(tmp_path: Path, text: str, plugins: tuple[str, ...], outcome: str) -> None:
     """pytest has `versori_flow_platform`, a new one for each test; who uses it not pays and needs nothing."""
     (tmp_path / "test_mine.py").write_text(text)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
-    environ = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "", "PYTEST_ADDOPTS": ""}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        *plugins,
+    ]
+    alone = "1" if plugins else ""
+    environ = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": alone, "PYTEST_ADDOPTS": ""}
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert outcome in done.stdout, done.stdout + done.stderr
     if "error" in outcome:

@@ -8,12 +8,14 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
@@ -151,24 +153,31 @@ def test_what_is_damaged_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureF
     assert aside.is_symlink() or aside.exists()
 
 
-def test_a_copied_file_is_no_flow(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A copy of a file under another name, also one that no terminal should print, is set aside."""
+@pytest.mark.parametrize(
+    "copied_to",
+    [b"a\xff\x1b[2J\n.flow", b"{stem}.copy.flow", b"{stem} (2).flow"],
+    ids=["named anew", "dot", "2"],
+)
+def test_a_copied_file_is_no_flow(tmp_path: Path, caplog: pytest.LogCaptureFixture, copied_to: bytes) -> None:
+    """A copy under any other name is set aside, named as text for a terminal, and undoes no delete."""
     with LocalPlatform(data=tmp_path) as platform:
         platform.put("shop", make_flow())
         stored = platform.raw("shop")
-    copy = os.fsencode(tmp_path) + b"/a\xff\x1b[2J\n.flow"
-    Path(os.fsdecode(copy)).write_bytes(file_of(tmp_path).read_bytes())
+    name = copied_to.replace(b"{stem}", os.fsencode(file_of(tmp_path).stem))
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(file_of(tmp_path).read_bytes())
     with LocalPlatform(data=tmp_path) as platform:
         assert platform.raw("shop") == stored
-        assert platform.names() == ["shop"]
+        assert platform.delete("shop")
+    with LocalPlatform(data=tmp_path) as platform:
+        assert platform.names() == []
     (record,) = caplog.records
     assert "copy" in record.getMessage()
     assert record.getMessage().isprintable()
 
 
 @contextlib.contextmanager
-def full_disk() -> Iterator[None]:
-    """No file can grow beyond 1,000 bytes, as on a disk that is full."""
+def limited(folder: Path) -> Iterator[None]:
+    """No file can grow beyond 1,000 bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
@@ -177,22 +186,53 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_keeps_the_old_version(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def full(folder: Path) -> Iterator[None]:
+    """The file system takes no further byte."""
+    with (folder.parent / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(b"x" * 4096)
+    try:
+        yield
+    finally:
+        (folder.parent / "filler").unlink()
+
+
+@pytest.fixture(params=["limit", "disk"])
+def full_disk(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[Path, AbstractContextManager[None]]]:
+    """A folder, and what fills the disk that it is on: a true one where this user may mount it."""
+    folder = tmp_path / "flows"
+    if request.param == "limit":
+        yield folder, limited(folder)
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a disk, and not everywhere")
+    try:
+        yield folder, full(folder)
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+def test_a_full_disk_keeps_the_old_version(full_disk: tuple[Path, AbstractContextManager[None]]) -> None:
     """The answer is 507 and says so, the old flow stays, what was begun is removed, and a delete works."""
-    with LocalPlatform(data=tmp_path) as platform, Project(platform) as project:
+    folder, no_space = full_disk
+    with LocalPlatform(data=folder) as platform, Project(platform) as project:
         stored = project.put("shop", make_flow()).content
-        with full_disk():
+        with no_space:
             for name in ("shop", "new"):
-                answer = project.put(name, make_flow(more="x" * 2000))
+                answer = project.put(name, make_flow(more="x" * 5000))
                 assert (answer.status_code, answer.json()["code"]) == (507, "no_space")
                 assert "no space" in answer.json()["message"]
             with pytest.raises(ApiError, match="no space"):
-                platform.put("shop", b"x" * 2000)
+                platform.put("shop", b"x" * 5000)
             assert project.get("shop").content == stored
             assert project.get("new").status_code == 404
-            assert list(tmp_path.glob("*.tmp")) == []
+            assert list(folder.glob("*.tmp")) == []
             assert project.delete("shop").status_code == 204
-        assert project.put("shop", make_flow(more="x" * 2000)).status_code == 200
+        assert project.put("shop", make_flow(more="x" * 5000)).status_code == 200
 
 
 def test_a_folder_that_takes_no_file_is_said_at_the_start(tmp_path: Path) -> None:
@@ -205,22 +245,29 @@ def test_a_folder_that_takes_no_file_is_said_at_the_start(tmp_path: Path) -> Non
         assert caught.value.errno == number
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_a_read_only_folder_is_said_at_the_start(tmp_path: Path) -> None:
-    """Also where the folder was written to before: the error names it."""
+    """Also where the folder was written to before, and to its owner: the error names it, its mode stays."""
     LocalPlatform(data=tmp_path).close()
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    os.chown(tmp_path / ".lock", 65534, 65534)
+    if os.getuid() == 0:
+        # Root may write anywhere: another user owns it, and the child becomes that one.
+        for folder in tmp_path.parents[:2]:
+            folder.chmod(0o755)
+        for path in (tmp_path / ".lock", tmp_path):
+            os.chown(path, 65534, 65534)
+    tmp_path.chmod(0o500)
     pid = os.fork()
     if pid == 0:
-        os.setuid(65534)
         try:
+            if os.getuid() == 0:
+                os.setuid(65534)
             LocalPlatform(data=tmp_path)
         except OSError as error:
             os._exit(0 if (error.errno, error.filename) == (errno.EACCES, str(tmp_path)) else 2)
-        os._exit(1)
+        finally:
+            os._exit(1)
     assert os.waitpid(pid, 0)[1] == 0
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o500
+    tmp_path.chmod(0o700)
 
 
 def test_a_second_platform_is_refused(tmp_path: Path) -> None:
@@ -235,6 +282,25 @@ def test_a_second_platform_is_refused(tmp_path: Path) -> None:
         assert str(tmp_path) in done.stderr
         assert f"process {os.getpid()}" in done.stderr
     LocalPlatform(data=tmp_path).close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the lock in /proc")
+def test_a_closed_folder_is_free_while_programs_are_started(tmp_path: Path) -> None:
+    """Also where another process lives that has inherited its lock, as each has for a moment when it is made."""
+    platform = LocalPlatform(data=tmp_path)
+    lock = next(
+        int(name)
+        for name in os.listdir("/proc/self/fd")
+        if os.path.realpath(f"/proc/self/fd/{name}") == str(tmp_path / ".lock")
+    )
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock]) as other:
+        with pytest.raises(OSError, match="has it"):
+            LocalPlatform(data=tmp_path)
+        platform.close()
+        try:
+            LocalPlatform(data=tmp_path).close()
+        finally:
+            other.communicate(b"\n")
 
 
 def test_a_change_is_on_disk_before_it_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,6 +323,36 @@ def test_a_change_is_on_disk_before_it_is_answered(tmp_path: Path, monkeypatch: 
             done.clear()
             assert change().is_success
             assert done == [*steps, "fsync of the folder"]
+
+
+def test_a_slow_disk_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a PUT and then a DELETE wait for the disk, other requests are answered."""
+    slow, written = threading.Event(), threading.Event()
+    sync = os.fsync
+
+    def wait(descriptor: int) -> None:
+        slow.set()
+        written.wait(30)
+        sync(descriptor)
+
+    with LocalPlatform(data=tmp_path) as platform, Project(platform) as project, Project(platform) as other:
+        stored = project.put("shop", make_flow()).content
+        monkeypatch.setattr(os, "fsync", wait)
+        for change in (lambda: project.put("shop", make_flow(more=1)), lambda: project.delete("shop")):
+            slow.clear()
+            written.clear()
+            changing = threading.Thread(target=change)
+            changing.start()
+            try:
+                assert slow.wait(10)
+                # What is not on disk yet is not told.
+                assert other.get("shop").content == stored
+                assert other.list().status_code == 200
+            finally:
+                written.set()
+                changing.join()
+            stored = other.get("shop").content
+        assert platform.names() == []
 
 
 NURSERY = """

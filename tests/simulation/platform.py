@@ -59,10 +59,9 @@ class Platform:
         since: When each span came to stand in its flow.
         excused: Spans that a person took away, or that a race between two that could not know took.
         seen: Every span that ever stood in a flow.
-        raced: How many spans were erased by a PUT whose writer had read before they came.
-        brought_back: Spans that had moved away, and that a PUT has written again, where one of both had waited
-            for its turn in vain: its writer had read before, or has found its own spans erased by whoever moved
-            them, and restores the whole body.
+        raced: Spans that were erased by a PUT whose writer had read before they came, and how that was.
+        returned: Spans that stand again in the flow that they had moved away from, since when: by a race.
+        read_by: When each process has read each flow last.
     """
 
     def __init__(self, world: Any) -> None:
@@ -72,8 +71,10 @@ class Platform:
         self.seen: dict[str, set[Key]] = {}
         self.excused: set[Key] = set()
         self.raced: dict[tuple[str, Key], str] = {}
-        self.brought_back: set[tuple[str, Key]] = set()
-        self._moved: dict[tuple[str, Key], tuple[float, Any, set[Any]]] = {}
+        self.returned: dict[tuple[str, Key], float] = {}
+        self.read_by: dict[tuple[int, str], float] = {}
+        self._moved_at: dict[tuple[str, Key], tuple[float, Any]] = {}
+        self._erased: set[tuple[int, str]] = set()
         self.foreign: dict[Key, str] = {}
         self.count: Counter[str] = Counter()
         self._strayed: set[tuple[int, str, str]] = set()
@@ -118,6 +119,7 @@ class Platform:
         document = self.flows.get(making.flow)
         making.read_at = self.world.now
         making.shown = None if document is None else document
+        self.read_by[making.process.number, making.flow] = self.world.now
         if document is None:
             # A stray one after this would be the second in a row, and rightly believed.
             self._strayed.add((making.process.number, making.flow, "any"))
@@ -156,13 +158,12 @@ class Platform:
         since = self.since.setdefault(name, {})
         if making.shown is not None and making.shown.description != document.description:
             raise Violation(f"a PUT by {making.process} does not keep the description that it had read")
-        victims: set[Any] = set()
         for key in () if before is None else before.spans.keys() - document.spans.keys():
             came_at, writer = since.pop(key)
             given = world.given.get(key)
             if given is not None and given.flows[-1] != name:
-                self._moved[name, key] = world.now, making, victims
-                self.brought_back.discard((name, key))
+                self._moved_at[name, key] = world.now, making
+                self.returned.pop((name, key), None)
                 continue
             if came_at < making.read_at:
                 entry = making.job.flow.window.get(key)
@@ -172,30 +173,44 @@ class Platform:
                     raise Violation(f"a PUT by {making.process} leaves out {key}, which it had read")
                 continue
             self.count["raced"] += 1
-            if writer is not None:
-                victims.add(writer.process)
             what = f"{making.process} had read {name!r} before {key} came by {writer}"
             self.raced[name, key] = what
             alone = making.attempt.in_turn and (writer is None or writer.attempt.in_turn)
+            if writer is not None and not alone:
+                self._erased.add((writer.process.number, name))
             # Who has waited for a turn in vain may look too early: that is documented.
             if key in self.foreign or not alone:
                 self.excused.add(key)
             elif alone and writer is not None and writer.process.host is making.process.host:
                 raise Violation(f"two had their turn at once: {what}")
+        for key in document.spans if before is None else document.spans.keys() - before.spans.keys():
+            self._look_at_return(making, key)
+        self._erased.discard((making.process.number, name))
         for key in document.spans:
-            self._look_whether_it_is_back(making, key, new=key not in since)
             since.setdefault(key, (world.now, making))
             self.raced.pop((name, key), None)
         self.flows[name] = document
         self.seen.setdefault(name, set()).update(document.spans)
 
-    def _look_whether_it_is_back(self, making: Any, key: Key, new: bool) -> None:
-        moved = self._moved.get((making.flow, key))
-        if new and moved is not None and (making.read_at < moved[0] or making.process in moved[2]):
-            if not (making.attempt.in_turn and moved[1].attempt.in_turn):
-                self.brought_back.add((making.flow, key))
-            elif moved[1].process.host is making.process.host:
-                raise Violation(f"two had their turn at once: {making.process} brings back {key}")
+    def _look_at_return(self, making: Any, key: Key) -> None:
+        """What had moved away from a flow is written there again by whoever could not know: that is documented.
+
+        He had read before it moved, and one of both wrote without its turn; or he restores all that he wrote,
+        since somebody has erased it who had read before, without a turn.
+        """
+        name = making.flow
+        if (name, key) not in self._moved_at:
+            return
+        moved_at, mover = self._moved_at[name, key]
+        if making.read_at >= moved_at:
+            if (making.process.number, name) in self._erased:
+                self.returned[name, key] = self.world.now
+            return
+        if making.process.host is mover.process.host and making.attempt.in_turn and mover.attempt.in_turn:
+            raise Violation(
+                f"two had their turn at once: {making.process} had read {name!r} before {key} left it"
+            )
+        self.returned[name, key] = self.world.now
 
     # -- people, and other writers -------------------------------------------------------------------------
 

@@ -66,6 +66,7 @@ class Making:
         shown: What that was.
         waits: Whether a request is under way.
         written_at: When its PUT began.
+        searches: Whether it began as one of a search for what is refused.
     """
 
     def __init__(self, process: Process, attempt: Attempt) -> None:
@@ -79,6 +80,7 @@ class Making:
         self.shown: Any = None
         self.waits = False
         self.written_at = -1.0
+        self.searches = self.job.flow._exchange.searching
 
     @property
     def flow(self) -> str:
@@ -365,14 +367,14 @@ class Process:
         self.after(self.random.choice((0.0, 0.0, 0.003)), self._come_to_the_desk)
 
     def _look_at_pace(self, making: Making) -> None:
-        """Between two PUTs of a flow lies its interval, unless somebody waits."""
+        """Between two PUTs of a flow lies its interval, unless somebody waits or who is refused is searched."""
         now, flow = self.world.now, making.job.flow
         making.written_at = now
         since = now - self.last_put.get(making.flow, -_FOREVER)
         if not self.world.plan.roomy:
             return  # a window that is half full does not wait
         hurried = making.attempt.begun - BOOTED <= self.hurried_until + self.world.plan.timeout
-        if self.closing or hurried or flow.in_trouble or flow.window.half_full:
+        if self.closing or hurried or flow.in_trouble or flow.window.half_full or making.searches:
             return
         if since < self.world.plan.min_interval - 1e-6:
             raise Violation(f"{self}: writes {making.flow!r} {since:.3f} s after the last time")
@@ -469,7 +471,7 @@ class Process:
         """Whether a span that was handed over to it outlives it."""
         store: Any = self.keeper._store
         # Not by `keeps`, which asks who runs.
-        if store is not None and ((flow, key) in store._own or (flow, key) in store._heritage):
+        if store is not None and store._text_of((flow, key)) is not None:
             return True
         held = self.flows.memory.flows.get(flow)
         entry = None if held is None else held.window.get(key)

@@ -313,10 +313,18 @@ class World:
             # Another host's writer may bring back what has moved, and what has left memory can't move any more.
             return
         if process.over and not process.troubled_end and places != given.flows[-1:]:
-            if all((name, key) in self.platform.brought_back for name in set(places) - {given.flows[-1]}):
-                self.platform.count["brought back in a race"] += 1
+            elsewhere = [name for name in places if name != given.flows[-1]]
+            if given.flows[-1] in places and all(
+                self._returned_unseen(name, key, process) for name in elsewhere
+            ):
+                self.platform.count["twice after a race"] += 1
                 return
             raise Violation(f"{key} of {process} stands in {places}, and belongs to {given.flows[-1]!r}")
+
+    def _returned_unseen(self, name: str, key: Key, process: Process) -> bool:
+        """Whether a race brought it back to its old flow after its process had looked there for the last time."""
+        returned = self.platform.returned.get((name, key))
+        return returned is not None and returned > self.platform.read_by.get((process.number, name), 0.0)
 
 
 class _Teller(logging.Handler):

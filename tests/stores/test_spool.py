@@ -482,6 +482,37 @@ def test_what_failed_is_told_again_before_anything_else(folder: Path):
     assert not store.leave([])
 
 
+def let_no_file_grow(store: Spool, never: bool) -> None:
+    """What a full disk does."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0 if never else hard, hard))
+
+
+@pytest.mark.parametrize("inherited", [False, True])
+def test_a_newer_text_that_can_not_be_written_is_not_kept(start: Start, folder: Path, inherited: bool):
+    """The old text stays for as long as there is no other, and is not taken for the new one; nothing else suffers."""
+    if inherited:
+        orphan(start, folder, 5, 5)
+    writer = start()
+    old = writer.inherit() if inherited else []
+    if not inherited:
+        writer.apply(added("shop", spans(5)))
+        old = [("shop", span) for span in spans(5)]
+    changed, *others = [span for _, span in old]
+    newer = changed._replace(body=b"{}")
+    writer.run(let_no_file_grow, True)
+    writer.apply(added("shop", [newer, others[0]]))
+    assert not writer.keeps("shop", changed.key)
+    assert all(writer.keeps("shop", span.key) for span in others)
+    assert not writer.leave(added("shop", [newer, *others]))
+    writer.run(let_no_file_grow, False)
+    assert writer.leave(added("shop", [newer, *others]))
+    assert writer.keeps("shop", changed.key)
+    writer.kill()
+    assert sorted(span for _, span in start().inherit()) == sorted([newer, *others])
+
+
 def test_what_is_told_anew_leaves_an_orphan_after_it_is_kept(start: Start, folder: Path):
     """An orphan's spans that can't be kept a second time stay in the orphan's file."""
     left = orphan(start, folder, 5, 5)

@@ -14,7 +14,7 @@ import typer
 
 from . import launch
 from .platform_api import Project
-from .terminal import fail, say
+from .terminal import fail, path, say
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -28,7 +28,9 @@ _DEPTH = 12  # of an order that needs approval: more than a terminal indents
 def demo(
     orders: Annotated[int, typer.Option(min=1, help="How many orders to send at once, to begin with.")] = 20,
     once: Annotated[bool, typer.Option("--once", help="End after those.")] = False,
-    data: Annotated[Path | None, typer.Option(help="Start a platform that keeps the flows here.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(parser=path, help="Start a platform that keeps the flows here.")
+    ] = None,
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Start a platform on this port; 0 takes any.")
     ] = None,
@@ -81,7 +83,7 @@ class _Shop:
                 return
             root.add_event("order accepted", {"order.number": number})
             self._paid.append(Link(root.get_span_context(), {"order.number": number}))
-        if number % 10 == 9:
+        if number % 10 == 7:
             self._ship()
 
     def _reserve(self, number: int) -> None:

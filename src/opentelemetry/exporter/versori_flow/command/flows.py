@@ -14,7 +14,7 @@ from rich.text import Text
 
 from .otlp_json import as_otlp
 from .platform_api import AsJson, BaseUrl, Flow, opened
-from .terminal import console, say
+from .terminal import console, path, say
 from .tree import count, has_failed, plain, span_count, start_of, traces_of
 
 _TO_SECONDS = len("2026-03-01T10:00:00")
@@ -74,7 +74,9 @@ def export(
     form: Annotated[
         Format, typer.Option("--format", help="As the platform has it, or as OTLP in JSON.")
     ] = Format.json,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file to write to.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", parser=path, help="A file to write to.")
+    ] = None,
     base_url: BaseUrl = None,
 ) -> None:
     """Print a flow: its JSON as it is stored, or OTLP JSON, which other tools and `versori-flow push` read."""

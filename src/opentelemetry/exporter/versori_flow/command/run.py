@@ -16,7 +16,7 @@ import typer
 
 from . import launch
 from .platform_api import Flow, Project
-from .terminal import fail, say
+from .terminal import fail, path, say
 from .tree import count, plain, span_count
 from .versori_cli import credentials
 
@@ -34,7 +34,8 @@ def run(
         ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Start a local platform that keeps its flows in this folder.")
+        Path | None,
+        typer.Option(parser=path, help="Start a local platform that keeps its flows in this folder."),
     ] = None,
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Start a local platform on this port; 0 takes any.")

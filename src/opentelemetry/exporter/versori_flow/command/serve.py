@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .launch import LOCAL_HOST, LOCAL_PORT
-from .terminal import fail
+from .terminal import fail, path
 
 
 def serve(
@@ -16,7 +16,9 @@ def serve(
         str, typer.Option(help="Where to listen; anything but loopback lets others in.")
     ] = LOCAL_HOST,
     port: Annotated[int, typer.Option(help="The port, from 0 to 65535; 0 takes any.")] = LOCAL_PORT,
-    data: Annotated[Path | None, typer.Option(help="Keep the flows in this folder, not in memory.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(parser=path, help="Keep the flows in this folder, not in memory.")
+    ] = None,
     key: Annotated[
         str | None,
         typer.Option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -26,6 +27,13 @@ def prepare() -> None:
 def examples(*lines: str) -> str:
     """Examples as the end of a help text."""
     return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
+
+
+def path(text: str) -> Path:
+    """A path that was given: an unset variable of a shell is none, and not the working directory."""
+    if not text.strip():
+        raise typer.BadParameter("it is empty; name a file or a folder")
+    return Path(text)
 
 
 def console() -> Console:

@@ -133,9 +133,9 @@ class TracesEndpoint:
             if len(offer.left) < left:
                 left, until, wait = len(offer.left), loop.time() + _PATIENCE, _FIRST_WAIT
 
-    def close(self) -> None:
+    def close(self, wait: bool = True) -> None:
         """Ends its threads once they have done what they are at."""
-        self._threads.shutdown(wait=True)
+        self._threads.shutdown(wait=wait)
 
 
 def _decode(raw: bytes | bytearray, encoding: str, content_type: str) -> tuple[Received, int]:

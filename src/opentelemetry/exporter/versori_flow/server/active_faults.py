@@ -92,6 +92,10 @@ class ActiveFaults:
         with self._lock:
             return list(self._handles.values())
 
+    def leave(self) -> None:
+        """In a forked child: who held the lock is not there to let it go."""
+        self._lock = threading.Lock()
+
     def strike(self, method: str, flow: str | None, body: bytes) -> Strike | None:
         """The first fault that strikes this request; None when it is to be answered truly."""
         with self._lock:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 from urllib.parse import unquote_to_bytes
@@ -24,9 +23,8 @@ from .request_body import decoded, read_body
 from .saved_flows import FlowAddress, SavedFlows
 from .validation import FlowValidator
 
-# What is larger, or unpacks to who knows what, takes its time, and waits for one of a few threads.
+# What is larger, or unpacks to who knows what, takes its time, and waits for one of the server's few threads.
 _MOST_AT_ONCE = 64 * 1024
-_THREADS = 2
 _T = TypeVar("_T")
 
 
@@ -54,7 +52,6 @@ class FlowsEndpoint:
         self._log = log
         self._validator = validator
         self._access = access
-        self._threads = ThreadPoolExecutor(_THREADS, "versori-local-platform")
 
     async def __call__(self, request: Request) -> Response:
         """Answers one request, or spoils it as ordered."""
@@ -115,11 +112,12 @@ class FlowsEndpoint:
 
     async def _beside(self, request: Request, body: bytes, work: Callable[[], _T]) -> _T:
         """Does what takes its time beside the loop, which goes on answering."""
-        if len(body) <= _MOST_AT_ONCE and "content-encoding" not in request.headers:
+        waits_for_disk = self._flows.on_disk and request.method in ("PUT", "DELETE")
+        if len(body) <= _MOST_AT_ONCE and "content-encoding" not in request.headers and not waits_for_disk:
             return work()
         # The context says that nothing in here is traced.
         work = partial(contextvars.copy_context().run, work)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return await asyncio.get_running_loop().run_in_executor(None, work)
 
     async def _carry_out(self, request: Request, body: bytes) -> Reply:
         try:

@@ -5,10 +5,19 @@ from __future__ import annotations
 import os
 import warnings
 import weakref
+from typing import Protocol
 
 from .http_server import HttpServer
 from .receiver import Receiver
 from .saved_flows import SavedFlows
+
+
+class Shared(Protocol):
+    """What the threads of a platform share, behind a lock."""
+
+    def leave(self) -> None:
+        """Takes a lock of its own in a forked child."""
+
 
 _all: weakref.WeakSet[Holdings] = weakref.WeakSet()
 
@@ -21,12 +30,21 @@ class Holdings:
         receiver: Delivers.
         server: Has the port and the thread.
         flows: Have the folder.
+        *shared: What else its threads share: a forked child can look at it still.
     """
 
-    def __init__(self, owner: object, receiver: Receiver, server: HttpServer, flows: SavedFlows) -> None:
+    def __init__(
+        self,
+        owner: object,
+        receiver: Receiver,
+        server: HttpServer,
+        flows: SavedFlows,
+        *shared: Shared,
+    ) -> None:
         self._receiver = receiver
         self._server = server
         self._flows = flows
+        self._left_behind: tuple[Shared, ...] = (server, flows, *shared)
         self._pid = os.getpid()
         self._dropped = weakref.finalize(owner, self._drop)
         # The end of the process gives all back.
@@ -43,8 +61,8 @@ class Holdings:
 
     def leave(self) -> None:
         """In a forked child: all stays with the parent."""
-        self._server.leave()
-        self._flows.leave()
+        for left in self._left_behind:
+            left.leave()
 
     def _drop(self) -> None:
         if self._pid == os.getpid():

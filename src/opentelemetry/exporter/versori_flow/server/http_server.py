@@ -10,7 +10,7 @@ import math
 import os
 import socket
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
@@ -22,6 +22,8 @@ from opentelemetry import context
 
 from .responses import ConnectionProtocol
 
+# For what would hold up the loop.
+_THREADS = 2
 # How long a request may take to notice that its connection is gone.
 _LAST_WORDS = 2.0
 _USED_UP = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -148,6 +150,8 @@ class _Run:
         self._app = app
         self._listener = listener
         self._loop = asyncio.new_event_loop()
+        # They end with the loop.
+        self._loop.set_default_executor(ThreadPoolExecutor(_THREADS, "versori-local-platform"))
         self._ending = asyncio.Event()
         self._listening: Future[None] = Future()
         self._state = ServerState()

@@ -102,7 +102,7 @@ class LocalPlatform:
         except BaseException:
             self._flows.close()
             raise
-        self._holdings = Holdings(self, receiver, self._server, self._flows)
+        self._holdings = Holdings(self, receiver, self._server, self._flows, self._log, self._faults, changes)
 
     @property
     def url(self) -> str:

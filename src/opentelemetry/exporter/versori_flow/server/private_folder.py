@@ -28,10 +28,10 @@ except ImportError:  # Windows: two processes may have one folder there
 else:
     _CAN_LOCK = True
 
+FILE_SUFFIX = ".flow"
 _T = TypeVar("_T")
 _logger = logging.getLogger(__name__)
 _LOCK = ".lock"
-_FLOW = ".flow"
 _ASIDE = ".damaged-"
 _UNFINISHED = re.compile(r"unfinished-.*\.tmp|.*-[0-9a-f]{16}\.tmp")  # the latter by version 0.1
 _CHECKED = re.compile(rb"([0-9a-f]{64}) ([0-9]{1,12})\n")
@@ -57,6 +57,7 @@ class PrivateFolder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._pid = os.getpid()
         self._held: int | None = None
         try:
             _make(path)
@@ -77,6 +78,10 @@ class PrivateFolder:
         """Lets another process have it; in a forked child, leaves it to the parent."""
         held, self._held = self._held, None
         if held is not None:
+            if _CAN_LOCK and self._pid == os.getpid():
+                # A program that is being started at this moment has the descriptor too.
+                with contextlib.suppress(OSError):
+                    fcntl.flock(held, fcntl.LOCK_UN)
             os.close(held)
 
     def read_all(self, read: Callable[[str, bytes, bool], _T]) -> list[_T]:
@@ -87,7 +92,7 @@ class PrivateFolder:
         """
         found = []
         for name in sorted(os.listdir(self._path)):
-            if name.endswith(_FLOW):
+            if name.endswith(FILE_SUFFIX):
                 try:
                     found.append(read(name, *_content(self._path / name)))
                 except (DamagedError, OSError) as error:
@@ -108,7 +113,7 @@ class PrivateFolder:
                     file.write(content)
                     file.flush()
                     os.fsync(descriptor)
-                os.replace(unfinished, self._path / (stem + _FLOW))
+                os.replace(unfinished, self._path / (stem + FILE_SUFFIX))
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(unfinished)
@@ -122,7 +127,7 @@ class PrivateFolder:
             ApiError: It can't be removed.
         """
         with self._told("deleted"):
-            (self._path / (stem + _FLOW)).unlink(missing_ok=True)
+            (self._path / (stem + FILE_SUFFIX)).unlink(missing_ok=True)
             _sync(self._path)
 
     @contextlib.contextmanager
@@ -147,13 +152,15 @@ class PrivateFolder:
     def _make_private(self) -> None:
         """Closes what version 0.1 made for all to read; a folder that holds other things stays as it is."""
         names = os.listdir(self._path)
-        flows = [name for name in names if name.endswith(_FLOW)]
+        flows = [name for name in names if name.endswith(FILE_SUFFIX)]
         try:
             if len(names) == len(flows) + (_LOCK in names) + sum(_ASIDE in name for name in names):
-                os.chmod(self._path, 0o700)
+                # Only taken away: who made it read-only wanted it so.
+                os.chmod(self._path, os.stat(self._path).st_mode & 0o700)
             for name in flows:
-                if stat.S_ISREG(os.lstat(self._path / name).st_mode):
-                    os.chmod(self._path / name, 0o600)
+                mode = os.lstat(self._path / name).st_mode
+                if stat.S_ISREG(mode):
+                    os.chmod(self._path / name, mode & 0o600)
         except PermissionError as error:
             _logger.warning("%s can't be made private: %s", self._path, error.strerror)
 

@@ -44,13 +44,19 @@ class Receiver:
         loop = asyncio.get_running_loop()
         # A platform that was stopped goes on with another loop.
         if self._endpoint is None or self._endpoint[0] is not loop:
+            self._end_threads()
             self._endpoint = loop, TracesEndpoint(self._take, self._check)
         return await self._endpoint[1](request)
 
     def close(self) -> None:
         """Delivers what is pending, if that is possible at once, and ends."""
+        self._end_threads()
         if self._exporter is not None:
             self._exporter.shutdown(_LAST_WORDS)
+
+    def _end_threads(self) -> None:
+        if self._endpoint is not None:
+            self._endpoint[1].close(wait=False)  # they may wait for this very platform
 
     def _take(self, spans: Sequence[ReadableSpan]) -> Offer:
         with self._making:

@@ -107,6 +107,10 @@ class RequestLog:
             self._bytes = 0
             self._counts.clear()
 
+    def leave(self) -> None:
+        """In a forked child: who held the lock is not there to let it go."""
+        self.changed = threading.Condition()
+
 
 def _weight(request: Request) -> int:
     heads = sum(len(name) + len(value) for name, value in request.headers.items())

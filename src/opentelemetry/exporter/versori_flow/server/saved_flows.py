@@ -15,7 +15,7 @@ from urllib.parse import quote
 from ulid import ULID
 
 from .json_text import JsonText
-from .private_folder import DamagedError, PrivateFolder
+from .private_folder import FILE_SUFFIX, DamagedError, PrivateFolder
 from .replies import ApiError
 
 # File systems allow 255 bytes; the digest that keeps shortened names apart needs some of them.
@@ -82,6 +82,11 @@ class SavedFlows:
             # ULIDs sort by the time they were made, which is the order of creation.
             flows = sorted(self._folder.read_all(_read), key=lambda flow: flow.id)
             self._flows = {flow.address: flow for flow in flows}
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether a change waits for a disk."""
+        return self._folder is not None
 
     def close(self) -> None:
         """Lets another process have the folder; what is in memory can still be read."""
@@ -174,7 +179,7 @@ def _read(name: str, content: bytes, checked: bool) -> SavedFlow:
         raise DamagedError(f"what should tell its flow can't be read: {error}") from None
     except RecursionError:
         raise DamagedError("what should tell its flow is nested too deeply") from None
-    if not name.startswith(f"{its_own}."):
+    if name != its_own + FILE_SUFFIX:
         raise DamagedError("it is a copy of the file of another flow")
     if not checked and flow.document is None:
         # Version 0.1 wrote no length: what was torn is no JSON.

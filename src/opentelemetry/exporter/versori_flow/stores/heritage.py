@@ -94,13 +94,14 @@ class Heritage:
         self._remarks = remarks
         self._heirlooms: list[Heirloom] = []
         self._left: list[Heirloom] = []
-        self._places: dict[Place, tuple[Heirloom, int]] = {}
+        self._places: dict[Place, tuple[Heirloom, int, int]] = {}
         self._every = _BETWEEN_LOOKS if at_once else float("inf")
         self._look_at = float("-inf") if at_once else float("inf")
         self._more = False
 
-    def __contains__(self, place: Place) -> bool:
-        return place in self._places
+    def text_of(self, place: Place) -> int | None:
+        """A hash of the text that a span has here; None where it is not here."""
+        return self._places[place][2] if place in self._places else None
 
     def look_no_more(self) -> None:
         """Nobody's orphans are taken in any more, but after `look_at`."""
@@ -137,8 +138,7 @@ class Heritage:
         """A span is pending no longer."""
         where = self._places.pop(place, None)
         if where is not None:
-            heirloom, number = where
-            heirloom.delivered(number)
+            where[0].delivered(where[1])
 
     def remove(self) -> None:
         """Removes from the files what is pending no longer, and files that are empty."""
@@ -244,7 +244,7 @@ class Heritage:
         for row in page.rows:
             place = (row.flow, row.kept.key)
             self.forget(place)  # two orphans may have it, where an heir died
-            self._places[place] = (heirloom, row.id)
+            self._places[place] = (heirloom, row.id, hash(row.kept.body))
             heirloom.took(row.id, len(row.kept.body))
             by_flow.setdefault(row.flow, []).append(row.kept)
         if heirloom.cursor < 0:

@@ -26,15 +26,17 @@ class Own:
         self._target = target
         self._file: SpoolFile | None = None
         self._number = 0
-        self._places: dict[Place, int] = {}
+        # The number of each span's row, and a hash of its text.
+        self._places: dict[Place, tuple[int, int]] = {}
         self._removed: list[int] = []
 
-    def __contains__(self, place: Place) -> bool:
-        return place in self._places
+    def text_of(self, place: Place) -> int | None:
+        """A hash of the text that a span has here; None where it is not here."""
+        return self._places[place][1] if place in self._places else None
 
     def forget(self, place: Place) -> None:
         """A span is pending no longer; it is removed with the next write."""
-        number = self._places.pop(place, _ELSEWHERE)
+        number, _ = self._places.pop(place, (_ELSEWHERE, 0))
         if number != _ELSEWHERE:
             self._removed.append(number)
 
@@ -47,7 +49,7 @@ class Own:
         if (added or self._removed) and self._file is not None and not self._file.held:
             self.take_back()  # it was left, and the process goes on
         for some in self._in_parts(added):
-            removed = [*self._removed, *(self._places[place] for place in some if place in self._places)]
+            removed = [*self._removed, *(self._places[place][0] for place in some if place in self._places)]
             removed = [number for number in removed if number != _ELSEWHERE]
             if not (some or removed):
                 return
@@ -55,9 +57,9 @@ class Own:
                 self._file = self._folder.new(self._target)
             self._file.write(self._number + 1, some, removed)
             self._removed = []
-            for place in some:
+            for place, kept in some.items():
                 self._number += 1
-                self._places[place] = self._number
+                self._places[place] = self._number, hash(kept.body)
 
     @property
     def untended(self) -> bool:
@@ -120,7 +122,7 @@ class Own:
             return True
         self._file = None
         self._removed = []
-        self._places = dict.fromkeys(self._places, _ELSEWHERE)
+        self._places = {place: (_ELSEWHERE, text) for place, (_, text) in self._places.items()}
         return False
 
     def _has_none(self) -> None:

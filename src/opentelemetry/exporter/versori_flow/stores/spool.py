@@ -56,6 +56,8 @@ class Spool:
         )
         self._trouble = Trouble()
         self._tended_at = float("-inf")
+        # What has an older text here than it should have.
+        self._outdated: set[Place] = set()
 
     def _begin_in_a_child(self) -> None:
         """A forked child has files of its own, whether or not the fork has told anybody."""
@@ -66,18 +68,32 @@ class Spool:
         """Keeps what was added, and forgets what was settled or is gone."""
         self._begin_in_a_child()
         now = time.monotonic()
-        added: dict[Place, Kept] = {}
+        told: dict[Place, Kept] = {}
         for flow, come, settled, gone in changes:
             for key in (*settled, *gone):
                 place = (flow, key)
-                added.pop(place, None)
+                told.pop(place, None)
                 self._own.forget(place)
                 self._heritage.forget(place)
-            for kept in come if self.durable else ():
-                added[flow, kept.key] = kept
-        self._keep(added if self._trouble.may_add() else {}, now)
+                self._outdated.discard(place)
+            for kept in come:
+                told[flow, kept.key] = kept
+        may_add = self._trouble.may_add() and self.durable
+        self._keep(told if may_add else {}, now)
+        self._look_for_older(told)
         self._heritage.remove()
         self._tend(now)
+
+    def _look_for_older(self, told: Mapping[Place, Kept]) -> None:
+        for place, kept in told.items():
+            if self._text_of(place) in (None, hash(kept.body)):
+                self._outdated.discard(place)
+            else:
+                self._outdated.add(place)
+
+    def _text_of(self, place: Place) -> int | None:
+        own = self._own.text_of(place)
+        return self._heritage.text_of(place) if own is None else own
 
     def wants_all(self, now: float) -> bool:
         """Whether the next `apply` must be told anew all that is pending: it could not be kept, and is tried again."""
@@ -169,10 +185,10 @@ class Spool:
     # -- the end -------------------------------------------------------------------------------------------
 
     def keeps(self, flow: str, key: Key) -> bool:
-        """Whether a span is safe here, should the process end now."""
+        """Whether a span is safe here as it was told last, should the process end now."""
         self._begin_in_a_child()
         place = (flow, key)
-        return place in self._own or place in self._heritage
+        return place not in self._outdated and self._text_of(place) is not None
 
     def leave(self, pending: Sequence[Change]) -> bool:
         """Leaves all that is pending to whoever comes next; False where not all of it can be kept, or nothing is."""
@@ -180,15 +196,18 @@ class Spool:
         now = time.monotonic()
         for _ in range(2):  # a damaged file takes what it held with it
             unkept = {
-                (change.flow, kept.key): kept
+                (change.flow, span.key): span
                 for change in pending
-                for kept in change.added
-                if not self.keeps(change.flow, kept.key)
+                for span in change.added
+                if not self.keeps(change.flow, span.key)
             }
-            if self._keep(unkept, now):
+            kept = self._keep(unkept, now)
+            self._look_for_older(unkept)
+            if kept:
                 break
         else:
             return False
+        self._heritage.remove()
         inherited = self._heritage.let_go()
         return self._own.let_go() or inherited
 

@@ -43,6 +43,11 @@ class Changes:
         for wake in listeners:
             wake()
 
+    def leave(self) -> None:
+        """In a forked child: who held the lock is not there, and who listens belongs to the parent."""
+        self._lock = threading.Lock()
+        self._listeners = set()
+
     @contextmanager
     def listening(self) -> Iterator[asyncio.Event]:
         """An event of the running loop that each change sets.

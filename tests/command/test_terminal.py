@@ -1,0 +1,117 @@
+"""However the command ends, it is by a status that is documented and at most a line: never by a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from opentelemetry.exporter.versori_flow.command.launch import local_credentials
+from opentelemetry.exporter.versori_flow.server import LocalPlatform
+from tests.command.test_cli import CLEAN, COMMAND, PATIENCE, versori_flow
+from tests.server.platform_client import make_flow, make_span
+
+SUBCOMMANDS = (
+    "run", "serve", "list", "show", "tail", "diff", "export", "delete", "demo", "doctor", "gateway", "push", "store",
+)  # fmt: skip
+
+
+def test_help_has_examples_and_exit_statuses() -> None:
+    """-h is --help; it names each subcommand, how it can end, completion, and examples."""
+    done = versori_flow("-h")
+    assert done.stdout == versori_flow("--help").stdout
+    for word in (*SUBCOMMANDS, "Exit status:", "126", "127", "130", "Examples:", "--install-completion"):
+        assert word in done.stdout
+
+
+def test_completion() -> None:
+    """A shell that asks is told the subcommands."""
+    done = versori_flow(
+        "", _VERSORI_FLOW_COMPLETE="complete_bash", COMP_WORDS="versori-flow s", COMP_CWORD="1"
+    )
+    assert {"serve", "show", "store"} <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nonsense"], "No such command"),
+        (["show"], "(versori-flow show -h says more)"),
+        (["serve", "--port", "x"], "'--port'"),
+        (["show", "x", "--traces", "0"], "'--traces'"),
+        (["store", "drop", "--nonsense"], "--nonsense"),
+        (["export", "x", "--format", "xml"], "'--format'"),
+    ],
+)
+def test_misuse_is_one_line(words: list[str], said: str) -> None:
+    """What is not written as it should be is one line with what to do, and status 2."""
+    done = versori_flow(*words)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert said in done.stderr
+
+
+@pytest.fixture(scope="module")
+def variables() -> object:
+    """The environment beside a platform that has a large flow."""
+    with LocalPlatform(key="local") as platform:
+        names = [f"größe → {n} ✓" for n in range(3000)]
+        spans = [
+            make_span(name, spanContext={"traceId": f"{n:032x}", "spanId": f"{n:016x}", "traceFlags": 1})
+            for n, name in enumerate(names, 1)
+        ]
+        platform.put("large", make_flow(*spans, name="large"))
+        yield local_credentials(platform.url)
+
+
+@pytest.mark.parametrize("words", [["show", "large", "--all"], ["export", "large"], ["list"], ["-h"]])
+def test_a_pipe_that_closes(variables: dict[str, str], words: list[str]) -> None:
+    """`| head` ends it without a word."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*COMMAND, *words], env={**CLEAN, **variables}, stdin=subprocess.DEVNULL, stdout=writing,
+        stderr=subprocess.PIPE, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_terminal_that_lacks_characters(variables: dict[str, str], encoding: str) -> None:
+    """What it can't show is escaped, in trees, lists and complaints."""
+    for words in (["show", "large"], ["show", "größer →"], ["diff", "large"]):
+        done = subprocess.run(
+            [*COMMAND, *words], env={**CLEAN, **variables, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        assert done.returncode == (words[1:] == ["größer →"]), done.stderr
+        assert b"Traceback" not in done.stderr
+        if words[0] == "show":
+            assert b"\\u2192" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", [["tail"], ["tail", "large", "--json"], ["demo", "--port", "0"]])
+@pytest.mark.parametrize("said", [False, True])
+def test_ctrl_c_at_any_moment(variables: dict[str, str], words: list[str], said: bool) -> None:
+    """While the client is being imported, and while it waits: no traceback, and what a shell calls 130."""
+    with subprocess.Popen(
+        [*COMMAND, *words], env={**CLEAN, **variables}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as command:  # fmt: skip
+        assert command.stderr is not None
+        first = ""
+        if said:
+            first = command.stderr.readline()
+        else:
+            maps = Path(f"/proc/{command.pid}/maps")
+            end = time.monotonic() + PATIENCE
+            while "libssl" not in maps.read_text() and command.poll() is None and time.monotonic() < end:
+                time.sleep(0.005)
+        command.send_signal(signal.SIGINT)
+        _, errors = command.communicate(timeout=PATIENCE)
+    assert command.returncode in (130, -signal.SIGINT)
+    assert "Traceback" not in first + errors
