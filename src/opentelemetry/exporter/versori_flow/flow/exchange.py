@@ -217,8 +217,8 @@ class Exchange:
         self.known.wrote(attempt.body, digest)
         if self._search is not None:
             self._search.accepted()
-            # A delivered span on trial is not in this body: it comes back, or is dropped.
-            self.rewrite |= any(not entry.pending for entry in self._search.on_trial)
+            # A delivered suspect is not in this body: it comes back, or is dropped.
+            self.rewrite |= any(not entry.pending for entry in self._search.held_back)
             if self._search.done:
                 self._search = None
         if self._search is None:
@@ -245,12 +245,12 @@ class Exchange:
     def _rejected(self, attempt: Attempt, answer: Rejected, now: float) -> Step | None:
         self._spans.ledger.last_error = answer.message
         own, others = blame(answer, attempt.body)
-        if not own and (others or not (attempt.carried or self._search)):
+        suspects = [*attempt.carried, *self.known.missing(attempt.body)]
+        if not own and (others or not (suspects or self._search)):
             # Nothing of ours is to blame. A span that somebody else made is not ours to throw away.
             self._search = None
             return self._fail(answer, now)
-        if self._search is None:
-            self._search = Search(attempt.carried, attempt.mark, self.known.changes)
+        self._search = self._search or Search(suspects, attempt.mark, self.known.changes)
         verdict = self._search.refused(own)
         if verdict is Verdict.GIVE_UP:
             self._search = None

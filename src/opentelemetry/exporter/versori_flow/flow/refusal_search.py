@@ -70,8 +70,13 @@ class Search:
 
     def body(self, entries: Iterable[Entry]) -> list[Entry]:
         """What the next body carries of all these: other suspects, and those on trial, stay out."""
-        tested, on_trial = set(map(id, self.testing)), set(map(id, self.on_trial))
-        return [e for e in entries if id(e) in tested or not (e.pending or id(e) in on_trial)]
+        tested, held_back = set(map(id, self.testing)), set(map(id, self.held_back))
+        return [e for e in entries if id(e) in tested or not (e.pending or id(e) in held_back)]
+
+    @property
+    def held_back(self) -> list[Entry]:
+        """Suspects that the next body does not carry, unless they are tried once more."""
+        return [*self.on_trial, *(entry for group in self._waiting for entry in group)]
 
     def accepted(self) -> None:
         """The body with `testing` was accepted."""

@@ -138,6 +138,10 @@ class KnownFlow:
         """The span has come back."""
         self._never_adopt.pop(key, None)
 
+    def missing(self, body: Iterable[Entry]) -> list[Entry]:
+        """Spans that count as delivered, and were not: if their answer was a stray one, they may be refused."""
+        return [e for e in body if e.origin is Origin.OWN and not e.pending and e.key not in self.keys]
+
     def _lacks_own(self, shown: set[Key]) -> bool:
         return any(
             entry.origin is Origin.OWN and not entry.pending and entry.key not in shown
