@@ -120,8 +120,19 @@ def test_run_with_credentials(platform: LocalPlatform, program: Callable[..., st
     path = program("print(sys.argv[1:]); sys.exit(3)")
     done = versori_flow("run", "--", "python", path, "--port", "1", **local_credentials(platform.url))
     assert (done.returncode, done.stdout) == (3, "['--port', '1']\n"), done.stderr
-    assert done.stderr == "versori-flow: the service is called 'app', as OTEL_SERVICE_NAME is not set\n"
+    assert done.stderr.splitlines() == [
+        "versori-flow: the service is called 'app', as OTEL_SERVICE_NAME is not set",
+        "versori-flow: 2 spans in the flow 'app'",
+    ]
     assert sorted(span["name"] for span in platform.spans("app")) == ["inner", "outer"]
+
+
+def test_run_says_at_the_end_what_is_lost(platform: LocalPlatform, program: Callable[..., str]) -> None:
+    """Where the program takes the command's place, its exporter says how many spans went where, and how many not."""
+    platform.fault("status=503")
+    short = {"VERSORI_FLOW_TIMEOUT": "1", "OTEL_SERVICE_NAME": "app"}
+    done = versori_flow("run", "python", program(), **local_credentials(platform.url), **short)
+    assert done.stderr.splitlines()[-1] == "versori-flow: 0 spans in the flow 'app', 2 are lost"
 
 
 def test_run_without_credentials_has_a_platform_of_its_own(program: Callable[..., str]) -> None:
@@ -383,7 +394,7 @@ def test_serve_keeps_flows_in_a_folder_and_lets_one_key_in(
     arguments = ("--data", str(tmp_path / "flows"), "--key", "local")
     command, url = serve(*arguments)
     done = versori_flow("run", "python", program(), OTEL_SERVICE_NAME="kept", **local_credentials(url))
-    assert done.stderr == ""
+    assert done.stderr == "versori-flow: 2 spans in the flow 'kept'\n"
     denied = versori_flow("show", "kept", **{**local_credentials(url), "VERSORI_API_KEY": "another"})
     assert "refuses the key" in denied.stderr
     command.send_signal(signal.SIGTERM)

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 SETTINGS_PAGE = ROOT / "docs" / "settings.md"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Those that are no settings of the exporter: Versori's own CLI, and the local platform's key.
-OTHERS = {"VERSORI_CONFIG", "VERSORI_CONTEXT", "VERSORI_FLOW_SERVE_KEY", "VERSORI_FLOW_GATEWAY_TOKEN"}
+OTHERS = {"VERSORI_CONFIG", "VERSORI_CONTEXT"}
+OTHERS |= {f"VERSORI_FLOW_{name}" for name in ("SERVE_KEY", "GATEWAY_TOKEN", "SAY_AT_END")}
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 

@@ -223,8 +223,8 @@ class VersoriFlowSpanExporter(SpanExporter):
             # At interpreter exit nobody can take it: it has ended the wait, and would be shown as a fault.
             if threading.main_thread().is_alive():
                 raise
-        if courier.over:
-            lifecycle.has_ended(self)
+        if courier.over and lifecycle.has_ended(self):
+            lifecycle.say_at_end(self.status)
 
     def status(self) -> dict[str, FlowStatus]:
         """How every flow does, by its name; by the empty one what was lost of no known flow (in a damaged file)."""

@@ -21,13 +21,17 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .native import allocate_lock
 
 if TYPE_CHECKING:
     from .delivery.courier import Courier
+    from .flow.ledger import FlowStatus
+
+SAY_AT_END = "VERSORI_FLOW_SAY_AT_END"
+"""The variable by which `versori-flow run` asks the program that takes its place to say what became of its spans."""
 
 _LAST = -1000
 """A finalizer's priority. Below those of the standard library, which end at -100."""
@@ -85,11 +89,32 @@ def end_with(exporter: Exporter, courier: Courier) -> None:
     _ends[id(exporter)] = end
 
 
-def has_ended(exporter: Exporter) -> None:
-    """The exporter's courier has ended, or is another process's."""
+def has_ended(exporter: Exporter) -> bool:
+    """The exporter's courier has ended, or is another process's; False where that was known."""
     end = _ends.pop(id(exporter), None)
-    if end is not None:
-        end.detach()
+    if end is None:
+        return False
+    end.detach()
+    return True
+
+
+def say_at_end(status: Callable[[], Mapping[str, FlowStatus]]) -> None:
+    """How many spans went where, on standard error, where `SAY_AT_END` asks for it."""
+    if os.environ.get(SAY_AT_END) != "true":
+        return
+    flows = status()
+    with contextlib.suppress(
+        OSError, ValueError, AttributeError
+    ):  # standard error is closed, or there is none
+        for name, flow in flows.items():
+            rest = [(flow.pending, "wait"), (sum(flow.dropped.values()), "are lost")]
+            more = "".join(f", {count} {what}" for count, what in rest if count)
+            print(
+                f"versori-flow: {flow.delivered} span{'s' * (flow.delivered != 1)} in the flow {name!r}{more}",
+                file=sys.stderr,
+            )
+        if not flows:
+            print("versori-flow: no span was handed over", file=sys.stderr)
 
 
 def _let_go(key: int, courier: Courier) -> None:

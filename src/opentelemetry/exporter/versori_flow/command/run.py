@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from ..lifecycle import SAY_AT_END
 from . import launch
 from .platform_api import Flow, Project
 from .terminal import fail, path, say
@@ -64,7 +65,8 @@ def run(
         if url is None or (own and environ.get(launch.BASE_URL)):
             if own:
                 fail("--data and --port are for a local platform, and the variables name another: unset them")
-            launch.replace_process(command, environ)
+            # The program takes this process' place, so that it is the exporter that says how many spans went where.
+            launch.replace_process(command, {SAY_AT_END: "true", **environ})
             return
         if stay is None:
             stay = sys.stdin.isatty() and sys.stderr.isatty()

@@ -18,7 +18,7 @@ __all__ = ["ConfigurationError", "Settings", "internal_metrics_enabled", "load_s
 
 _ROWS = {row.keyword: row for row in SETTINGS}
 _KEYS = ("api_key", "api_key_file")
-_OF_THE_COMMAND = ("VERSORI_FLOW_GATEWAY_TOKEN", "VERSORI_FLOW_SERVE_KEY")
+_OF_THE_COMMAND = ("VERSORI_FLOW_GATEWAY_TOKEN", "VERSORI_FLOW_SAY_AT_END", "VERSORI_FLOW_SERVE_KEY")
 _SECRET = ("api_key", "headers", "store")  # their readers take the value as a `Secret`
 _CREDENTIALS = (*_KEYS, "organisation_id", "project_id")
 
