@@ -44,7 +44,7 @@ def test_a_broken_store_is_noticed(how: str) -> None:
     program = (
         "import runpy, sys; from opentelemetry.exporter.versori_flow.stores import heritage, own, spool_file\n"
         f"{BROKEN[how]}\n"
-        "sys.argv = ['simulate', '--seeds', '40', '--jobs', '1']\n"
+        "sys.argv = ['simulate', '--seeds', '9', '--jobs', '1']\n"
         "runpy.run_module('tests.simulation', run_name='__main__', alter_sys=True)"
     )
     done = subprocess.run(
