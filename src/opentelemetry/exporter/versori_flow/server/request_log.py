@@ -14,6 +14,8 @@ from typing import TextIO
 _MOST_REQUESTS = 10_000
 _MOST_BYTES = 16 * 1024 * 1024
 _logger = logging.getLogger(__name__)
+# A request holds its headers and fault: its line is for whoever asked for it by `tell`, and not for the application's log.
+_logger.propagate = False
 
 
 @dataclass
@@ -123,4 +125,3 @@ def tell(stream: TextIO) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     _logger.addHandler(handler)
     _logger.setLevel(logging.INFO)
-    _logger.propagate = False
