@@ -14,8 +14,9 @@ from typing import TextIO
 _MOST_REQUESTS = 10_000
 _MOST_BYTES = 16 * 1024 * 1024
 _logger = logging.getLogger(__name__)
-# A request holds its headers and fault: its line is for whoever asked for it by `tell`, and not for the application's log.
+# A request holds its headers and fault: its line is for whoever asked by `tell`, not for the application's log.
 _logger.propagate = False
+_logger.setLevel(logging.WARNING)
 
 
 @dataclass
