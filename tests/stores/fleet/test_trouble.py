@@ -9,6 +9,8 @@ import pytest
 
 from opentelemetry.exporter.versori_flow.flow.journal import Change
 from opentelemetry.exporter.versori_flow.stores.connection import StoreError
+from opentelemetry.exporter.versori_flow.stores.fleet_answers import Claim
+from opentelemetry.exporter.versori_flow.stores.fleet_store import FleetStore
 
 from .certificates import issue
 from .conftest import added, join, keys, span
@@ -111,6 +113,23 @@ def test_full(own_redis):
     server.tell("CONFIG", "SET", "maxmemory", "0")
     fleet.put(added(span(200)), everything=True)
     assert not fleet.wants_all
+
+
+def test_an_older_text_is_not_brought_back(own_redis):
+    """What a full Redis could not be told is pending here as it was told last: a claim brings nothing older of it."""
+    server = own_redis("--maxmemory-policy", "noeviction")
+    store = FleetStore(join(server.url), "redis", longest_lease=10)
+    changed, other = span(1), span(2)
+    store.apply(added(changed, other))
+    server.tell("CONFIG", "SET", "maxmemory", "1")
+    store.apply(added(changed._replace(body=b'{"name": "newer"}')))
+    end = time.monotonic() + 10
+    while not isinstance(claim := store.claim("shop", 2, time.monotonic()), Claim):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert claim.pending == keys([changed, other])
+    assert [kept for left in store.inherit(time.monotonic()) for kept in left.spans] == []
+    assert not store.keeps("shop", changed.key)
 
 
 def test_a_policy_that_throws_away_is_warned_about_once(own_redis):

@@ -26,10 +26,23 @@ class Places:
         # Flows that are looked at for others.
         self._taken_on: set[str] = set()
         self._owed: list[Change] = []
+        # Pending here with a text that Redis could not be told; what it has of them may be older.
+        self._untold: dict[str, set[Key]] = {}
 
     def has(self, flow: str, key: Key) -> bool:
         """Whether Redis has it as pending."""
         return key in self._there.get(flow, ())
+
+    def may_bring(self, flow: str, key: Key) -> bool:
+        """Whether a claim may bring it: it is not pending here already."""
+        return not (self.has(flow, key) or key in self._untold.get(flow, ()))
+
+    def _told(self, flow: str, keys: Iterable[Key]) -> None:
+        untold = self._untold.get(flow)
+        if untold is not None:
+            untold.difference_update(keys)
+            if not untold:
+                del self._untold[flow]
 
     def to_tell(self, changes: Iterable[Change]) -> list[Change]:
         """What of that Redis is to be told now."""
@@ -42,6 +55,7 @@ class Places:
                 own = []
             for key in (*settled, *gone):
                 self.discard(flow, key)
+            self._told(flow, (*settled, *gone))
             if added or own or gone:
                 told.append(Change(flow, added, own, gone))
         return told
@@ -52,6 +66,7 @@ class Places:
             if change.added:
                 keys = dict.fromkeys((kept.key for kept in change.added), True)
                 self._there.setdefault(change.flow, {}).update(keys)
+                self._told(change.flow, keys)
                 if change.flow in self._late:
                     self._late[change.flow].update(keys)
 
@@ -60,6 +75,7 @@ class Places:
         for change in changes:
             for kept in change.added:
                 self.discard(change.flow, kept.key)
+                self._untold.setdefault(change.flow, set()).add(kept.key)
             if change.gone:
                 self._owed.append(Change(change.flow, (), (), change.gone))
             self.owe(change.flow, change.settled)

@@ -123,7 +123,7 @@ class FleetStore:
         brought: list[Kept] = []
         if isinstance(answer, Claim):
             self._places.claimed(flow)
-            spans = [kept for kept in answer.spans if not self._places.has(flow, kept.key)]
+            spans = [kept for kept in answer.spans if self._places.may_bring(flow, kept.key)]
             brought = [kept for kept in spans if kept.key in answer.pending]
             news = news._replace(delivered=[kept for kept in spans if kept.key not in answer.pending])
             self._places.brought(flow, brought)
