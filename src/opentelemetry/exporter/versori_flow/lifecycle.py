@@ -24,14 +24,13 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .flow.report import spans
 from .native import allocate_lock
+from .settings.load import says_at_end
 
 if TYPE_CHECKING:
     from .delivery.courier import Courier
     from .flow.ledger import FlowStatus
-
-SAY_AT_END = "VERSORI_FLOW_SAY_AT_END"
-"""The variable by which `versori-flow run` asks the program that takes its place to say what became of its spans."""
 
 _LAST = -1000
 """A finalizer's priority. Below those of the standard library, which end at -100."""
@@ -99,20 +98,16 @@ def has_ended(exporter: Exporter) -> bool:
 
 
 def say_at_end(status: Callable[[], Mapping[str, FlowStatus]]) -> None:
-    """How many spans went where, on standard error, where `SAY_AT_END` asks for it."""
-    if os.environ.get(SAY_AT_END) != "true":
+    """How many spans went where, on standard error, where that is asked for."""
+    if not says_at_end():
         return
     flows = status()
-    with contextlib.suppress(
-        OSError, ValueError, AttributeError
-    ):  # standard error is closed, or there is none
+    # Standard error may be closed, and there may be none.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         for name, flow in flows.items():
             rest = [(flow.pending, "wait"), (sum(flow.dropped.values()), "are lost")]
             more = "".join(f", {count} {what}" for count, what in rest if count)
-            print(
-                f"versori-flow: {flow.delivered} span{'s' * (flow.delivered != 1)} in the flow {name!r}{more}",
-                file=sys.stderr,
-            )
+            print(f"versori-flow: {spans(flow.delivered)} in the flow {name!r}{more}", file=sys.stderr)
         if not flows:
             print("versori-flow: no span was handed over", file=sys.stderr)
 

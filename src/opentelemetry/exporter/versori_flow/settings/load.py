@@ -14,11 +14,22 @@ from typing import Any
 from .readers import BadValueError, Secret, is_loopback
 from .table import SETTINGS, Settings
 
-__all__ = ["ConfigurationError", "Settings", "internal_metrics_enabled", "load_settings", "unknown_variables"]
+__all__ = [
+    "SAY_AT_END",
+    "ConfigurationError",
+    "Settings",
+    "internal_metrics_enabled",
+    "load_settings",
+    "says_at_end",
+    "unknown_variables",
+]
 
 _ROWS = {row.keyword: row for row in SETTINGS}
 _KEYS = ("api_key", "api_key_file")
-_OF_THE_COMMAND = ("VERSORI_FLOW_GATEWAY_TOKEN", "VERSORI_FLOW_SAY_AT_END", "VERSORI_FLOW_SERVE_KEY")
+SAY_AT_END = "VERSORI_FLOW_SAY_AT_END"
+"""The variable by which `versori-flow run` asks the program that takes its place to say what became of its spans."""
+
+_OF_THE_COMMAND = ("VERSORI_FLOW_GATEWAY_TOKEN", SAY_AT_END, "VERSORI_FLOW_SERVE_KEY")
 _SECRET = ("api_key", "headers", "store")  # their readers take the value as a `Secret`
 _CREDENTIALS = (*_KEYS, "organisation_id", "project_id")
 
@@ -79,6 +90,11 @@ def load_settings(
 def internal_metrics_enabled() -> bool:
     """Whether SDK components emit metrics, as OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED says; default: no."""
     return os.environ.get("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "").strip().lower() == "true"
+
+
+def says_at_end() -> bool:
+    """Whether an exporter that ends says on standard error how many spans went where; default: no."""
+    return os.environ.get(SAY_AT_END, "").strip().lower() == "true"
 
 
 def unknown_variables() -> dict[str, str | None]:
