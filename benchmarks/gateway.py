@@ -33,6 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.report import ULID, exporter
+from benchmarks.sink import NO_SUCH_FLOW, requests_on, response
 from benchmarks.spans import make_spans
 
 SENDERS = 20  # services, each with a connection and a flow of its own
@@ -40,7 +41,6 @@ BATCH = 100
 TRIES = 3
 MOST_GROWTH = 256  # MiB beyond the start: 64 MiB of windows, bodies under way, and what the allocator keeps
 _SPAN = re.compile(rb'"spanContext":\{"traceId":"([0-9a-f]{32})","spanId":"([0-9a-f]{16})"')
-_NO_SUCH_FLOW = b'{"code":"not_found","message":"flow not found"}'
 
 
 class Phase(NamedTuple):
@@ -88,29 +88,18 @@ class Platform:
             threading.Thread(target=self._answer, args=(client,), daemon=True).start()
 
     def _answer(self, client: socket.socket) -> None:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with client, client.makefile("rb", buffering=1 << 18) as stream:
-            while request := stream.readline():
-                if self.state == "down":
-                    return
-                method, path, _ = request.split(b" ", 2)
-                length = 0
-                while (line := stream.readline()) not in (b"\r\n", b""):
-                    if line[:15].lower() == b"content-length:":
-                        length = int(line[15:])
-                body = stream.read(length) if length else b""
-                if self.state == "slow":
-                    time.sleep(0.3)
-                if self.state == "down":
-                    return
-                status, answer = b"200 OK", self.flows.get(path, _NO_SUCH_FLOW)
-                if method == b"PUT":
-                    self.flows[path] = answer = body
-                    self.seen.update(bytes.fromhex((a + b).decode()) for a, b in _SPAN.findall(body))
-                elif path not in self.flows:
-                    status = b"404 Not Found"
-                head = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-                client.sendall(head % (status, len(answer)) + answer)
+        for method, path, body in requests_on(client):
+            if self.state == "slow":
+                time.sleep(0.3)
+            if self.state == "down":
+                return
+            status, answer = b"200 OK", self.flows.get(path, NO_SUCH_FLOW)
+            if method == b"PUT":
+                self.flows[path] = answer = body
+                self.seen.update(bytes.fromhex((a + b).decode()) for a, b in _SPAN.findall(body))
+            elif path not in self.flows:
+                status = b"404 Not Found"
+            client.sendall(response(status, answer))
 
 
 def _platform(orders: Connection) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
-_NO_SUCH_FLOW = b'{"code":"not_found","message":"flow not found"}'
+NO_SUCH_FLOW = b'{"code":"not_found","message":"flow not found"}'
 
 
 def _serve(ready: Connection) -> None:
@@ -26,6 +26,20 @@ def _serve(ready: Connection) -> None:
 
 
 def _answer(client: socket.socket, flows: dict[bytes, bytes]) -> None:
+    for method, path, body in requests_on(client):
+        status, answer = b"200 OK", b""
+        if method == b"PUT":
+            flows[path] = answer = body
+        elif method == b"GET":
+            answer = flows.get(path, NO_SUCH_FLOW)
+            status = b"200 OK" if path in flows else b"404 Not Found"
+        elif method == b"DELETE":
+            flows.clear()
+        client.sendall(response(status, answer))
+
+
+def requests_on(client: socket.socket) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """The requests of one connection, until it ends: method, path and body of each."""
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with client, client.makefile("rb", buffering=1 << 18) as stream:
         while request := stream.readline():
@@ -34,17 +48,13 @@ def _answer(client: socket.socket, flows: dict[bytes, bytes]) -> None:
             while (line := stream.readline()) not in (b"\r\n", b""):
                 if line[:15].lower() == b"content-length:":
                     length = int(line[15:])
-            body = stream.read(length) if length else b""
-            status, answer = b"200 OK", b""
-            if method == b"PUT":
-                flows[path] = answer = body
-            elif method == b"GET":
-                answer = flows.get(path, _NO_SUCH_FLOW)
-                status = b"200 OK" if path in flows else b"404 Not Found"
-            elif method == b"DELETE":
-                flows.clear()
-            head = b"HTTP/1.1 " + status + b"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-            client.sendall(head % len(answer) + answer)
+            yield method, path, stream.read(length) if length else b""
+
+
+def response(status: bytes, answer: bytes) -> bytes:
+    """An answer, as it goes over the wire."""
+    head = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    return head % (status, len(answer)) + answer
 
 
 @contextmanager

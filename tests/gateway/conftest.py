@@ -17,30 +17,33 @@ from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from tests.conftest import KEY
 
 
+def command(*options: str) -> list[str]:
+    """What starts a gateway on any free port."""
+    return [sys.executable, "-m", "opentelemetry.exporter.versori_flow", "gateway", "--port", "0", *options]
+
+
+def environment(key: str, organisation_id: str, project_id: str, **variables: str) -> dict[str, str]:
+    """This process's, with these credentials and no other settings than these."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("VERSORI_")}
+    required = {
+        "VERSORI_API_KEY": key,
+        "VERSORI_ORGANISATION_ID": organisation_id,
+        "VERSORI_PROJECT_ID": project_id,
+    }
+    return {**environ, **required, **variables}
+
+
 class RunningGateway:
     """One process, or several behind one port."""
 
     def __init__(
         self, platform: LocalPlatform, log: IO[bytes], options: tuple[str, ...], **variables: str
     ) -> None:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("VERSORI_")}
-        environ |= {
-            "VERSORI_API_KEY": KEY,
-            "VERSORI_ORGANISATION_ID": platform.organisation_id,
-            "VERSORI_PROJECT_ID": platform.project_id,
-            "VERSORI_API_BASE_URL": platform.url,
-            **variables,
-        }
-        command = [
-            sys.executable,
-            "-m",
-            "opentelemetry.exporter.versori_flow",
-            "gateway",
-            "--port",
-            "0",
-            *options,
-        ]
-        self.process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=log, text=True)
+        ids = platform.organisation_id, platform.project_id
+        environ = environment(KEY, *ids, VERSORI_API_BASE_URL=platform.url, **variables)
+        self.process = subprocess.Popen(
+            command(*options), env=environ, stdout=subprocess.PIPE, stderr=log, text=True
+        )
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().partition("http://")[2].partition(";")[0]
         self.http = httpx.Client(base_url=f"http://{self.url}", trust_env=False, timeout=20)

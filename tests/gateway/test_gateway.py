@@ -7,7 +7,6 @@ import resource
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -19,6 +18,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from benchmarks.spans import make_spans
+from tests.gateway.conftest import command, environment
 
 
 def body(spans: int, seed: int) -> bytes:
@@ -177,24 +177,9 @@ def test_a_thousand_connections_that_drip(gateway, platform):
 )
 def test_what_is_wrong_is_a_line(options, variables, said):
     """Missing settings, an address that can't be had, another host without a token: one line that says what to do."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("VERSORI_")}
     ulid = "01H0000000000000000000000R"
-    environ |= {
-        "VERSORI_API_KEY": "k",
-        "VERSORI_ORGANISATION_ID": ulid,
-        "VERSORI_PROJECT_ID": ulid,
-        **variables,
-    }
-    command = [
-        sys.executable,
-        "-m",
-        "opentelemetry.exporter.versori_flow",
-        "gateway",
-        "--port",
-        "0",
-        *options,
-    ]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=20)
+    environ = environment("k", ulid, ulid, **variables)
+    done = subprocess.run(command(*options), env=environ, capture_output=True, text=True, timeout=20)
     assert done.returncode == 1
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1

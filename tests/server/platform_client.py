@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx
 
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
+from tests.processes.running import PATIENCE
 
 CONTEXT = {"traceId": "0" * 31 + "1", "spanId": "0" * 15 + "1", "traceFlags": 1}
 
@@ -32,9 +33,6 @@ def make_span(name: str | None = "GET /", **members: Any) -> dict[str, Any]:
 def make_flow(*spans: Any, **members: Any) -> dict[str, Any]:
     """A flow that the API takes."""
     return {"name": "shop", "description": "", "spans": list(spans), **members}
-
-
-PATIENCE = 40.0  # seconds, on a busy machine
 
 
 class Project:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import launch
+from .local import start_platform
 from .platform_api import Project
 from .terminal import fail, path, say
 
@@ -144,19 +145,10 @@ def _providers(url: str) -> Iterator[tuple[TracerProvider, TracerProvider]]:
 @contextmanager
 def _platform(data: Path | None, port: int | None) -> Iterator[tuple[str, str]]:
     """The address of the local platform, and that of its page."""
-    from ..server import LocalPlatform
-    from ..server.serve_command import why_not
-
     running = Project.running(launch.LOCAL_URL) if data is None and port is None else None
     if running is not None:
         running.close()
         yield launch.LOCAL_URL, launch.LOCAL_URL
         return
-    if port is None:
-        port = launch.LOCAL_PORT if launch.is_free(launch.LOCAL_PORT) else 0
-    try:
-        platform = LocalPlatform(port=port, data=data).start()
-    except OSError as error:
-        fail(why_not(error, launch.LOCAL_HOST, port))
-    with platform:
+    with start_platform(data, port) as platform:
         yield platform.url, platform.page_url

@@ -14,8 +14,9 @@ from typing import Annotated
 
 import typer
 
-from ..lifecycle import SAY_AT_END
+from ..settings.load import SAY_AT_END
 from . import launch
+from .local import start_platform
 from .platform_api import Flow, Project
 from .terminal import fail, path, say
 from .tree import count, plain, span_count
@@ -119,16 +120,7 @@ def _run_locally(
     show_page: bool,
 ) -> int:
     """Runs the program with a platform in this process, and says what arrived there."""
-    from ..server import LocalPlatform
-    from ..server.serve_command import why_not
-
-    if port is None:
-        port = launch.LOCAL_PORT if launch.is_free(launch.LOCAL_PORT) else 0
-    try:
-        platform = LocalPlatform(key=launch.LOCAL_KEY, port=port, data=data).start()
-    except OSError as error:
-        fail(why_not(error, launch.LOCAL_HOST, port))
-    with platform:
+    with start_platform(data, port, launch.LOCAL_KEY) as platform:
         say(f"no VERSORI_ credentials are set: the flows are at {platform.page_url}")
         if show_page:
             webbrowser.open(platform.page_url)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -19,7 +18,7 @@ from starlette.routing import Route
 from ..otlp.admission import AdmittingExporter
 from ..otlp.endpoint import PATH, TracesEndpoint
 from ..otlp.replies import JSON, Refusal, refused
-from ..server.access import BrowserGuard
+from ..server.access import BrowserGuard, carries
 from ..server.replies import ApiError
 
 _logger = logging.getLogger(__name__)
@@ -47,11 +46,7 @@ class Door(NamedTuple):
             BrowserGuard(self.allowed_hosts if self.token is None else None).check(request)
         except ApiError as error:
             raise Refusal(error.status, error.message.replace("this platform", "this gateway")) from None
-        if self.token is None:
-            return
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        same = hmac.compare_digest(given.strip().encode("latin-1", "replace"), self.token.encode())
-        if not same or scheme.lower() != "bearer":
+        if self.token is not None and not carries(request, self.token.encode(), ("bearer",)):
             raise Refusal(401, "this token is not accepted")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -20,6 +21,7 @@ from .spans import (
     Received,
     Resource,
     Scope,
+    gather,
     make_attributes,
     make_context,
     make_event,
@@ -59,19 +61,17 @@ def from_document(document: Any) -> Received:
     Raises:
         Malformed: It is none.
     """
-    spans: list[ReadableSpan] = []
-    rejected, reason = 0, ""
-    for group in objects(as_object(document, "the body"), "resourceSpans"):
+    return gather(_found(as_object(document, "the body")), _span)
+
+
+def _found(request: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Resource, Scope]]:
+    for group in objects(request, "resourceSpans"):
         resource = Resource(_attributes(member(group, "resource"), 0))
         for inner in objects(group, "scopeSpans"):
             scope = member(inner, "scope")
             made = Scope(text(scope, "name"), text(scope, "version"))
             for span in objects(inner, "spans"):
-                try:
-                    spans.append(_span(span, resource, made))
-                except BadSpan as error:
-                    rejected, reason = rejected + 1, reason or str(error)
-    return Received(spans, rejected, reason)
+                yield span, resource, made
 
 
 def answer(rejected: int, reason: str) -> bytes:
@@ -86,7 +86,8 @@ def status(code: int, message: str) -> bytes:
     return json.dumps({"code": code, "message": message}).encode()
 
 
-def _span(span: dict[str, Any], resource: Resource, scope: Scope) -> ReadableSpan:
+def _span(found: tuple[dict[str, Any], Resource, Scope]) -> ReadableSpan:
+    span, resource, scope = found
     start, state = integer(span, "startTimeUnixNano"), member(span, "status")
     return make_span(
         name=text(span, "name"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -16,11 +16,11 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link
 
 from .spans import (
-    BadSpan,
     Malformed,
     Received,
     Resource,
     Scope,
+    gather,
     make_attributes,
     make_context,
     make_event,
@@ -45,18 +45,16 @@ def read(body: bytes) -> Received:
         request = ExportTraceServiceRequest.FromString(body)
     except DecodeError:
         raise Malformed("the body is not an ExportTraceServiceRequest in protobuf") from None
-    spans: list[ReadableSpan] = []
-    rejected, reason = 0, ""
+    return gather(_found(request), _span)
+
+
+def _found(request: Any) -> Iterator[tuple[Any, Resource, Scope]]:
     for group in request.resource_spans:
         resource = Resource(_attributes(group.resource.attributes))
         for inner in group.scope_spans:
             scope = Scope(inner.scope.name, inner.scope.version)
             for span in inner.spans:
-                try:
-                    spans.append(_span(span, resource, scope))
-                except BadSpan as error:
-                    rejected, reason = rejected + 1, reason or str(error)
-    return Received(spans, rejected, reason)
+                yield span, resource, scope
 
 
 def answer(rejected: int, reason: str) -> bytes:
@@ -82,7 +80,8 @@ def _varint(number: int) -> bytes:
     return bytes([*made, number])
 
 
-def _span(span: Any, resource: Resource, scope: Scope) -> ReadableSpan:
+def _span(found: tuple[Any, Resource, Scope]) -> ReadableSpan:
+    span, resource, scope = found
     start = span.start_time_unix_nano
     return make_span(
         name=span.name,

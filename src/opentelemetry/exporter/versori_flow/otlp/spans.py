@@ -6,13 +6,15 @@ What OTLP can't say is taken for what it most probably was: who exports a span h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+T = TypeVar("T")
 
 _SAMPLED = 1
 _REMOTE = 0x300
@@ -81,6 +83,18 @@ class Received(NamedTuple):
     spans: list[ReadableSpan]
     rejected: int
     reason: str
+
+
+def gather(found: Iterable[T], make: Callable[[T], ReadableSpan]) -> Received:
+    """Makes spans of what was found; what can't be one is counted."""
+    spans: list[ReadableSpan] = []
+    rejected, reason = 0, ""
+    for each in found:
+        try:
+            spans.append(make(each))
+        except BadSpan as error:
+            rejected, reason = rejected + 1, reason or str(error)
+    return Received(spans, rejected, reason)
 
 
 def make_context(trace_id: bytes, span_id: bytes, flags: int, state: str, is_remote: bool) -> SpanContext:

@@ -6,7 +6,7 @@ import hmac
 import ipaddress
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
@@ -106,7 +106,7 @@ class Access:
         Raises:
             ApiError: 401, it is another one, or missing.
         """
-        if not self._has_key(request):
+        if self._key is not None and not carries(request, self._key):
             raise ApiError(401, "unauthorized", "this API key is not accepted")
 
     def check_person(self, request: Request) -> None:
@@ -143,16 +143,16 @@ class Access:
             return Response(_SENT_AWAY, 401, {**_SHOWN_TO_NOBODY, "WWW-Authenticate": "Bearer"}, "text/html")
         return None
 
-    def _has_key(self, request: Request) -> bool:
-        if self._key is None:
-            return True
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        # Compared in constant time, and whatever the scheme is.
-        same = hmac.compare_digest(key.strip().encode("latin-1", "replace"), self._key)
-        return same and scheme.lower() in SCHEMES
-
     def _is_token(self, text: str) -> bool:
         return hmac.compare_digest(text.encode("utf-8", "replace"), self._token.encode("ascii"))
+
+
+def carries(request: Request, secret: bytes, schemes: Sequence[str] = SCHEMES) -> bool:
+    """Whether a request's Authorization is this secret, under one of these schemes."""
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    # Compared in constant time, and whatever the scheme is.
+    same = hmac.compare_digest(given.strip().encode("latin-1", "replace"), secret)
+    return same and scheme.lower() in schemes
 
 
 def is_loopback(host: str) -> bool:

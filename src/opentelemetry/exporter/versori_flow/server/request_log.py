@@ -15,7 +15,6 @@ _MOST_REQUESTS = 10_000
 _MOST_BYTES = 16 * 1024 * 1024
 _logger = logging.getLogger(__name__)
 # A request holds its headers and fault: its line is for whoever asked by `tell`, not for the application's log.
-_logger.propagate = False
 _logger.setLevel(logging.WARNING)
 
 
@@ -126,3 +125,4 @@ def tell(stream: TextIO) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     _logger.addHandler(handler)
     _logger.setLevel(logging.INFO)
+    _logger.propagate = False

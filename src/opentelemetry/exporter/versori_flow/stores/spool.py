@@ -79,12 +79,15 @@ class Spool:
             for kept in come:
                 told[flow, kept.key] = kept
         may_add = self._trouble.may_add() and self.durable
-        self._keep(told if may_add else {}, now)
-        self._look_for_older(told)
+        is_done = self._keep(told if may_add else {}, now)
+        self._look_for_older(told, written=may_add and is_done)
         self._heritage.remove()
         self._tend(now)
 
-    def _look_for_older(self, told: Mapping[Place, Kept]) -> None:
+    def _look_for_older(self, told: Mapping[Place, Kept], *, written: bool) -> None:
+        if written:
+            self._outdated.difference_update(told)
+            return
         for place, kept in told.items():
             if self._text_of(place) in (None, hash(kept.body)):
                 self._outdated.discard(place)
@@ -202,7 +205,7 @@ class Spool:
                 if not self.keeps(change.flow, span.key)
             }
             kept = self._keep(unkept, now)
-            self._look_for_older(unkept)
+            self._look_for_older(unkept, written=kept)
             if kept:
                 break
         else:
