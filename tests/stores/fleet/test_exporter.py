@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
+from tests.authority import Authority
 
-from .certificates import issue
 from .redis_server import CLIENT, VALKEY, RedisServer, free_port, require_redis, wait_until
 
 require_redis()
@@ -37,12 +37,13 @@ class Place(NamedTuple):
 
 def with_tls(make: MakeRedis, folder: Path) -> Place:
     """TLS by an authority that only the URL names, and a client's certificate of it."""
-    files = issue(folder, "127.0.0.1")
+    authority = Authority(folder)
+    certificate, key = authority.issue("redis")
     port = free_port()
-    options = ("--tls-cert-file", files.certificate, "--tls-key-file", files.key)
-    make("--tls-port", str(port), *options, "--tls-ca-cert-file", files.authority)
-    mine = f"ssl_certfile={files.certificate}&ssl_keyfile={files.key}"
-    return Place(f"rediss://127.0.0.1:{port}/3?ssl_ca_certs={files.authority}&{mine}")
+    options = ("--tls-cert-file", certificate, "--tls-key-file", key)
+    make("--tls-port", str(port), *options, "--tls-ca-cert-file", authority.file)
+    mine = f"ssl_certfile={certificate}&ssl_keyfile={key}"
+    return Place(f"rediss://127.0.0.1:{port}/3?ssl_ca_certs={authority.file}&{mine}")
 
 
 def with_an_acl(make: MakeRedis, folder: Path) -> Place:

@@ -11,8 +11,8 @@ from opentelemetry.exporter.versori_flow.flow.journal import Change
 from opentelemetry.exporter.versori_flow.stores.connection import StoreError
 from opentelemetry.exporter.versori_flow.stores.fleet_answers import Claim
 from opentelemetry.exporter.versori_flow.stores.fleet_store import FleetStore
+from tests.authority import Authority
 
-from .certificates import issue
 from .conftest import added, join, keys, span
 from .redis_server import free_port, require_redis
 
@@ -191,11 +191,12 @@ def test_an_acl_user(shared_redis):
 
 def test_tls(own_redis, tmp_path):
     """An authority of one's own is trusted by name, the host is checked, and nobody else is believed."""
-    made = issue(tmp_path, "127.0.0.1")
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("redis")
     tls_port = free_port()
-    files = ("--tls-cert-file", made.certificate, "--tls-key-file", made.key)
+    files = ("--tls-cert-file", certificate, "--tls-key-file", key)
     server = own_redis("--tls-port", str(tls_port), *files, "--tls-auth-clients", "no")
-    trusted = f"?ssl_ca_certs={made.authority}"
+    trusted = f"?ssl_ca_certs={authority.file}"
     join(f"rediss://127.0.0.1:{tls_port}{trusted}").put(added(span(1)))
     for url in (f"rediss://127.0.0.1:{tls_port}", f"rediss://localhost:{tls_port}{trusted}"):
         with pytest.raises(StoreError, match="certificate verify failed"):
