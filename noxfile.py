@@ -23,9 +23,8 @@ PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 # The command, the local platform and whole programs run on one Python.
 CORE = [f"tests/{room}" for room in ("delivery", "encoding", "flow", "http", "routing", "settings", "stores")]
-CORE += [
-    f"tests/test_{name}.py" for name in ("delivery", "flags", "lifecycle", "own_metrics", "rooms", "secrets")
-]
+ALONE = ("delivery", "flags", "interruption", "lifecycle", "own_metrics", "rooms", "secrets")
+CORE += [f"tests/test_{name}.py" for name in ALONE]
 
 nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"

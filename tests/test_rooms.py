@@ -29,6 +29,7 @@ ORDER = [
         "http",
         "settings",
         "encoded_span",
+        "interruption",
         "native",
         "version",
     ),

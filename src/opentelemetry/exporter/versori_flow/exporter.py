@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from . import lifecycle
-from .delivery import crew, host_lock
+from .delivery import host_lock
 from .delivery.backoff import wait_after
 from .delivery.courier import Courier
 from .delivery.crew import Crew
@@ -31,6 +31,7 @@ from .flow.policy import FlowPolicy
 from .http.api import FlowsApi
 from .http.credentials import Credentials
 from .intake import Intake
+from .interruption import at_work
 from .routing.default_flow import DefaultFlow
 from .routing.router import Router
 from .settings.load import internal_metrics_enabled, load_settings, unknown_variables
@@ -135,7 +136,7 @@ class VersoriFlowSpanExporter(SpanExporter):
         before: Courier | None = getattr(self, "_courier", None)
         self._inherited = getattr(self, "_api", None)
         if before is not None:
-            crew.at_work.clear()
+            at_work.clear()
             host_lock.start_anew()
             if self._metrics is not None:
                 self._metrics.start_anew()

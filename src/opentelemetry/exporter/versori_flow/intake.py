@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from .encoded_span import EncodedSpan, Move, Routed, Unencodable
 from .encoding.span import SpanEncoder
 from .flow.report import Notice
+from .interruption import let_through
 from .native import Queue
 from .routing.default_flow import DefaultFlow
 from .routing.router import Router
@@ -139,8 +140,8 @@ class Intake:
                 self._left.appendleft(span)
                 raise
             self._encoded.append((span, made))
-        except IndexError:
-            pass
+        except IndexError as error:  # the courier has taken them all
+            let_through(error)
         finally:
             self._helped = False
 

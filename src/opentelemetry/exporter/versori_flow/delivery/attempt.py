@@ -16,6 +16,7 @@ from ..flow.steps import Read, Reading, Stale, Write
 from ..flow.stored import UnreadableFlow, read
 from ..http.answers import STALE, Found, Unavailable, failed_by
 from ..http.api import FlowsApi
+from ..interruption import let_through
 from .turns import Turn
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def make(attempt: Attempt, api: FlowsApi, feed: Feed, metrics: OwnMetrics | None
             try:
                 answer = perform(step, api, attempt.deadline, fresh)
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread, or stay unsaid
+                let_through(error)
                 answer = failed_by(error)
             stale = isinstance(answer, Stale)
             if stale:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..flow.ledger import DropReason, FlowStatus, Totals, add_up
 from ..intake import Intake, Prepared
+from ..interruption import at_work
 from ..native import get_ident, start_thread
-from .crew import at_work
 from .dispatcher import Dispatcher
 from .question import Kind, Question, Taken
 

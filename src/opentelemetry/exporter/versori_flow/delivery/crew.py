@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..http.api import FlowsApi
+from ..interruption import at_work
 from ..native import Queue, get_ident, start_thread
 from .attempt import Attempt, Feed, make
 
@@ -35,9 +36,6 @@ _KEPT_IDLE = 2
 
 Work = Callable[[Attempt], Attempt | None]
 """Makes an attempt; returns the next one for the same thread, if there is one."""
-
-at_work: set[int] = set()
-"""The threads of all exporters' couriers and crews: what is called on one of them must not wait."""
 
 
 class Crew:

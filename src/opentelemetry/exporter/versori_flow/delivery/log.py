@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 
 from ..flow.report import Notice
+from ..interruption import at_work, is_from_a_handler
 from ..native import get_ident
-from .crew import at_work
 
 logger = logging.getLogger("opentelemetry.exporter.versori_flow")
 
@@ -23,5 +23,7 @@ def say(notices: Sequence[Notice]) -> None:
 
 
 def is_the_callers(error: BaseException) -> bool:
-    """Whether it interrupts the thread of a caller, such as Ctrl-C."""
-    return not isinstance(error, Exception) and get_ident() not in at_work
+    """Whether it interrupts the thread of a caller: Ctrl-C, or what a signal handler raises."""
+    if isinstance(error, Exception):
+        return is_from_a_handler(error)
+    return get_ident() not in at_work

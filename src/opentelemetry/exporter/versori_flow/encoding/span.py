@@ -1,4 +1,4 @@
-"""One `ReadableSpan` -> the bytes of one OTelSpan: pure, fast, never raises.
+"""One `ReadableSpan` -> the bytes of one OTelSpan: pure, fast, and a span makes it raise nothing.
 
 There is one way to write a span and two to read it:
 
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from json.encoder import encode_basestring as quote
 from typing import Any
 
@@ -31,6 +30,7 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE, TraceState
 
 from ..encoded_span import EncodedSpan, Unencodable
+from ..interruption import let_through
 from .tolerant import Kept, get, tidied
 from .values import KEYS, WRITERS, clean, clean_text, integer, key_text, literal, text, time_text
 
@@ -65,7 +65,7 @@ class SpanEncoder:
         self._shared: dict[tuple[object, ...], tuple[Callable[[], object], _Shared]] = {}
 
     def encode(self, spans: Sequence[ReadableSpan]) -> list[EncodedSpan | Unencodable]:
-        """Encode a batch; never raises, whatever is in the spans.
+        """Encode a batch; whatever is in the spans, only what a signal handler raises is raised.
 
         Returns:
             What became of each span, in the order of `spans`.
@@ -80,11 +80,12 @@ class SpanEncoder:
                 try:
                     encoded.append(self._write(span, parents))
                     continue
-                except Exception:  # noqa: BLE001, S110 - not a plain one: the careful way follows
-                    pass
+                except Exception as error:  # noqa: BLE001 - not a plain one: the careful way follows
+                    let_through(error)
             try:
                 encoded.append(self._write(tidied(span), {}))
             except Exception as error:  # noqa: BLE001 - one span must not take the rest of its batch along
+                let_through(error)
                 encoded.append(Unencodable(clean_text(get(span, "name")), _reason(error)))
         return encoded
 
@@ -157,14 +158,18 @@ class SpanEncoder:
                 values[f"otel.scope.{what}"] = quote(value)
         attributes = get(resource, "attributes")
         for shown, asked in self._resource_attributes.items():
-            with suppress(Exception):  # it has none of that name, or is no resource
+            try:
                 values[shown] = clean(literal(attributes[asked]))
+            except Exception as error:  # noqa: BLE001 - it has none of that name, or is no resource
+                let_through(error)
         shared = values, ",".join([f"{quote(name)}:{value}" for name, value in values.items()])
         if len(shared[1]) <= _MAX_SHARED_TEXT:
             if len(self._shared) >= _MAX_SHARED:
                 self._shared.clear()
-            with suppress(TypeError):  # None, for one, takes no weak reference
+            try:
                 self._shared[key] = weakref.ref(resource), shared
+            except TypeError as error:  # None, for one, takes no weak reference
+                let_through(error)
         return shared
 
 
@@ -211,7 +216,8 @@ def _members(attributes: Any) -> list[str]:
     try:
         # Plain dicts of texts and functions by exact type: this runs for each attribute of each span.
         return [KEYS[key] + WRITERS[type(value)](value) for key, value in attributes.items()]
-    except KeyError:  # a new key, or a value of an unusual type
+    except KeyError as error:  # a new key, or a value of an unusual type
+        let_through(error)
         return [(KEYS.get(key) or key_text(key)) + literal(value) for key, value in attributes.items()]
 
 

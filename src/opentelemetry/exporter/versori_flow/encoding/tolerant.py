@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import islice
 from operator import index
 from types import SimpleNamespace
@@ -13,6 +12,7 @@ from typing import Any
 from opentelemetry.sdk.trace import Event
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags
 
+from ..interruption import let_through
 from .values import LAST_SECOND, MAX_ENTRIES, clean, clean_text, literal
 
 
@@ -57,21 +57,24 @@ def get(thing: object, name: str) -> Any:
     """An attribute of anything; None where there is none, or where reading it raises."""
     try:
         return getattr(thing, name, None)
-    except Exception:  # noqa: BLE001 - a property can raise anything
+    except Exception as error:  # noqa: BLE001 - a property can raise anything
+        let_through(error)
         return None
 
 
 def _moment(nanos: Any) -> int | None:
     try:
         return min(max(int(nanos), 0), LAST_SECOND * 10**9 + 999_999_999)
-    except Exception:  # noqa: BLE001 - no number, no time
+    except Exception as error:  # noqa: BLE001 - no number, no time
+        let_through(error)
         return None
 
 
 def _whole(number: Any, below: int) -> int:
     try:
         return index(number) if 0 <= index(number) < below else 0
-    except Exception:  # noqa: BLE001 - no whole number
+    except Exception as error:  # noqa: BLE001 - no whole number
+        let_through(error)
         return 0
 
 
@@ -93,23 +96,28 @@ def _trace_state(state: Any) -> Any:
         return ",".join(
             [f"{clean_text(key)}={clean_text(value)}" for key, value in islice(state.items(), MAX_ENTRIES)]
         )
-    except Exception:  # noqa: BLE001 - not a map
+    except Exception as error:  # noqa: BLE001 - not a map
+        let_through(error)
         return clean_text(state)
 
 
 def _attributes(owner: object) -> Kept:
     """Attributes of a span, event or link, as far as they can be read; keys of the same text become one."""
     attributes: dict[str, object] = {}
-    with suppress(Exception):  # no map, or one that breaks off
+    try:
         for key, value in islice(get(owner, "attributes").items(), MAX_ENTRIES):
             attributes[clean_text(key)] = json.loads(clean(literal(value)))
+    except Exception as error:  # noqa: BLE001 - no map, or one that breaks off
+        let_through(error)
     return Kept(entries=attributes, lost=_whole(get(owner, "dropped_attributes"), 2**63))
 
 
 def _entries(span: object, name: str, tidy: Callable[[Any], object]) -> Kept:
     entries: list[object] = []
-    with suppress(Exception):  # nothing to go through, or it breaks off
+    try:
         entries.extend(tidy(entry) for entry in islice(get(span, name), MAX_ENTRIES))
+    except Exception as error:  # noqa: BLE001 - nothing to go through, or it breaks off
+        let_through(error)
     return Kept(entries=entries, lost=_whole(get(span, f"dropped_{name}"), 2**63))
 
 

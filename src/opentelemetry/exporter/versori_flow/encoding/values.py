@@ -17,6 +17,8 @@ from json.encoder import encode_basestring as quote
 from types import NoneType
 from typing import Any
 
+from ..interruption import let_through
+
 MAX_ENTRIES = 10_000  # of a value in all its depth: one that never ends must not hold up the application
 _MAX_DEPTH = 32  # of containers within each other: beyond what people read, far below Python's limit of 1000
 _CUT = '"..."'  # stands for what is beyond the two
@@ -52,7 +54,8 @@ def integer(value: int) -> str:
         return f"{value}"
     try:
         return f'"{value}"'
-    except ValueError:  # over 4300 digits Python writes only in bases that are powers of two
+    except ValueError as error:  # over 4300 digits Python writes only in bases that are powers of two
+        let_through(error)
         return f'"{value:#x}"'
 
 
@@ -76,7 +79,8 @@ def _sequence(value: Sequence[Any]) -> str:
         return _container(value)
     try:
         return quote(f"[{','.join([_PLAIN[type(item)](item) for item in value])}]")
-    except (KeyError, TypeError):  # an item of another type, or of one that is unhashable
+    except (KeyError, TypeError) as error:  # an item of another type, or of one that is unhashable
+        let_through(error)
         return _container(value)
 
 
@@ -109,7 +113,8 @@ WRITERS: dict[type, Callable[[Any], str]] = {
 def _find(writers: dict[type, Callable[[Any], str]], kind: type) -> Callable[[Any], str] | None:
     try:
         return writers.get(kind)
-    except TypeError:  # an unhashable type
+    except TypeError as error:  # an unhashable type
+        let_through(error)
         return None
 
 
@@ -134,7 +139,8 @@ def _nested(value: Any, depth: int, entries: Iterator[int]) -> str:
         if container is Mapping:
             return _nested_map(value, depth, entries)
         return _nested_sequence(value, depth, entries)
-    except Exception:  # noqa: BLE001 - it can't be read to its end
+    except Exception as error:  # noqa: BLE001 - it can't be read to its end
+        let_through(error)
         return _described(value)
 
 
@@ -167,7 +173,8 @@ def _container_type(kind: type) -> object:
         if issubclass(kind, (str, bytes, bytearray, memoryview)):
             return None
         return Mapping if issubclass(kind, Mapping) else Sequence if issubclass(kind, Sequence) else None
-    except Exception:  # noqa: BLE001 - an unhashable type
+    except Exception as error:  # noqa: BLE001 - an unhashable type
+        let_through(error)
         return None
 
 
@@ -184,7 +191,8 @@ def _scalar(value: Any) -> str:
         if issubclass(kind, (bytes, bytearray, memoryview)):
             return _bytes(value)
         return quote(str(value))
-    except Exception:  # noqa: BLE001 - a __str__ that raises, a memoryview that was released
+    except Exception as error:  # noqa: BLE001 - a __str__ that raises, a memoryview that was released
+        let_through(error)
         return _described(value)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from ..interruption import let_through
 from ..native import allocate_lock, get_ident
 from ..settings.key import Secret
 from ..version import __version__
@@ -156,6 +157,7 @@ class FlowsApi:
                 return Misconfigured(0, error.message, None)
             return Unavailable(error.kind, self._shown(error.message), None, error.answered)
         except Exception as error:  # noqa: BLE001 - what keeps the promise that nothing is raised
+            let_through(error)
             return failed_by(error)
         return answer
 

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..interruption import let_through
 from ..settings.readers import template_parts
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class DefaultFlow:
                     return name
             return self._of_resource(span.resource)
         except Exception as error:  # noqa: BLE001 - the user's code, or no span at all
+            let_through(error)
             if self._ask is not None:
                 kind = type(error).__name__
                 self._remark(f"flow_name raised {kind}: such spans go to the flow of their service's name")
