@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
@@ -97,6 +96,25 @@ def platform() -> Iterator[LocalPlatform]:
         yield running
 
 
+def start(
+    platform: LocalPlatform, store: str, min_interval: float = 0.1
+) -> tuple[VersoriFlowSpanExporter, Callable[[str], None]]:
+    """An exporter of the fleet, and what ends a span of that name there."""
+    exporter = VersoriFlowSpanExporter(
+        base_url=platform.url,
+        api_key="k",
+        organisation_id=platform.organisation_id,
+        project_id=platform.project_id,
+        store=store,
+        flow_name="shop",
+        min_interval=min_interval,
+        export_wait=0,
+    )
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return exporter, lambda span: provider.get_tracer("t").start_span(span).end()
+
+
 @pytest.mark.parametrize("kind", [with_tls, with_an_acl, with_a_sentinel, with_a_cluster, with_valkey])
 def test_what_one_leaves_another_delivers(
     kind: Callable[[MakeRedis, Path], Place],
@@ -108,24 +126,8 @@ def test_what_one_leaves_another_delivers(
     """What was handed over in an outage waits in Redis for the next process, which delivers it and its own; no word
     of the password is anywhere."""
     place = kind(own_redis, tmp_path)
-
-    def start(name: str) -> tuple[VersoriFlowSpanExporter, Callable[[str], None]]:
-        exporter = VersoriFlowSpanExporter(
-            base_url=platform.url,
-            api_key="k",
-            organisation_id=platform.organisation_id,
-            project_id=platform.project_id,
-            store=place.url,
-            flow_name="shop",
-            min_interval=0.1,
-            export_wait=0,
-        )
-        provider = TracerProvider(resource=Resource.create({"service.name": name}), shutdown_on_exit=False)
-        provider.add_span_processor(SimpleSpanProcessor(exporter))
-        return exporter, lambda span: provider.get_tracer(name).start_span(span).end()
-
     platform.stop()
-    first, trace = start("first")
+    first, trace = start(platform, place.url)
     for number in range(3):
         trace(f"first {number}")
     with caplog.at_level(logging.WARNING):
@@ -134,7 +136,7 @@ def test_what_one_leaves_another_delivers(
     place.meanwhile()
     caplog.clear()
     platform.start()
-    second, trace = start("second")
+    second, trace = start(platform, place.url)
     try:
         platform.wait_for(lambda p: "shop" in p.names() and len(p.spans("shop")) == 3, 20)
         trace("second")
@@ -145,3 +147,22 @@ def test_what_one_leaves_another_delivers(
         assert caplog.text.count("can't be reached") <= ("sentinel" in place.url)  # a failover takes a moment
     finally:
         second.shutdown()
+
+
+def test_a_search_is_not_paced(shared_redis: RedisServer, platform: LocalPlatform) -> None:
+    """What the platform refuses is found by as many PUTs as that takes, one after the other: the fleet's pace is for
+    what is written, and at that pace all else would wait for minutes."""
+    exporter, _ = start(platform, shared_redis.url, min_interval=30)
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("t")
+    spans = [tracer.start_span(name) for name in [*(f"good {number}" for number in range(31)), "bad"]]
+    for span in spans:
+        span.end()
+    try:
+        with platform.fault("poison=bad"):
+            exporter.export([span._readable_span() for span in spans])  # type: ignore[attr-defined]
+            assert exporter.force_flush(20_000)
+        status = exporter.status()["shop"]
+        assert (status.delivered, status.pending, status.dropped) == (31, 0, {"refused": 1})
+        assert len(platform.spans("shop")) == 31
+    finally:
+        exporter.shutdown()

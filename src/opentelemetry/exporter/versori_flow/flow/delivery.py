@@ -99,6 +99,11 @@ class Flow:
         return self._schedule.failures > 0 or self._exchange.searching
 
     @property
+    def goes_on_at_once(self) -> bool:
+        """True where the next attempt waits for nothing: the last one has answered what a search asked."""
+        return self._exchange.searching and not self._schedule.failures
+
+    @property
     def idle(self) -> bool:
         """True when there is nothing to do, and nothing being done."""
         return not self.busy and not self._has_work
