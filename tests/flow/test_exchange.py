@@ -410,6 +410,20 @@ def test_a_flow_that_is_seen_in_between_is_not_deleted(platform: Platform) -> No
     assert key(0, 0) in platform.keys("a")
 
 
+def test_a_look_that_finds_something_missing_sees_the_flow(platform: Platform) -> None:
+    """A 404 before it and a 404 after it are no row either."""
+    flow = delivered_flow(platform, make_span(0, 0))
+    erase(platform, foreign(1))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    assert attempt(flow, platform, T + 1) == ["Read", "Write"]
+    erase(platform, foreign(1))
+    for now in (T + 4, T + 6):
+        list(answers(flow, now, [Absent()]))
+        assert attempt(flow, platform, now + 1) == ["Read"]
+    assert attempt(flow, platform, T + 7) == ["Read", "Write"]
+    assert set(platform.keys("a")) == {key(0, 0), key(1, 0), key(901, 1)}
+
+
 def test_what_others_wrote_beside_an_unbelieved_put_is_kept(platform: Platform) -> None:
     """The read that confirms the PUT shows it, and the next PUT must have it."""
     flow = delivered_flow(platform, make_span(0, 0))

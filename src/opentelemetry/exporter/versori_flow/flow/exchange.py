@@ -111,6 +111,8 @@ class Exchange:
     def _after_read(
         self, attempt: Attempt, step: Read, answer: Reading, now: float, now_ns: int
     ) -> Step | None:
+        if isinstance(answer, (Found, StoredFlow)):
+            self._absence.clear()
         if attempt.confirming:
             return self._confirm(attempt, answer, now)
         match answer:
@@ -118,15 +120,12 @@ class Exchange:
                 if not self._absence.believed(answer, self.known.exists, step.own_connection, now):
                     return self._doubt(answer, now)
                 self._forget()
-            case Found():
-                self._absence.clear()
             case StoredFlow() if not step.in_turn and self.known.is_wrong(answer.keys):
                 self.alarmed = True
                 return self._try_again(now)
             case StoredFlow():
-                self._absence.clear()
                 self._merge(attempt, answer, now_ns)
-            case _:
+            case _ if not isinstance(answer, Found):
                 return self._fail(answer, now)
         if self.waiting and not step.in_turn:
             return self._try_again(now)
