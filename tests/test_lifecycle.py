@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -54,3 +56,19 @@ def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     over.set()
     thread.join(10)
+
+
+def test_a_thread_that_was_started_begins_before_the_interpreter_ends() -> None:
+    """One that has not begun by then ends the process by a segmentation fault, on Python 3.11 and older."""
+    program = """
+import atexit, sys
+sys.setswitchinterval(1000)  # a thread begins once the main thread waits for something
+begun = []
+atexit.register(lambda: print(len(begun), flush=True))
+from opentelemetry.exporter.versori_flow import lifecycle, native
+atexit.register(lambda: [native.start_thread(begun.append, n) for n in range(9)])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    # Later interpreters refuse a thread of an exit handler, or never let it begin.
+    assert done.stdout.strip() == "9" or sys.version_info >= (3, 12)

@@ -24,6 +24,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from . import native
 from .flow.report import spans
 from .native import allocate_lock
 from .settings.load import says_at_end
@@ -39,6 +40,7 @@ _PARTS = ("multiprocessing", "billiard")
 """Celery's `billiard` is a copy of `multiprocessing`."""
 
 _LONGEST_IMPORT = 5.0
+_THREAD_BEGINS = 1.0
 
 
 class Exporter(Protocol):
@@ -217,6 +219,7 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     global _imports
     _imports = allocate_lock()
+    native.start_anew()
     _orphans.clear()  # they are the parent's
     for exporter in list(_open):
         exporter._start_anew()
@@ -227,6 +230,7 @@ def _at_exit() -> None:
     deliver()
     for exporter in list(_open):
         exporter._say_late()
+    native.wait_until_begun(_THREAD_BEGINS)
     # The interpreter ends by SIGINT where Ctrl-C has ended the program, and forgets that it has when a text is
     # executed meanwhile: as the courier's imports do, where the program was too short for them to be over.
     if getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1"):

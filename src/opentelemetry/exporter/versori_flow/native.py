@@ -36,6 +36,7 @@ else:
 (https://docs.python.org/3/library/queue.html#simplequeue-objects)."""
 
 _start_new_thread: Callable[..., int] = _original(_thread, "start_new_thread")
+_not_begun: set[object] = set()
 
 
 def start_thread(function: Callable[..., object], *arguments: object) -> bool:
@@ -48,11 +49,35 @@ def start_thread(function: Callable[..., object], *arguments: object) -> bool:
     allowed = getattr(_thread, "daemon_threads_allowed", None)
     if allowed is not None and not allowed():
         return False  # ending a subinterpreter beside a running thread aborts the process
+    thread = object()
+
+    def live() -> None:
+        _not_begun.discard(thread)
+        function(*arguments)
+
+    _not_begun.add(thread)
     try:
-        _start_new_thread(function, arguments)
+        _start_new_thread(live, ())
     except RuntimeError:
+        _not_begun.discard(thread)
         return False
     return True
+
+
+def wait_until_begun(seconds: float) -> None:
+    """Waits until the threads that were started have begun, so long at most: the interpreter is about to end.
+
+    Python 3.11 and older free what such a thread begins with, and it ends the process by a segmentation fault
+    (https://github.com/python/cpython/issues/104690).
+    """
+    until = time.monotonic() + seconds
+    while _not_begun and time.monotonic() < until:
+        time.sleep(_FIRST_NAP)
+
+
+def start_anew() -> None:
+    """In a forked child: the threads are the parent's."""
+    _not_begun.clear()
 
 
 class Waiter:
