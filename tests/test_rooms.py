@@ -17,7 +17,7 @@ PACKAGE = package.__name__
 
 ORDER = [
     *("__main__", "command", "gateway", "server", "span_files", "otlp", "set_up", "processor"),
-    *("flow_context", "exporter", "lifecycle"),
+    *("flow_context", "exporter", "wiring", "lifecycle"),
     *(
         "delivery",
         "stores",

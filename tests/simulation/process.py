@@ -10,7 +10,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from opentelemetry.exporter.versori_flow import exporter
+from opentelemetry.exporter.versori_flow import wiring
 from opentelemetry.exporter.versori_flow.delivery import attempt as attempts
 from opentelemetry.exporter.versori_flow.delivery import crew, dispatcher, host_lock
 from opentelemetry.exporter.versori_flow.delivery.attempt import Attempt
@@ -194,7 +194,7 @@ class Process:
         self.crew = Crew(self, plan.crew)
         self.intake = Intake(Encoder(), Default(), Router(8 * plan.max_spans))  # type: ignore[arg-type]
         turns = TurnQueue(HostLock("u", "o", "p"), plan.timeout)
-        open_store = partial(exporter._open_store, settings)
+        open_store = partial(wiring._open_store, settings)
         self.keeper = Keeper(self.flows, turns, open_store, self.durable, "the store")
         self.dispatcher = Dispatcher(self.intake, self.flows, self.crew, self.keeper)  # type: ignore[arg-type]
         abandon = self.flows.abandon

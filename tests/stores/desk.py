@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from opentelemetry.exporter.versori_flow import exporter
+from opentelemetry.exporter.versori_flow import wiring
 from opentelemetry.exporter.versori_flow.delivery import dispatcher, host_lock
 from opentelemetry.exporter.versori_flow.delivery.attempt import Attempt, perform
 from opentelemetry.exporter.versori_flow.delivery.dispatcher import Dispatcher
@@ -137,7 +137,7 @@ class Desk:
         self.flows.abandon = note  # type: ignore[method-assign]
         self._crew = _Crew()
         self._intake = Intake(_Encoder(), _Default(), Router(10_000))  # type: ignore[arg-type]
-        self.keeper = exporter._keeper(settings, self.flows, HostLock(*_TARGET.values()))
+        self.keeper = wiring.keeper_of(settings, self.flows, HostLock(*_TARGET.values()))
         self._dispatcher = Dispatcher(self._intake, self.flows, self._crew, self.keeper)  # type: ignore[arg-type]
 
     def look(self) -> State:

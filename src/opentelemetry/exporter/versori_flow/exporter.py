@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
 import logging
 import os
-import random
 import sys
 import threading
 import weakref
@@ -16,19 +14,9 @@ from typing import TYPE_CHECKING, NoReturn
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from . import lifecycle
-from .delivery import host_lock
-from .delivery.backoff import wait_after
 from .delivery.courier import Courier
-from .delivery.crew import Crew
-from .delivery.dispatcher import Dispatcher
-from .delivery.host_lock import HostLock
-from .delivery.keeper import Keeper
-from .delivery.turn_queue import TurnQueue
 from .encoding.span import SpanEncoder
-from .flow.flows import Flows
 from .flow.ledger import FlowStatus, Totals
-from .flow.policy import FlowPolicy
-from .http.api import FlowsApi
 from .http.credentials import Credentials
 from .intake import Intake
 from .interruption import at_work
@@ -42,11 +30,9 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from .delivery.dispatcher import Dispatcher
     from .own_metrics import OwnMetrics
-    from .settings.redis_url import FleetUrl
     from .settings.table import Settings
-    from .stores.fleet_store import FleetStore
-    from .stores.seam import Store
 
 logger = logging.getLogger("opentelemetry.exporter.versori_flow")
 
@@ -120,11 +106,10 @@ class VersoriFlowSpanExporter(SpanExporter):
         self._said_late = False
         self._start_anew()
         lifecycle.watch(self)
+        if "uwsgi" in sys.modules:  # it forks without the hooks: nothing may be left to be imported later
+            self._courier.wire()
         # At interpreter exit no thread can be had, and the imports of the first request could eat a KeyboardInterrupt.
         self._courier.start()
-        if "uwsgi" in sys.modules:
-            # It forks without the hooks, and a fork in the middle of the courier's imports is a child's end.
-            _warm_up(self._api)
 
     def _start_anew(self) -> None:
         """Wires all that belongs to one process: at construction, and in each forked child.
@@ -134,33 +119,19 @@ class VersoriFlowSpanExporter(SpanExporter):
         """
         settings = self._settings
         before: Courier | None = getattr(self, "_courier", None)
-        self._inherited = getattr(self, "_api", None)
         if before is not None:
+            self._inherited = before.api
             at_work.clear()
-            host_lock.start_anew()
+            if before.api is not None:
+                from .delivery import host_lock
+
+                host_lock.start_anew()
             if self._metrics is not None:
                 self._metrics.start_anew()
-        api = self._api = FlowsApi(settings, self._credentials)
-        policy = FlowPolicy(
-            max_spans=settings.max_spans,
-            max_bytes=settings.max_bytes,
-            min_interval=settings.min_interval,
-            timeout=settings.timeout,
-            merge=settings.write_mode == "merge",
-            description=settings.flow_description,
-            backoff=wait_after,
-            uniform=random.uniform,
-            store=str(settings.store),
-            durable=settings.store.durable,
-            admits=self._admits,
-        )
         router = Router(_ROUTED_WINDOWS * settings.max_spans)
         intake = Intake(SpanEncoder(settings.resource_attributes), DefaultFlow(settings.flow_name), router)
-        flows = Flows(policy, settings.max_flows)
-        lock = HostLock(settings.base_url, settings.organisation_id, settings.project_id)
-        keeper = _keeper(settings, flows, lock if policy.merge else None)
-        dispatcher = Dispatcher(intake, flows, Crew(api, partial(_warm_up, api), self._metrics), keeper)
-        self._courier = Courier(intake, dispatcher)
+        wire = partial(_wired, settings, self._credentials, intake, self._metrics, admits=self._admits)
+        self._courier = Courier(intake, wire)
         self._pid = os.getpid()
         if before is not None and before.closing:  # in a child of a process that had shut it down
             self._courier.shutdown(0)
@@ -250,49 +221,9 @@ class VersoriFlowSpanExporter(SpanExporter):
         raise TypeError(f"{type(self).__name__} can't be pickled: make one in each process")
 
 
-def _keeper(settings: Settings, flows: Flows, host_lock: HostLock | None) -> Keeper:
-    name, timeout, url = str(settings.store), settings.timeout, settings.store.redis
-    if url is None or host_lock is None:
-        open_store = partial(_open_store, settings)
-        return Keeper(flows, TurnQueue(host_lock, timeout), open_store, settings.store.durable, name)
-    from .delivery.fleet_keeper import FleetKeeper
-
-    open_fleet = partial(_open_fleet, settings, url)
-    return FleetKeeper(flows, host_lock, open_fleet, name, timeout, settings.min_interval)
-
-
-def _open_fleet(settings: Settings, url: FleetUrl) -> FleetStore:
-    bounds = (settings.max_spans, settings.max_bytes, settings.max_store_bytes)
-    with lifecycle.forks_wait():  # redis-py is imported too
-        from .stores.fleet import Fleet
-        from .stores.fleet_store import FleetStore
-        from .stores.spool_file import Target
-
-        target = Target(settings.base_url, settings.organisation_id, settings.project_id)
-        return FleetStore(Fleet(url, target, *bounds), str(url), settings.timeout)
-
-
-def _open_store(settings: Settings) -> Store | None:
-    """Opens the store, off the application's thread; None where nothing can be left to other processes."""
-    url, durable, folder = settings.store, True, settings.store.folder
-    if folder is None:
-        folder, durable = host_lock.spool_folder() if settings.write_mode == "merge" else None, False
-        if folder is None:
-            return None
+def _wired(
+    settings: Settings, credentials: Credentials, intake: Intake, metrics: OwnMetrics | None, *, admits: bool
+) -> Dispatcher:
     with lifecycle.forks_wait():
-        from .stores.folder import Folder
-        from .stores.spool import Spool
-        from .stores.spool_file import Target
-
-    target = Target(settings.base_url, settings.organisation_id, settings.project_id)
-    files = Folder(folder, url.full_sync, settings.max_store_bytes)
-    return Spool(files, target, durable, max(1, settings.max_spans // 2))
-
-
-def _warm_up(api: FlowsApi) -> None:
-    """Imports what the first requests take."""
-    with lifecycle.forks_wait():
-        wait_after(1)
-        api.open()
-        for codec in ("idna", "utf-8-sig"):
-            codecs.lookup(codec)
+        from .wiring import wired
+    return wired(settings, credentials, intake, metrics, admits=admits)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .encoded_span import EncodedSpan, Move, Routed, Unencodable
 from .encoding.span import SpanEncoder
-from .flow.report import Notice
+from .flow.notice import Notice
 from .interruption import let_through
 from .native import Queue
 from .routing.default_flow import DefaultFlow

@@ -25,7 +25,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import native
-from .flow.report import spans
 from .native import allocate_lock
 from .settings.load import says_at_end
 
@@ -103,6 +102,8 @@ def say_at_end(status: Callable[[], Mapping[str, FlowStatus]]) -> None:
     """How many spans went where, on standard error, where that is asked for."""
     if not says_at_end():
         return
+    from .flow.report import spans
+
     flows = status()
     # Standard error may be closed, and there may be none.
     with contextlib.suppress(OSError, ValueError, AttributeError):

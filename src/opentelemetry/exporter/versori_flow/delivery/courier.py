@@ -12,9 +12,11 @@ isolated subinterpreter) the thread that asks does the courier's work, one at a 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from _queue import Empty
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +24,14 @@ from ..flow.ledger import DropReason, FlowStatus, Totals, add_up
 from ..intake import Intake, Prepared
 from ..interruption import at_work
 from ..native import get_ident, start_thread
-from .dispatcher import Dispatcher
+from .log import AFTER_A_FAULT, Faults, is_the_callers
 from .question import Kind, Question, Taken
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
+
+    from ..http.api import FlowsApi
+    from .dispatcher import Dispatcher
 
 _ACCEPTED_WITHIN = 1.0
 """Seconds that an export which does not wait for delivery waits for its spans to be taken at most."""
@@ -36,6 +41,9 @@ _GRACE = 1.0
 """Seconds beyond its time that a shutdown waits to hear that it is over: the courier ends on time by itself."""
 
 _SLICE = 0.01
+_UNUSED_BEFORE_WIRING = 1.0
+"""Seconds: what the work takes is imported and made for the first who leaves or asks something, or then."""
+
 _FOREVER = float("inf")
 
 
@@ -44,17 +52,20 @@ class Courier:
 
     Args:
         intake: Where application threads leave things.
-        dispatcher: Does the work.
+        wire: Makes what does the work; it imports most of the package.
 
     Attributes:
         closing: True from the call of `shutdown` on: spans are not taken any more.
         late: Spans that came after that, and are lost; they are of no flow.
     """
 
-    def __init__(self, intake: Intake, dispatcher: Dispatcher) -> None:
+    def __init__(self, intake: Intake, wire: Callable[[], Dispatcher]) -> None:
         self.closing = False
         self._intake = intake
-        self._dispatcher = dispatcher
+        self._wire = wire
+        self._dispatcher: Dispatcher | None = None
+        self._read: list[object] = []  # messages that it is wired for
+        self._faults = Faults()
         self._started = False
         # Who does the work, under the one key; a dictionary for its `setdefault`, which nothing can interrupt.
         self._at_work: dict[str, int] = {}
@@ -114,7 +125,12 @@ class Courier:
     @property
     def over(self) -> bool:
         """True once it has ended."""
-        return self._dispatcher.over
+        return self._dispatcher is not None and self._dispatcher.over
+
+    @property
+    def api(self) -> FlowsApi | None:
+        """The platform, once something was to be done."""
+        return None if self._dispatcher is None else self._dispatcher.crew.api
 
     # -- who does the work ---------------------------------------------------------------------------------
 
@@ -131,15 +147,64 @@ class Courier:
             return
         at_work.add(me)
         try:
-            while not self._dispatcher.over:
-                self._dispatcher.go_round(_FOREVER)
+            while not self.over:
+                self._go_round(_FOREVER)
         finally:
             at_work.discard(me)
+
+    def wire(self) -> Dispatcher:
+        """Makes what does the work. One thread at a time."""
+        if self._dispatcher is None:
+            self._dispatcher = self._wire()
+        return self._dispatcher
+
+    def _go_round(self, until: float) -> None:
+        dispatcher = self._dispatcher
+        try:
+            if dispatcher is None:
+                if not self._read:
+                    wait = min(until - time.monotonic(), _UNUSED_BEFORE_WIRING)
+                    with contextlib.suppress(Empty):
+                        self._read.append(self._intake.messages.get(True, max(0.0, wait)))
+                dispatcher = self.wire()
+        except BaseException as error:
+            if is_the_callers(error):
+                raise
+            self._faults.bear(error)
+            self._answer_unwired()
+            return
+        if not self._read:
+            dispatcher.go_round(until)
+        while self._read:
+            dispatcher.go_round(until, self._read.pop(0))
+
+    def _answer_unwired(self) -> None:
+        """Says how it does to those who ask that alone: it can't be wired now."""
+        with contextlib.suppress(Empty):
+            while True:
+                self._read.append(self._intake.messages.get(False))
+        for question in self._read:
+            if isinstance(question, Question) and question.kind in (Kind.STATUS, Kind.TOTALS):
+                question.waiter.give(self._at_rest(question))
+        self._read = [m for m in self._read if not (isinstance(m, Question) and m.waiter.answered)]
+
+    def _at_rest(self, question: Question) -> Any:
+        if self._dispatcher is not None:
+            return self._dispatcher.answer_at_rest(question)
+        waiting = len(self._intake)
+        if question.kind is Kind.TOTALS:
+            return Totals(waiting, 0, waiting, {})
+        error = self._faults.last
+        return (
+            {"": FlowStatus("", "backing off", waiting, 0, waiting, {}, error, AFTER_A_FAULT)}
+            if error
+            else {}
+        )
 
     def _ask_now(self, kind: Kind) -> Any:
         question = Question(kind, time.monotonic() + _STATUS_WITHIN)
         answer = self._ask(question)
-        return self._dispatcher.answer_at_rest(question) if answer is None else answer
+        return self._at_rest(question) if answer is None else answer
 
     def _ask(self, question: Question, grace: float = 0.0) -> Any:
         """Asks, and waits for the answer; None where it is not known in time."""
@@ -148,8 +213,9 @@ class Courier:
         if get_ident() in at_work:
             return None  # it would wait for itself
         while not waiter.answered:
-            if self._dispatcher.over:  # and it may not have seen the question
-                return self._dispatcher.answer_at_rest(question)
+            dispatcher = self._dispatcher
+            if dispatcher is not None and dispatcher.over:  # and it may not have seen the question
+                return dispatcher.answer_at_rest(question)
             left = question.until + grace - time.monotonic()
             if left <= 0 or sys.is_finalizing():
                 return None
@@ -172,7 +238,7 @@ class Courier:
             if self._at_work.setdefault("courier", me) != me:
                 return False
             while not question.waiter.answered and time.monotonic() < question.until + _GRACE:
-                self._dispatcher.go_round(question.until)
+                self._go_round(question.until)
             return True
         finally:
             if self._at_work.get("courier") == me:

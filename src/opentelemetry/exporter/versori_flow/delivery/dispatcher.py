@@ -15,15 +15,16 @@ from _queue import Empty
 
 from ..flow.flows import Flows, FlowStep, Receipt
 from ..flow.ledger import DropReason
-from ..flow.report import Notice, error_type
+from ..flow.notice import Notice
+from ..flow.report import error_type
 from ..flow.steps import Reading
 from ..http.answers import Unavailable, failed_by
 from ..intake import Batch, Intake
-from ..native import Waiter, allocate_lock
+from ..native import allocate_lock
 from .attempt import Attempt
 from .crew import Crew
 from .keeper import Keeper
-from .log import is_the_callers, say
+from .log import AFTER_A_FAULT, Faults, is_the_callers, say
 from .question import Kind, OpenQuestions, Question
 
 _GATHERED = 0.03
@@ -31,8 +32,6 @@ _GATHERED = 0.03
 
 _IDLE_BEFORE_WARM_UP = 1.0
 _IDLE_BEFORE_REST = 10.0
-_AFTER_A_FAULT = 0.25
-_BETWEEN_FAULT_LINES = 60.0
 _FOREVER = float("inf")
 _NOTHING = object()
 _LOOK = object()  # a message: there may be something to do that the courier doesn't wait for
@@ -48,33 +47,36 @@ class Dispatcher:
         keeper: Between the flows and the store, and where attempts wait for their turn.
 
     Attributes:
+        crew: The threads that make attempts, and their way to the platform.
         over: True once all has ended: the flows do not change any more.
     """
 
     def __init__(self, intake: Intake, flows: Flows, crew: Crew, keeper: Keeper) -> None:
+        self.crew = crew
         self.over = False
         self.flows = flows
         self._desk = allocate_lock()
         self._intake = intake
-        self._crew = crew
         self._keeper = keeper
         self._take_at = _FOREVER
         self._taken_at = -_FOREVER
         self._wakes_at = _FOREVER
         self._batch: Batch | None = None
         self._questions = OpenQuestions(flows)
-        self._fault_said = -_FOREVER
+        self._faults = Faults()
 
     # -- who comes to the desk -----------------------------------------------------------------------------
 
-    def go_round(self, until: float) -> None:
+    def go_round(self, until: float, *read: object) -> None:
         """Waits for something to do, `until` at most (seconds of the monotonic clock), and does it.
+
+        With a message that was `read` before, it waits for nothing.
 
         A fault of ours, a log handler that raises or memory that has run out costs the round in which it
         happens. Only what interrupts the thread of a caller, such as Ctrl-C, is raised.
         """
         try:
-            attempt = self._visit(until, self._wait(until))
+            attempt = self._visit(until, *read or (self._wait(until),))
             while attempt is not None:
                 self._make(attempt)
                 attempt = self._visit(until)
@@ -97,7 +99,7 @@ class Dispatcher:
 
     def _make(self, attempt: Attempt) -> None:
         try:
-            self._crew.make(attempt, self._feed)
+            self.crew.make(attempt, self._feed)
         except BaseException as error:
             # Memory has run out, say: the flow must not look busy for ever.
             interrupted = Unavailable("error", "interrupted", None, answered=False)
@@ -115,7 +117,7 @@ class Dispatcher:
         """
         with self._desk:
             if hand:
-                self._crew.count(-1, time.monotonic())
+                self.crew.count(-1, time.monotonic())
             while message is not _NOTHING:
                 self._read(message)
                 message = self._next(0)
@@ -141,20 +143,20 @@ class Dispatcher:
         with self._desk:
             now = time.monotonic()
             wake = self._wakes_at = self._next_wake(now)
-            alone = self._crew.nobody
+            alone = self.crew.nobody
         if wake != _FOREVER or until != _FOREVER:
             return self._next(max(0.0, min(wake, until) - now))
         message = self._next(_IDLE_BEFORE_WARM_UP if alone else _IDLE_BEFORE_REST)
         if message is _NOTHING:
             with self._desk:
-                self._crew.rest()
+                self.crew.rest()
             message = self._next(None)
         return message
 
     def _next_wake(self, now: float) -> float:
         start = self._next_start()
         if start <= now:  # for a thread of the crew
-            start = now + self._crew.patience
+            start = now + self.crew.patience
         return min(start, self._take_at, self._keeper.next_look(), self._questions.next_end)
 
     def _next_start(self) -> float:
@@ -201,10 +203,10 @@ class Dispatcher:
                 return
             attempt.job, turn, attempt.turn = None, attempt.turn, None
             self._keeper.end_turn(job, answer, turn, now, self._questions.last_call)
-            if self._crew.metrics is not None:  # before anybody is told who waits for it
-                self._crew.metrics.attempt(job.name, attempt.begun, error_type(answer), not job.flow.idle)
+            if self.crew.metrics is not None:  # before anybody is told who waits for it
+                self.crew.metrics.attempt(job.name, attempt.begun, error_type(answer), not job.flow.idle)
             self._questions.look(job.name, now)
-            if problem := self._crew.api.take_problem():
+            if problem := self.crew.api.take_problem():
                 say([Notice(logging.ERROR, problem)])
 
     # -- what goes out -------------------------------------------------------------------------------------
@@ -215,7 +217,7 @@ class Dispatcher:
             now = time.monotonic()
             if now >= until or self._next_start() > now:
                 break
-            if not (self._crew.wanted if hand else self._crew.ready(now) or self._crew.nobody):
+            if not (self.crew.wanted if hand else self.crew.ready(now) or self.crew.nobody):
                 break
             patient = self._questions.last_call == _FOREVER or not self._keeper.can_leave
             attempt = self._keeper.turns.leave(now, until, patient)
@@ -230,11 +232,11 @@ class Dispatcher:
             else:
                 self._keeper.begin_turn(attempt, now, self._questions.last_call)
                 if hand:
-                    self._crew.count(1, now)
+                    self.crew.count(1, now)
                     return attempt
-                if self._crew.nobody:
+                if self.crew.nobody:
                     return attempt
-                self._crew.give(attempt, self._work, now)
+                self.crew.give(attempt, self._work, now)
         return None
 
     def _ask(self, question: Question) -> None:
@@ -272,7 +274,7 @@ class Dispatcher:
         notices = self._keeper.end()
         self.over = True
         self._keeper.turns.end()
-        self._crew.end()
+        self.crew.end()
         self.flows.lose(len(self._intake), DropReason.SHUTDOWN)
         self._questions.end()
         while (message := self._next(0)) is not _NOTHING:
@@ -290,11 +292,6 @@ class Dispatcher:
         return question.kind is Kind.SHUTDOWN or (question.kind is Kind.FLUSH and not totals.pending)
 
     def _fault(self, error: BaseException) -> None:
-        now = time.monotonic()
-        self._take_at = min(self._take_at, now + _AFTER_A_FAULT)
-        if now - self._fault_said >= _BETWEEN_FAULT_LINES:
-            self._fault_said = now
-            text = f"the exporter met {type(error).__name__} in its own work, and goes on"
-            say([Notice(logging.ERROR, text)])
-        Waiter().wait(_AFTER_A_FAULT)
+        self._take_at = min(self._take_at, time.monotonic() + AFTER_A_FAULT)
+        self._faults.bear(error)
         self._intake.messages.put(_LOOK)

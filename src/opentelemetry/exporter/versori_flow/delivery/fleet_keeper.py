@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..flow.flows import Flows, FlowStep
-from ..flow.report import Notice
+from ..flow.notice import Notice
 from ..flow.steps import Read, Reading, Write
 from ..flow.stored import StoredFlow
 from ..http.answers import Absent, Unavailable

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from ..flow.flows import Flows, FlowStep
 from ..flow.ledger import DropReason
-from ..flow.report import Notice, spans
+from ..flow.notice import Notice
+from ..flow.report import spans
 from ..flow.steps import Reading
 from ..flow.window import Key
 from .attempt import Attempt

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 
-from ..flow.report import Notice
+from ..flow.notice import Notice
 from ..interruption import at_work, is_from_a_handler
-from ..native import get_ident
+from ..native import Waiter, get_ident
 
 logger = logging.getLogger("opentelemetry.exporter.versori_flow")
+
+AFTER_A_FAULT = 0.25
+_BETWEEN_FAULT_LINES = 60.0
 
 
 def say(notices: Sequence[Notice]) -> None:
@@ -27,3 +31,26 @@ def is_the_callers(error: BaseException) -> bool:
     if isinstance(error, Exception):
         return is_from_a_handler(error)
     return get_ident() not in at_work
+
+
+class Faults:
+    """What goes wrong in the exporter's own work: memory has run out, say, or descriptors.
+
+    Attributes:
+        last: The last of it, in words; None: there was none.
+    """
+
+    def __init__(self) -> None:
+        self.last: str | None = None
+        self._said = float("-inf")
+
+    def bear(self, error: BaseException) -> None:
+        """Says so, at most once a minute, and waits a moment: the cause may be gone then."""
+        # Of its text only what the system says is shown.
+        reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        self.last = f"{type(error).__name__}{reason}"
+        now = time.monotonic()
+        if now - self._said >= _BETWEEN_FAULT_LINES:
+            self._said = now
+            say([Notice(logging.ERROR, f"the exporter met {self.last} in its own work, and goes on")])
+        Waiter().wait(AFTER_A_FAULT)

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..encoded_span import Move
-from ..flow.flows import Flows, Receipt
-from ..flow.window import Key
 from ..intake import Batch, Prepared
 from ..native import Waiter
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
+
+    from ..encoded_span import Move
+    from ..flow.flows import Flows, Receipt
+    from ..flow.window import Key
 
 
 class Kind(Enum):

@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .delivery import Flow
 from .ledger import DropReason
+from .notice import Loss, Notice
 from .ranking import Ranking
 from .report import (
     SECONDS_BETWEEN_LINES,
-    Loss,
-    Notice,
     Pace,
     Trouble,
     because,

@@ -16,10 +16,11 @@ from .delivery import Flow
 from .journal import Change, Kept, News
 from .ledger import DropReason, FlowStatus, Totals
 from .memory import Memory
+from .notice import Notice
 from .policy import FlowPolicy
 from .probe import Probe
 from .ranking import Ranking
-from .report import Notice, explain
+from .report import explain
 from .steps import Reading, Step
 from .window import Key
 

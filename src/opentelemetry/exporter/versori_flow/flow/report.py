@@ -20,6 +20,7 @@ from ..http.answers import (
     Unreadable,
 )
 from .ledger import DropReason
+from .notice import Loss, Notice
 from .steps import Reading
 from .stored import UnreadableFlow
 
@@ -36,29 +37,6 @@ _BECAUSE = {
 }
 _ONE = {"they": "it", "them": "it", "each": "it", "hold": "holds", "were": "was"}
 _SEVERAL = {word: word for word in _ONE}
-
-
-class Loss(NamedTuple):
-    """Spans of one flow that were lost for one reason."""
-
-    flow: str
-    reason: DropReason
-    spans: int
-    detail: str
-
-
-class Notice(NamedTuple):
-    """One line for the log.
-
-    Attributes:
-        level: A level of the `logging` module.
-        text: The line.
-        loss: The loss that it tells of, if it does.
-    """
-
-    level: int
-    text: str
-    loss: Loss | None = None
 
 
 class Pace:

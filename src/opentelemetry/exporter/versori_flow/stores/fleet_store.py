@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from ..flow.journal import Change, Kept, News
-from ..flow.report import Notice
+from ..flow.notice import Notice
 from ..flow.window import Key
 from .connection import StoreError
 from .fleet import Fleet

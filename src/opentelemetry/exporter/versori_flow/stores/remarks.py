@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ..flow.report import Notice
+from ..flow.notice import Notice
 
 
 class Remarks:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from ..flow.journal import Change, Kept, News
-from ..flow.report import Notice
+from ..flow.notice import Notice
 from ..flow.window import Key
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from ..flow.journal import Change, Kept
-from ..flow.report import Notice
+from ..flow.notice import Notice
 from ..flow.window import Key
 from .connection import DamagedError, StoreError
 from .folder import Folder

@@ -1,0 +1,113 @@
+"""What delivers, wired: made in each process when there is something to do, since it imports most of the package."""
+
+from __future__ import annotations
+
+import codecs
+import random
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+from . import lifecycle
+from .delivery import host_lock
+from .delivery.backoff import wait_after
+from .delivery.crew import Crew
+from .delivery.dispatcher import Dispatcher
+from .delivery.host_lock import HostLock
+from .delivery.keeper import Keeper
+from .delivery.turn_queue import TurnQueue
+from .flow.flows import Flows
+from .flow.policy import FlowPolicy
+from .http.api import FlowsApi
+
+if TYPE_CHECKING:
+    from .http.credentials import Credentials
+    from .intake import Intake
+    from .own_metrics import OwnMetrics
+    from .settings.redis_url import FleetUrl
+    from .settings.table import Settings
+    from .stores.fleet_store import FleetStore
+    from .stores.seam import Store
+
+
+def wired(
+    settings: Settings, credentials: Credentials, intake: Intake, metrics: OwnMetrics | None, *, admits: bool
+) -> Dispatcher:
+    """Makes all that delivers what the intake gets.
+
+    Args:
+        settings: What was configured.
+        credentials: The key in use.
+        intake: Where application threads leave things.
+        metrics: The exporter's own; None: switched off.
+        admits: See `FlowPolicy`.
+    """
+    api = FlowsApi(settings, credentials)
+    policy = FlowPolicy(
+        max_spans=settings.max_spans,
+        max_bytes=settings.max_bytes,
+        min_interval=settings.min_interval,
+        timeout=settings.timeout,
+        merge=settings.write_mode == "merge",
+        description=settings.flow_description,
+        backoff=wait_after,
+        uniform=random.uniform,
+        store=str(settings.store),
+        durable=settings.store.durable,
+        admits=admits,
+    )
+    flows = Flows(policy, settings.max_flows)
+    lock = HostLock(settings.base_url, settings.organisation_id, settings.project_id)
+    keeper = keeper_of(settings, flows, lock if policy.merge else None)
+    if "uwsgi" in sys.modules:
+        # It forks without the hooks, and a fork in the middle of the courier's imports is a child's end.
+        _warm_up(api)
+    return Dispatcher(intake, flows, Crew(api, partial(_warm_up, api), metrics), keeper)
+
+
+def keeper_of(settings: Settings, flows: Flows, host_lock: HostLock | None) -> Keeper:
+    name, timeout, url = str(settings.store), settings.timeout, settings.store.redis
+    if url is None or host_lock is None:
+        open_store = partial(_open_store, settings)
+        return Keeper(flows, TurnQueue(host_lock, timeout), open_store, settings.store.durable, name)
+    from .delivery.fleet_keeper import FleetKeeper
+
+    open_fleet = partial(_open_fleet, settings, url)
+    return FleetKeeper(flows, host_lock, open_fleet, name, timeout, settings.min_interval)
+
+
+def _open_fleet(settings: Settings, url: FleetUrl) -> FleetStore:
+    bounds = (settings.max_spans, settings.max_bytes, settings.max_store_bytes)
+    with lifecycle.forks_wait():  # redis-py is imported too
+        from .stores.fleet import Fleet
+        from .stores.fleet_store import FleetStore
+        from .stores.spool_file import Target
+
+        target = Target(settings.base_url, settings.organisation_id, settings.project_id)
+        return FleetStore(Fleet(url, target, *bounds), str(url), settings.timeout)
+
+
+def _open_store(settings: Settings) -> Store | None:
+    """Opens the store, off the application's thread; None where nothing can be left to other processes."""
+    url, durable, folder = settings.store, True, settings.store.folder
+    if folder is None:
+        folder, durable = host_lock.spool_folder() if settings.write_mode == "merge" else None, False
+        if folder is None:
+            return None
+    with lifecycle.forks_wait():
+        from .stores.folder import Folder
+        from .stores.spool import Spool
+        from .stores.spool_file import Target
+
+    target = Target(settings.base_url, settings.organisation_id, settings.project_id)
+    files = Folder(folder, url.full_sync, settings.max_store_bytes)
+    return Spool(files, target, durable, max(1, settings.max_spans // 2))
+
+
+def _warm_up(api: FlowsApi) -> None:
+    """Imports what the first requests take."""
+    with lifecycle.forks_wait():
+        wait_after(1)
+        api.open()
+        for codec in ("idna", "utf-8-sig"):
+            codecs.lookup(codec)
