@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import threading
@@ -184,6 +185,29 @@ def test_a_log_handler_that_raises(platform: LocalPlatform, traced, monkeypatch:
         logging.getLogger(LOGGER).removeHandler(handler)
 
 
+def test_a_log_stream_that_was_closed(platform: LocalPlatform, traced, capsys: pytest.CaptureFixture[str]):
+    """It costs no traceback of `logging`, as at exit under a test runner; other handlers get the lines."""
+    closed, still_open = io.StringIO(), io.StringIO()
+    handlers = [logging.StreamHandler(closed), logging.StreamHandler(still_open)]
+    for handler in handlers:
+        logging.getLogger(LOGGER).addHandler(handler)
+    try:
+        platform.fault("status=503")
+        exporter, tracer = traced(export_wait=0)
+        tracer.start_span("one").end()
+        closed.close()
+        exporter.shutdown(500)
+        exporter.export([])
+        exporter.leave(None)
+        exporter._say_late()
+    finally:
+        for handler in handlers:
+            logging.getLogger(LOGGER).removeHandler(handler)
+    assert "1 span is lost" in still_open.getvalue()
+    assert "1 spans came after" in still_open.getvalue()
+    assert capsys.readouterr().err == ""
+
+
 def test_calls_on_its_own_thread_do_not_wait(platform: LocalPlatform, traced):
     """What a finalizer or a log handler asks there is answered at once: it would wait for itself."""
     exporter, tracer = traced()
@@ -248,6 +272,23 @@ def test_a_second_shutdown_waits_for_the_first(platform: LocalPlatform, traced):
     exporter.shutdown(10_000)
     assert len(platform.spans("shop")) == 1
     first.join(10)
+
+
+def test_a_second_shutdown_with_less_time_cuts_nothing(platform: LocalPlatform, traced):
+    """It returns when its own time is up; the first goes on."""
+    platform.fault("slow=0.5")
+    exporter, tracer = traced()
+    tracer.start_span("one").end()
+    first = threading.Thread(target=exporter.shutdown)
+    first.start()
+    while not exporter._courier.closing:
+        time.sleep(0)
+    began = time.monotonic()
+    exporter.shutdown(100)
+    assert time.monotonic() - began < 0.4
+    assert first.is_alive()
+    first.join(10)
+    assert (len(platform.spans("shop")), exporter.status()["shop"].delivered) == (1, 1)
 
 
 def test_what_comes_late_is_counted_and_said_once(platform: LocalPlatform, traced, make_provider, caplog):

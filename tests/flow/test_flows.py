@@ -163,7 +163,7 @@ def test_flows_are_busy_until_the_last_attempt_is_over() -> None:
     assert flows.feed(stuck, DOWN, T, NOW_NS) is None
     assert flows.busy == 0
     assert [flows.verdict(receipt, T) for receipt in receipts] == [False, True]
-    flows.waited_in_vain(receipts[0])
+    flows.waited_in_vain(receipts, T)
 
 
 def test_a_flow_with_nothing_to_write_is_passed_over() -> None:

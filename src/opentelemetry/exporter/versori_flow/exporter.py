@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from . import lifecycle
 from .delivery.courier import Courier
+from .delivery.log import say_one
 from .encoding.span import SpanEncoder
 from .flow.ledger import FlowStatus, Totals
 from .http.credentials import Credentials
@@ -206,7 +207,7 @@ class VersoriFlowSpanExporter(SpanExporter):
         late = self._courier.late
         if late and not self._said_late:
             self._said_late = True
-            logger.warning("%d spans came after shutdown and are lost, as all that follow", late)
+            say_one(logging.WARNING, f"{late} spans came after shutdown and are lost, as all that follow")
 
     def _totals(self) -> Totals:
         return self._here().totals()

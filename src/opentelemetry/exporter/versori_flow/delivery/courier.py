@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 _ACCEPTED_WITHIN = 1.0
 """Seconds that an export which does not wait for delivery waits for its spans to be taken at most."""
 
+_ANSWERED_WITHIN = 0.25
+"""Seconds beyond its time that an export waits to hear that it is over: what it has failed for is logged by then."""
+
 _STATUS_WITHIN = 5.0
 _GRACE = 1.0
 """Seconds beyond its time that a shutdown waits to hear that it is over: the courier ends on time by itself."""
@@ -83,7 +86,7 @@ class Courier:
     def export(self, spans: Sequence[ReadableSpan], seconds: float) -> bool:
         """Hands spans over, and waits for their delivery, `seconds` at most; with 0 for their acceptance only."""
         kind, wait = (Kind.EXPORT, seconds) if seconds else (Kind.ACCEPT, _ACCEPTED_WITHIN)
-        return self._ask(Question(kind, time.monotonic() + wait, spans)) is True
+        return self._ask(Question(kind, time.monotonic() + wait, spans), _ANSWERED_WITHIN) is True
 
     def prepare(self, spans: Sequence[ReadableSpan]) -> list[Prepared]:
         """Encodes spans for an `offer`, on the caller's thread."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ..flow.notice import Notice
 from ..interruption import at_work, is_from_a_handler
@@ -20,10 +20,38 @@ def say(notices: Sequence[Notice]) -> None:
     """Writes lines; a handler that raises costs its line, and no more."""
     for notice in notices:
         try:
-            logger.log(notice.level, "%s", notice.text)
+            say_one(notice.level, notice.text)
         except BaseException as error:  # from a handler
             if is_the_callers(error):
                 raise
+
+
+def say_one(level: int, text: str) -> None:
+    """Writes a line; what a handler raises leaves this.
+
+    At exit a handler's stream may be closed already, a test runner's say, and logging would show a traceback for it.
+    """
+    open_ones = [handler for handler in _handlers() if not _is_closed(handler)]
+    if len(open_ones) == len(list(_handlers())):
+        logger.log(level, "%s", text)
+        return
+    record = logger.makeRecord(logger.name, level, __file__, 0, "%s", (text,), None)
+    if logger.isEnabledFor(level) and logger.filter(record):
+        for handler in open_ones:
+            if level >= handler.level:
+                handler.handle(record)
+
+
+def _handlers() -> Iterator[logging.Handler]:
+    """Those that a line goes to."""
+    current: logging.Logger | None = logger
+    while current is not None:
+        yield from current.handlers
+        current = current.parent if current.propagate else None
+
+
+def _is_closed(handler: logging.Handler) -> bool:
+    return getattr(getattr(handler, "stream", None), "closed", False) is True
 
 
 def is_the_callers(error: BaseException) -> bool:

@@ -99,8 +99,13 @@ class OpenQuestions:
 
     @property
     def last_call(self) -> float:
-        """When the exporter ends, whatever is left."""
-        return min((question.until for question in self.ending), default=float("inf"))
+        """When the exporter ends, whatever is left: the first shutdown says so, and others only wait for it."""
+        first = self._first_shutdown
+        return float("inf") if first is None else first.until
+
+    @property
+    def _first_shutdown(self) -> Question | None:
+        return next((question for question in self.ending if question.kind is Kind.SHUTDOWN), None)
 
     def add(self, question: Question, receipts: Sequence[Receipt], now: float) -> None:
         """Takes a question that depends on these receipts."""
@@ -132,10 +137,17 @@ class OpenQuestions:
     def expire(self, now: float) -> None:
         """Ends those whose time is up; of the attempts that they waited for nobody else needs to."""
         for question in [question for question in self._open if question.until <= now]:
-            if question.kind is Kind.EXPORT:
-                for receipt in question.receipts.values():
-                    self._flows.waited_in_vain(receipt)
+            if question not in self._open:  # another one has ended it
+                continue
             self._conclude(question, False)
+            if question.kind is Kind.EXPORT:
+                self._flows.waited_in_vain(list(question.receipts.values()), now)
+                for name in question.receipts:
+                    self.look(name, now)
+        first = self._first_shutdown
+        for question in [q for q in self.ending if q.until <= now and q is not first]:
+            self.ending.remove(question)
+            self.answer(question, False)
 
     def end(self) -> None:
         """The exporter has ended."""

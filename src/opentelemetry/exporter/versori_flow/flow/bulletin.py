@@ -103,11 +103,23 @@ class Bulletin:
         self._minute = float("-inf")
         self._lines = 0
         self._left_out: dict[DropReason, list[Loss]] = {}
+        self._slow = Pace()
         self._others_left_out = 0
 
     def listen(self, flow: Flow) -> None:
         """Something happened to the flow: it may have something to say."""
         self._speaks_at.put(flow.name, flow.report.speaks_at)
+
+    def waited_in_vain(self, flows: Sequence[str], now: float) -> None:
+        """An export has waited for these as long as it does, and nothing has failed."""
+        if flows and (skipped := self._slow.fail(logging.WARNING, now)) is not None:
+            subject = f"flow {flows[0]!r} is" if len(flows) == 1 else f"{len(flows)} flows are"
+            more = f" ({skipped} more exports since the last line)" if skipped else ""
+            text = (
+                f"{subject} not delivered within VERSORI_FLOW_EXPORT_WAIT, and the exporter goes on: the platform"
+                f" is slow to answer, or another process of this host is writing there{more}"
+            )
+            self._last_words.append(Notice(logging.WARNING, text))
 
     def part(self, flow: Flow) -> None:
         """The flow leaves memory; what it had to say is kept."""

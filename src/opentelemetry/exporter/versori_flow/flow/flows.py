@@ -186,9 +186,11 @@ class Flows:
         verdict = receipt.flow.verdict(receipt.mark, receipt.lost, now)
         return False if verdict is None and self._probe.failures else verdict
 
-    def waited_in_vain(self, receipt: Receipt) -> None:
+    def waited_in_vain(self, receipts: Sequence[Receipt], now: float) -> None:
         """See `Flow.waited_in_vain`."""
-        receipt.flow.waited_in_vain()
+        for receipt in receipts:
+            receipt.flow.waited_in_vain()
+        self._bulletin.waited_in_vain([receipt.flow.name for receipt in receipts], now)
 
     def hurry(self, now: float, until: float) -> list[Receipt]:
         """Makes all that is pending due at once, until then; returns what is to be waited for."""
