@@ -9,6 +9,7 @@ import urllib.request
 from _queue import Empty
 from _socket import socket as native_socket
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from ssl import SSLContext
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ _LONGEST_CONNECT = 10.0
 # Of a body: between two pieces the deadline is looked at, and what is left of one is copied at each send.
 _PIECE = 1 << 18
 _FOREVER = float("inf")
+# A flow is read and written in turn, and to parse its address is a twentieth of what a request takes.
+_parsed = lru_cache(maxsize=256)(httpx.URL)
 # The watchdog ends after so long without a request: a client that was dropped, never closed, keeps no thread.
 # And no later than so it looks again, so that a request need not wake it for its sake.
 _LOOK_SECONDS = 1.0
@@ -105,7 +108,7 @@ class Exchange:
         timeout = {"connect": connect, "read": left, "write": left, "pool": left}
         request = httpx.Request(
             method,
-            url,
+            _parsed(url),
             # Nowhere else are the header's values in the clear, and no variable of ours holds them.
             headers=[(name, value.reveal().encode("latin-1")) for name, value in head],
             content=None if body is None else self._pieces(body),
@@ -256,5 +259,5 @@ class Watchdog:
 
 
 def _set_aside(response: httpx.Response) -> None:
-    # httpx would make up the next request, and fail where the address is none.
-    response.headers["x-location"] = response.headers.pop("location", "")
+    if response.is_redirect:  # httpx would make up the next request, and fail where the address is none
+        response.headers["x-location"] = response.headers.pop("location", "")
