@@ -13,12 +13,13 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import count
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-from opentelemetry.exporter.versori_flow.delivery import dispatcher, host_lock, keeper
-from opentelemetry.exporter.versori_flow.flow import flows, holdings
+from opentelemetry.exporter.versori_flow.delivery import attempt, dispatcher, host_lock, keeper
+from opentelemetry.exporter.versori_flow.flow import flows, holdings, stored
 from opentelemetry.exporter.versori_flow.stores import folder, heritage, owned, spool, spool_file
 from opentelemetry.exporter.versori_flow.stores.connection import told
 
@@ -324,6 +325,8 @@ def install() -> None:
     """Puts the modelled machine under the product, for the rest of this interpreter."""
     files, chance = Files(), _Chance()
     locks = SimpleNamespace(lockf=files.lockf, LOCK_EX=2, LOCK_NB=4)
+    # What one process has read another one need not parse again.
+    _put(attempt, read=lru_cache(256)(stored.read))
     _put(dispatcher, time=clock, failed_by=_raise)
     _put(keeper, time=clock)
     _put(flows, failed_by=_raise)

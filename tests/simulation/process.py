@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 from _queue import Empty
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +35,9 @@ _LATE = 1.0
 
 _MOST_ROUNDS = 2000
 """Rounds of the courier in a second that nobody asks for: more is a loop that burns a core."""
+
+
+_EVENTS_PER_SUM = 16
 
 
 class Default:
@@ -158,13 +160,16 @@ class Process:
         self._plan = (_FOREVER, 0)
         self._rounds = (0.0, 0)
         self._owned: Any = None
-        with self._here():
-            self._wire(world.plan)
-            self._wait()
+        self._events = 0
+        self._do(self._begin)
 
     def __str__(self) -> str:
         kind = "sqlite" if self.durable else "memory"
         return f"process {self.number} ({kind}, host {self.host.number})"
+
+    def _begin(self) -> None:
+        self._wire(self.world.plan)
+        self._wait()
 
     def _wire(self, plan: Any) -> None:
         """As the exporter does, with the crew and what is random in its place."""
@@ -214,14 +219,13 @@ class Process:
 
     # -- being run -----------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _here(self) -> Iterator[None]:
-        """Makes it the one that runs; what it has locked is known to itself only."""
+    def _do(self, what: Callable[[], None]) -> None:
+        """Does something as the one that runs; what it has locked is known to itself only."""
         before = here.process
         here.process, host_lock._held = self, self._turns
         self._owned = owned._table = self._owned or owned._Table()
         try:
-            yield
+            what()
         except Killed:
             self.die("within a call")
         finally:
@@ -234,9 +238,12 @@ class Process:
         if self.stopped:
             self._deferred.append(what)
             return
-        with self._here():
+
+        def and_look() -> None:
             what()
             self._look()
+
+        self._do(and_look)
 
     def after(self, seconds: float, what: Callable[[], None]) -> None:
         """Runs something in this process later."""
@@ -244,6 +251,27 @@ class Process:
 
     def _look(self) -> None:
         """After every event: is each span accounted for, and has the courier a message?"""
+        for flow in self.flows:
+            spans = flow._spans
+            ledger = spans.ledger
+            if ledger.handed_over != ledger.delivered + spans.pending + ledger.lost:
+                raise Violation(f"{self}: not each span of {flow.name!r} is accounted for: {flow.totals}")
+        self._events += 1
+        if not self._events % _EVENTS_PER_SUM or self.dispatcher.over:
+            self._add_up()
+        if self.asked:
+            self.asked = [item for item in self.asked if not self._answered(*item)]
+        if self.dispatcher.over:
+            if not self.over:
+                self.over = True
+                self.troubled_end = not self.ample or any(flow.in_trouble for flow in self.flows)
+                self.world.tell(f"{self} has ended: {self.flows.totals()}")
+                self.after(self.random.choice((0.0, 0.0, 1.0, 30.0)), self._exit)
+        elif self.intake.messages.qsize():
+            self._wake_at(clock.monotonic() + self.random.uniform(0, 0.002))
+
+    def _add_up(self) -> None:
+        """What it says of all its flows, those that have left memory too."""
         totals = self.flows.totals()
         settled = totals.delivered + totals.pending + sum(totals.dropped.values())
         if totals.handed_over != settled:
@@ -252,16 +280,6 @@ class Process:
             raise Violation(f"{self}: counts {totals.dropped['unreadable']} spans as unreadable")
         if self.world.plan.roomy and totals.dropped.get("window_full"):
             raise Violation(f"{self}: drops {totals.dropped['window_full']} of a window with room")
-        if self.asked:
-            self.asked = [item for item in self.asked if not self._answered(*item)]
-        if self.dispatcher.over:
-            if not self.over:
-                self.over = True
-                self.troubled_end = not self.ample or any(flow.in_trouble for flow in self.flows)
-                self.world.tell(f"{self} has ended: {totals}")
-                self.after(self.random.choice((0.0, 0.0, 1.0, 30.0)), self._exit)
-        elif self.intake.messages.qsize():
-            self._wake_at(clock.monotonic() + self.random.uniform(0, 0.002))
 
     def _answered(self, question: Question, until: float) -> bool:
         now = clock.monotonic()

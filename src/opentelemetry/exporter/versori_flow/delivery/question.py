@@ -95,7 +95,9 @@ class OpenQuestions:
     @property
     def next_end(self) -> float:
         """When the first of them waits no longer."""
-        return min((question.until for question in (*self._open, *self.ending)), default=float("inf"))
+        if not (self._open or self.ending):
+            return float("inf")
+        return min(question.until for question in (*self._open, *self.ending))
 
     @property
     def last_call(self) -> float:

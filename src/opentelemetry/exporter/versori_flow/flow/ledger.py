@@ -105,5 +105,6 @@ def add_up(parts: Iterable[Totals | FlowStatus]) -> Totals:
         handed_over += part.handed_over
         delivered += part.delivered
         pending += part.pending
-        dropped.update(part.dropped)
+        if part.dropped:
+            dropped.update(part.dropped)
     return Totals(handed_over, delivered, pending, dropped)
