@@ -304,6 +304,16 @@ def test_a_flow_that_left_memory_counts_on_when_it_comes_back(platform: Platform
     assert totals.dropped == {"unencodable": 1}
 
 
+def test_a_store_is_told_all_of_a_flow_that_left_memory_and_came_back(platform: Platform) -> None:
+    """What was settled before it left, before what came since."""
+    routing = delivered_flows(platform, 1, max_flows=1, durable=True)
+    for name, trace in (("other", 2), ("f0", 4)):
+        routing.hand_over(make_span(trace, 0), default=name, now=T + trace)
+        settle_all(routing.flows, platform, T + trace)
+    told = [(change.flow, change.settled) for change in routing.flows.changes()]
+    assert told == [("f0", [key(0, 0)]), ("other", [key(2, 0)]), ("f0", [key(4, 0)])]
+
+
 def test_a_flow_that_comes_back_is_paced_as_ever(platform: Platform) -> None:
     """One that is busy all the time may leave memory between two PUTs."""
     routing = delivered_flows(platform, 1, max_flows=1, min_interval=9.0)

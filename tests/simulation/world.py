@@ -304,7 +304,7 @@ class World:
         if dropped or key in self.platform.excused or not given.safe:
             return
         if not places:
-            raced = self.platform.raced.get((given.flows[-1], key), "")
+            raced = next((how for flow in given.flows if (how := self.platform.raced.get((flow, key)))), "")
             if raced and (self.plan.hosts > 1 or given.process.dead):
                 self.platform.count["lost in a race"] += 1
                 return

@@ -18,10 +18,16 @@ from pathlib import Path
 
 import pytest
 
+from opentelemetry.exporter.versori_flow.delivery.keeper import Keeper
+from opentelemetry.exporter.versori_flow.delivery.turn_queue import TurnQueue
+from opentelemetry.exporter.versori_flow.encoded_span import Routed
+from opentelemetry.exporter.versori_flow.flow.flows import Flows
 from opentelemetry.exporter.versori_flow.flow.journal import Kept
 from opentelemetry.exporter.versori_flow.stores import spool as spool_module
 from opentelemetry.exporter.versori_flow.stores.seam import Store
 from opentelemetry.exporter.versori_flow.stores.spool import Spool
+from tests.flow.model import NOW_NS, Platform, key, make_policy, make_span
+from tests.flow.several import settle_all
 
 from .contract import EXAMPLES
 from .test_contract import spool
@@ -480,6 +486,21 @@ def test_what_failed_is_told_again_before_anything_else(folder: Path):
     assert all(store.keeps("shop", span.key) for span in (*spans(2), *spans(1, 10)))
     store.apply(settled("shop", [*spans(2), *spans(1, 10)]))
     assert not store.leave([])
+
+
+def test_what_is_delivered_while_all_is_told_anew_is_not_kept(folder: Path):
+    """The telling anew is of what is pending; what a PUT has carried just before it must leave the file too."""
+    flows, store = Flows(make_policy(durable=True), 100), spool(folder)
+    keeper = Keeper(flows, TurnQueue(None, 10.0), lambda: store, True, "the store")
+    keeper.inherit(0.0, float("inf"))
+    span = make_span(0, 0)
+    flows.hand_over([Routed("shop", span)], (), (), 0.0, NOW_NS)
+    keeper.keep(0.0)
+    assert store.keeps("shop", key(0, 0))
+    store._trouble.met(-61)
+    settle_all(flows, Platform(), 0.0)
+    keeper.keep(0.0)
+    assert not store.keeps("shop", key(0, 0))
 
 
 def let_no_file_grow(store: Spool, never: bool) -> None:

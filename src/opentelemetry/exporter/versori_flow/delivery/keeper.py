@@ -89,7 +89,7 @@ class Keeper:
             troubles, self._troubles = self._troubles, []
             return troubles
         if self._store.wants_all(now):
-            changes = self._flows.waiting()
+            changes = [*changes, *self._flows.waiting()]
         self._store.apply(changes)
         return self._store.remarks()
 

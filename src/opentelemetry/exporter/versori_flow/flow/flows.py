@@ -62,8 +62,8 @@ class Flows:
         self._due = Ranking[float]()
         self._bulletin = Bulletin(self.memory.flows)
         self._probe = Probe(policy.backoff)
-        # Those whose spans have changed since `changes` was called last.
-        self._changed: dict[str, Flow] = {}
+        # Changed since `changes` was called last; one that has left memory since, and come back, is two.
+        self._changed: dict[Flow, None] = {}
 
     def __iter__(self) -> Iterator[Flow]:
         return iter(self.memory.flows.values())
@@ -134,7 +134,7 @@ class Flows:
         if not self._changed:
             return []
         changed, self._changed = self._changed, {}
-        return [change for flow in changed.values() if (change := flow.changes()) is not None]
+        return [change for flow in changed if (change := flow.changes()) is not None]
 
     def waiting(self) -> list[Change]:
         """All that is pending, as a store is to be told that knows nothing."""
@@ -274,7 +274,7 @@ class Flows:
         self._due.put(flow.name, due)
         self.memory.measure(flow)
         self._bulletin.listen(flow)
-        self._changed[flow.name] = flow
+        self._changed[flow] = None
         if flow.name not in self.memory.active:
             self._bulletin.outage.flows.discard(flow.name)
 
