@@ -33,6 +33,8 @@ KINDS = (
 REFUSED = "refuse me"
 """Who has this in the text of a span is refused."""
 
+_PAGE = b"<html>Welcome</html>"
+
 
 class Document:
     """A stored flow."""
@@ -110,8 +112,7 @@ class Platform:
         if refusal is not None:
             return refusal
         if fault == "stray page":
-            page = b"<html>Welcome</html>"
-            return Found(page, blake2b(page, digest_size=16).digest(), 200)
+            return Found(_PAGE, blake2b(_PAGE, digest_size=16).digest(), 200)
         if fault == "stray 404":
             return Absent(True, "no such flow")
         if fault == "foreign 404":
@@ -124,7 +125,6 @@ class Platform:
             # A stray one after this would be the second in a row, and rightly believed.
             self._strayed.add((making.process.number, making.flow, "any"))
             return Absent(True, "no such flow")
-        self._strayed.discard((making.process.number, making.flow, "any"))
         return Found(document.body, document.digest, 200)
 
     def put(self, making: Any, body: bytes, fault: str) -> Any:
@@ -147,10 +147,15 @@ class Platform:
         self._replace(making, document)
         if fault == "stray page":
             return Stored(200, None, believed=False)
-        self._strayed = {
-            place for place in self._strayed if place[:2] != (making.process.number, making.flow)
-        }
         return Stored(200, document.digest)
+
+    def is_heard(self, making: Any, answer: Any) -> None:
+        """An answer has come to who asked: what goes astray from now on is the first in a row."""
+        place = making.process.number, making.flow
+        if isinstance(answer, Found) and answer.body != _PAGE:
+            self._strayed.discard((*place, "any"))
+        elif isinstance(answer, Stored) and answer.believed:
+            self._strayed = {strayed for strayed in self._strayed if strayed[:2] != place}
 
     def _replace(self, making: Any, document: Document) -> None:
         name, world = making.flow, self.world

@@ -102,6 +102,8 @@ class Network:
                 self._under_way.remove(entry)
 
     def _hear(self, making: Making, job: FlowStep, answer: Any) -> None:
+        if making.waits and making.job is job:
+            self._world.platform.is_heard(making, answer)
         if not isinstance(job.step, Write):
             answer = perform(job.step, Answered(answer), 0.0)  # type: ignore[arg-type]
         making.process.take_answer(making, job, answer)
