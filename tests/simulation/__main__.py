@@ -11,7 +11,8 @@ import sys
 import time
 from types import FrameType
 
-from .machine import Violation, install
+from .install import install
+from .machine import Violation
 from .plan import plan
 from .shrink import run, shrink
 from .world import World

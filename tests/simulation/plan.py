@@ -58,6 +58,7 @@ class Plan(NamedTuple):
     pause_rate: float
     names_fields: bool
     together: bool
+    write_mode: str
     actions: tuple[Action, ...]
 
     @property
@@ -203,5 +204,6 @@ def plan(seed: int) -> Plan:
         pause_rate=chance.choice((0.0, 0.0, 0.02)),
         names_fields=chance.random() < 0.5,
         together=chance.random() < 0.4,
+        write_mode="merge",
         actions=tuple(sorted(story.actions, key=lambda action: action.at)),
     )

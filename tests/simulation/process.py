@@ -6,28 +6,16 @@ import random
 from _queue import Empty
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
-from opentelemetry.exporter.versori_flow import wiring
-from opentelemetry.exporter.versori_flow.delivery import attempt as attempts
-from opentelemetry.exporter.versori_flow.delivery import crew, dispatcher, host_lock
-from opentelemetry.exporter.versori_flow.delivery.attempt import Attempt
-from opentelemetry.exporter.versori_flow.delivery.dispatcher import Dispatcher
-from opentelemetry.exporter.versori_flow.delivery.host_lock import HostLock
-from opentelemetry.exporter.versori_flow.delivery.keeper import Keeper
+from opentelemetry.exporter.versori_flow.delivery import dispatcher, host_lock
 from opentelemetry.exporter.versori_flow.delivery.question import Kind, Question
-from opentelemetry.exporter.versori_flow.delivery.turn_queue import TurnQueue
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
-from opentelemetry.exporter.versori_flow.flow.flows import Flows, FlowStep
-from opentelemetry.exporter.versori_flow.flow.policy import FlowPolicy
-from opentelemetry.exporter.versori_flow.flow.steps import Read, Stale, Write
-from opentelemetry.exporter.versori_flow.http.answers import Rejected, Stored, Unavailable
-from opentelemetry.exporter.versori_flow.intake import Intake
-from opentelemetry.exporter.versori_flow.routing.router import Router
 from opentelemetry.exporter.versori_flow.stores import owned
 
+from .attempts import Hands
 from .machine import BOOTED, Host, Killed, Violation, clock, here
+from .wired import wire
 
 _FOREVER = float("inf")
 _LATE = 1.0
@@ -36,100 +24,7 @@ _LATE = 1.0
 _MOST_ROUNDS = 2000
 """Rounds of the courier in a second that nobody asks for: more is a loop that burns a core."""
 
-
 _EVENTS_PER_SUM = 16
-
-
-class Default:
-    """Names the flow of a span that has no name of its own."""
-
-    def __call__(self, span: EncodedSpan) -> str:
-        return "default"
-
-    def remarks(self) -> list[str]:
-        return []
-
-
-class Encoder:
-    """The spans of this world are encoded when they are made."""
-
-    def encode(self, spans: Sequence[EncodedSpan]) -> list[EncodedSpan]:
-        return list(spans)
-
-
-class Making:
-    """An attempt under way.
-
-    Attributes:
-        job: The step that is being done.
-        asked: When its last read began.
-        patience: How long after that a write may begin.
-        read_at: When the platform answered its last read with what it has.
-        shown: What that was.
-        waits: Whether a request is under way.
-        written_at: When its PUT began.
-        searches: Whether it began as one of a search for what is refused.
-    """
-
-    def __init__(self, process: Process, attempt: Attempt) -> None:
-        assert attempt.job is not None
-        self.process = process
-        self.attempt = attempt
-        self.job: FlowStep = attempt.job
-        self.asked = clock.monotonic()
-        self.patience = attempts._STALE
-        self.read_at = -1.0
-        self.shown: Any = None
-        self.waits = False
-        self.written_at = -1.0
-        self.searches = self.job.flow._exchange.searching
-
-    @property
-    def flow(self) -> str:
-        return self.job.name
-
-    def __str__(self) -> str:
-        return str(self.process)
-
-
-class Crew:
-    """Stands where the dispatcher has its threads."""
-
-    api = SimpleNamespace(take_problem=lambda: None)
-    metrics = None
-    nobody = False
-
-    def __init__(self, process: Process, size: int) -> None:
-        self._process = process
-        self._size = size
-        self._busy = 0
-        self._changed = -_FOREVER
-
-    @property
-    def wanted(self) -> bool:
-        return not self._busy or self._process.random.random() < 0.7
-
-    @property
-    def patience(self) -> float:
-        if self._busy >= self._size:
-            return _FOREVER
-        return crew.PATIENCE if self.wanted else crew._PATIENCE_WITH_BUSY
-
-    def ready(self, now: float) -> bool:
-        return not (self._busy and now - self._changed < self.patience) and self._busy < self._size
-
-    def rest(self) -> None: ...
-
-    def give(self, attempt: Attempt, work: object, now: float) -> None:
-        self.count(1, now)
-        self._process.begin(attempt)
-
-    def count(self, more: int, now: float) -> None:
-        self._busy += more
-        self._changed = now
-
-    def end(self) -> None:
-        self._process.cut_off()
 
 
 class Process:
@@ -152,9 +47,8 @@ class Process:
         self.hurried_until = -_FOREVER
         self.dropped: set[tuple[str, str]] = set()
         self.own: dict[tuple[str, str], None] = {}
-        self.makings: list[Making] = []
+        self.hands = Hands(self)
         self.asked: list[tuple[Question, float]] = []
-        self.last_put: dict[str, float] = {}
         self._deferred: list[Callable[[], None]] = []
         self._turns: dict[str, list[int]] = {}
         self._plan = (_FOREVER, 0)
@@ -168,54 +62,8 @@ class Process:
         return f"process {self.number} ({kind}, host {self.host.number})"
 
     def _begin(self) -> None:
-        self._wire(self.world.plan)
+        wire(self)
         self._wait()
-
-    def _wire(self, plan: Any) -> None:
-        """As the exporter does, with the crew and what is random in its place."""
-        uniform = self.random.uniform
-        store = SimpleNamespace(folder="/spool" if self.durable else None, full_sync=False)
-        settings: Any = SimpleNamespace(
-            store=store,
-            write_mode="merge",
-            base_url="u",
-            organisation_id="o",
-            project_id="p",
-            max_store_bytes=1 << 28,
-            max_spans=plan.page,
-        )
-        policy = FlowPolicy(
-            max_spans=plan.max_spans,
-            max_bytes=4 << 20,
-            min_interval=plan.min_interval,
-            timeout=plan.timeout,
-            merge=True,
-            description=None,
-            backoff=lambda failures: min(0.25 * 2 ** (failures - 1), 48.0) * uniform(1.0, 1.25),
-            uniform=uniform,
-            durable=self.durable,
-        )
-        self.flows = Flows(policy, plan.max_flows)
-        self.crew = Crew(self, plan.crew)
-        self.intake = Intake(Encoder(), Default(), Router(8 * plan.max_spans))  # type: ignore[arg-type]
-        turns = TurnQueue(HostLock("u", "o", "p"), plan.timeout)
-        open_store = partial(wiring._open_store, settings)
-        self.keeper = Keeper(self.flows, turns, open_store, self.durable, "the store")
-        self.dispatcher = Dispatcher(self.intake, self.flows, self.crew, self.keeper)  # type: ignore[arg-type]
-        abandon = self.flows.abandon
-
-        def note(keeps: Any = lambda flow, key: False) -> dict[str, int]:
-            for flow in self.flows:
-                self.dropped.update(
-                    entry.key
-                    for entry in [*flow.window, *flow._spans._pushed_out]
-                    if (entry.pending or entry in flow._spans._pushed_out) and not keeps(flow.name, entry.key)
-                )
-            left: Any = self.intake._left
-            self.dropped.update((span.trace_id, span.span_id) for span in left)
-            return abandon(keeps)
-
-        self.flows.abandon = note  # type: ignore[method-assign]
 
     # -- being run -----------------------------------------------------------------------------------------
 
@@ -334,81 +182,6 @@ class Process:
         }
         looks = {name: at - now for name, at in looks.items() if at is not None}
         return f"{looks}, left at {keeper._left_at}, busy {self.flows.busy}"
-
-    # -- the crew's threads --------------------------------------------------------------------------------
-
-    def begin(self, attempt: Attempt) -> None:
-        making = Making(self, attempt)
-        self.makings.append(making)
-        self.after(0.0, partial(self._step, making))  # on a thread of its own
-
-    def _step(self, making: Making) -> None:
-        """A thread carries out one step; it may be stopped before its first byte."""
-        job, now = making.job, clock.monotonic()
-        if isinstance(job.step, Read):
-            making.asked = now
-        if isinstance(job.step, Write) and now - making.asked > making.patience:
-            self.world.tell(f"{self}: the PUT of {job.name!r} is stale")
-            making.patience = 2 * (now - making.asked)
-            self._feed(making, job, Stale())
-        elif now >= making.attempt.deadline:
-            self._feed(making, job, Unavailable("timeout", "no time left", None, answered=False))
-        else:
-            making.waits = True
-            self.world.network.send(making, job)
-
-    def take_answer(self, making: Making, job: FlowStep, answer: Any) -> None:
-        """What a request was answered with, and how long ago it was cut off does not count."""
-        if making.job is job and making.waits:
-            making.waits = False
-            self._feed(making, job, answer)
-
-    def _feed(self, making: Making, job: FlowStep, answer: Any) -> None:
-        self.dispatcher._feed(making.attempt, answer)
-        following = making.attempt.job
-        if following is not None:
-            making.job = following
-            if isinstance(following.step, Write):
-                self._look_at_pace(making)
-            if self.world.pauses(self):
-                self.after(0.0, partial(self._step, making))
-            else:
-                self._step(making)
-            return
-        if isinstance(answer, Stored) and answer.believed:
-            self.last_put[job.name] = making.written_at
-        elif isinstance(answer, Rejected):
-            self.last_put.pop(job.name, None)  # what it teaches is tried at once
-        self.makings.remove(making)
-        if making.attempt.turn is not None:
-            making.attempt.turn.release()
-        self.after(self.random.choice((0.0, 0.0, 0.003)), self._come_to_the_desk)
-
-    def _look_at_pace(self, making: Making) -> None:
-        """Between two PUTs of a flow lies its interval, unless somebody waits or who is refused is searched."""
-        now, flow = self.world.now, making.job.flow
-        making.written_at = now
-        since = now - self.last_put.get(making.flow, -_FOREVER)
-        if not self.world.plan.roomy:
-            return  # a window that is half full does not wait
-        hurried = making.attempt.begun - BOOTED <= self.hurried_until + self.world.plan.timeout
-        if self.closing or hurried or flow.in_trouble or flow.window.half_full or making.searches:
-            return
-        if since < self.world.plan.min_interval - 1e-6:
-            raise Violation(f"{self}: writes {making.flow!r} {since:.3f} s after the last time")
-
-    def _come_to_the_desk(self) -> None:
-        attempt = self.dispatcher._visit(_FOREVER, hand=True)
-        if attempt is not None:
-            self.begin(attempt)
-
-    def cut_off(self) -> None:
-        """The requests in flight are cut."""
-        for making in self.makings:
-            if making.waits:
-                making.waits = False
-                answer = Unavailable("closed", "cut off", None, answered=False)
-                self.after(0.0, partial(self._feed, making, making.job, answer))
 
     # -- what befalls it -----------------------------------------------------------------------------------
 

@@ -9,104 +9,23 @@ import random
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from typing import Any
 
-from opentelemetry.exporter.versori_flow.delivery.attempt import perform
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
-from opentelemetry.exporter.versori_flow.flow.flows import FlowStep
-from opentelemetry.exporter.versori_flow.flow.steps import Write
-from opentelemetry.exporter.versori_flow.http.answers import Unavailable
 
 from .machine import BOOTED, Host, Violation, here
+from .network import Network
 from .plan import Action, Plan, make_span
 from .platform import REFUSED, Key, Platform
-from .process import Making, Process
+from .process import Process
+from .verdict import Given, Verdict
 
 _MOST_EVENTS = 300_000
 _QUIET_WITHIN = 400.0
 """Seconds in which everything is delivered once nothing goes wrong any more: the longest waits are a minute."""
 
 _LAST_TRACE = 1_000_000
-_TIMED_OUT = Unavailable("timeout", "no answer in time", None, answered=False)
 
 logger = logging.getLogger("opentelemetry.exporter.versori_flow")
-
-
-class Given:
-    """A span that was handed over, and the flows that it has belonged to, the last one last."""
-
-    __slots__ = ("flows", "process", "refused", "safe")
-
-    def __init__(self, flow: str, process: Process, refused: bool) -> None:
-        self.flows = [flow]
-        self.process = process
-        self.refused = refused
-        self.safe = True
-
-
-class Answered:
-    """Stands where an attempt has the platform: its answer is known."""
-
-    def __init__(self, answer: Any) -> None:
-        self._answer = answer
-
-    def get(self, flow: str, deadline: float, own_connection: bool = False) -> Any:
-        return self._answer
-
-
-class Network:
-    """Between the processes and the platform."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._under_way: list[tuple[Making, FlowStep, Callable[[], None]]] = []
-
-    def send(self, making: Making, job: FlowStep) -> None:
-        """Carries a request; what is cut off on the way does not arrive."""
-        world, process = self._world, making.process
-        write = isinstance(job.step, Write)
-        body = job.step.body.join() if isinstance(job.step, Write) else b""
-        fault = world.platform.fault(making, "PUT" if write else "GET")
-        if fault:
-            world.tell(f"{process}: {fault} for a {'PUT' if write else 'GET'} of {job.name!r}")
-        left = making.attempt.deadline - BOOTED - world.now
-        process.after(left, partial(process.take_answer, making, job, _TIMED_OUT))
-        if fault == "lost request":
-            return
-        way = world.plan.latency * process.random.uniform(0.3, 1.5)
-        if fault == "slow":
-            way += process.random.uniform(0, 1.2 * world.plan.timeout)
-        back = world.plan.latency * process.random.uniform(0.3, 1.5)
-
-        def arrive() -> None:
-            if entry not in self._under_way:
-                return  # its process was killed, and it was decided then
-            self._under_way.remove(entry)
-            if not making.waits or making.job is not job:
-                return  # cut off
-            answer = world.platform.put(making, body, fault) if write else world.platform.get(making, fault)
-            world.tell(f"{process}: {'PUT' if write else 'GET'} {job.name!r}: {type(answer).__name__}")
-            if fault != "lost answer":
-                process.after(back, partial(self._hear, making, job, answer))
-
-        entry = making, job, arrive
-        self._under_way.append(entry)
-        world.after(way, arrive)
-
-    def cut(self, process: Process) -> None:
-        """A process is killed: what it has sent arrives now, or never."""
-        for entry in [entry for entry in self._under_way if entry[0].process is process]:
-            if process.random.random() < 0.5:
-                entry[2]()
-            else:
-                self._under_way.remove(entry)
-
-    def _hear(self, making: Making, job: FlowStep, answer: Any) -> None:
-        if making.waits and making.job is job:
-            self._world.platform.is_heard(making, answer)
-        if not isinstance(job.step, Write):
-            answer = perform(job.step, Answered(answer), 0.0)  # type: ignore[arg-type]
-        making.process.take_answer(making, job, answer)
 
 
 class World:
@@ -155,7 +74,7 @@ class World:
         self._run_until(max((action.at for action in self.plan.actions), default=0.0))
         self._rest()
         self._end()
-        self._look_at_everything()
+        Verdict(self).look_at_everything()
 
     def _run_until(self, until: float) -> None:
         heap = self._heap
@@ -278,56 +197,6 @@ class World:
     def _left(self, heir: Process) -> int:
         folder = "/spool/" if heir.durable else "/tmp"
         return sum(rows for path, rows in heir.host.rows().items() if path.startswith(folder))
-
-    def _look_at_everything(self) -> None:
-        if not self.plan.roomy:
-            return
-        dropped = set().union(*(process.dropped for process in self.processes.values()))
-        for process in self.processes.values():
-            counted = sum(process.flows.totals().dropped.values())
-            if counted != len(process.dropped):
-                raise Violation(
-                    f"{process} counts {counted} as dropped, and has dropped {len(process.dropped)}"
-                )
-        for key, given in self.given.items():
-            self._look_at(key, given, key in dropped)
-        for key, name in self.platform.foreign.items():
-            if key not in self.platform.excused and key not in self.platform.flows[name].spans:
-                raise Violation(f"{key} of others in {name!r} is lost")
-
-    def _look_at(self, key: Key, given: Given, dropped: bool) -> None:
-        places = [name for name, document in self.platform.flows.items() if key in document.spans]
-        if given.refused:
-            if places or (given.safe and not dropped):
-                raise Violation(f"{key} is refused, and not dropped")
-            return
-        if not set(places) <= set(given.flows):
-            raise Violation(f"{key} stands in {places}, and belongs to {given.flows}")
-        if dropped or key in self.platform.excused or not given.safe:
-            return
-        if not places:
-            raced = next((how for flow in given.flows if (how := self.platform.raced.get((flow, key)))), "")
-            if raced and (self.plan.hosts > 1 or given.process.dead):
-                self.platform.count["lost in a race"] += 1
-                return
-            raise Violation(f"{key} of {given.process} is lost; it belongs to {given.flows[-1]!r}. {raced}")
-        process = given.process
-        if self.plan.max_flows < 10 or self.plan.hosts > 1:
-            # Another host's writer may bring back what has moved, and what has left memory can't move any more.
-            return
-        if process.over and not process.troubled_end and places != given.flows[-1:]:
-            elsewhere = [name for name in places if name != given.flows[-1]]
-            if given.flows[-1] in places and all(
-                self._returned_unseen(name, key, process) for name in elsewhere
-            ):
-                self.platform.count["twice after a race"] += 1
-                return
-            raise Violation(f"{key} of {process} stands in {places}, and belongs to {given.flows[-1]!r}")
-
-    def _returned_unseen(self, name: str, key: Key, process: Process) -> bool:
-        """Whether a race brought it back to its old flow after its process had looked there for the last time."""
-        returned = self.platform.returned.get((name, key))
-        return returned is not None and returned > self.platform.read_by.get((process.number, name), 0.0)
 
 
 class _Teller(logging.Handler):

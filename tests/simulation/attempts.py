@@ -1,0 +1,178 @@
+"""Attempts under way: what the threads of the crew do, driven by events."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+from opentelemetry.exporter.versori_flow.delivery import attempt as attempts
+from opentelemetry.exporter.versori_flow.delivery import crew
+from opentelemetry.exporter.versori_flow.delivery.attempt import Attempt
+from opentelemetry.exporter.versori_flow.flow.flows import FlowStep
+from opentelemetry.exporter.versori_flow.flow.steps import Read, Stale, Write
+from opentelemetry.exporter.versori_flow.http.answers import Rejected, Stored, Unavailable
+
+from .machine import BOOTED, Violation, clock
+
+_FOREVER = float("inf")
+
+
+class Making:
+    """An attempt under way.
+
+    Attributes:
+        job: The step that is being done.
+        asked: When its last read began.
+        patience: How long after that a write may begin.
+        read_at: When the platform answered its last read with what it has.
+        shown: What that was.
+        waits: Whether a request is under way.
+        written_at: When its PUT began.
+        searches: Whether it began as one of a search for what is refused.
+    """
+
+    def __init__(self, process: Any, attempt: Attempt) -> None:
+        assert attempt.job is not None
+        self.process = process
+        self.attempt = attempt
+        self.job: FlowStep = attempt.job
+        self.asked = clock.monotonic()
+        self.patience = attempts._STALE
+        self.read_at = -1.0
+        self.shown: Any = None
+        self.waits = False
+        self.written_at = -1.0
+        self.searches = self.job.flow._exchange.searching
+
+    @property
+    def flow(self) -> str:
+        return self.job.name
+
+    def __str__(self) -> str:
+        return str(self.process)
+
+
+class Crew:
+    """Stands where the dispatcher has its threads."""
+
+    api = SimpleNamespace(take_problem=lambda: None)
+    metrics = None
+    nobody = False
+
+    def __init__(self, process: Any, size: int) -> None:
+        self._process = process
+        self._size = size
+        self._busy = 0
+        self._changed = -_FOREVER
+
+    @property
+    def wanted(self) -> bool:
+        return not self._busy or self._process.random.random() < 0.7
+
+    @property
+    def patience(self) -> float:
+        if self._busy >= self._size:
+            return _FOREVER
+        return crew.PATIENCE if self.wanted else crew._PATIENCE_WITH_BUSY
+
+    def ready(self, now: float) -> bool:
+        return not (self._busy and now - self._changed < self.patience) and self._busy < self._size
+
+    def rest(self) -> None: ...
+
+    def give(self, attempt: Attempt, work: object, now: float) -> None:
+        self.count(1, now)
+        self._process.hands.begin(attempt)
+
+    def count(self, more: int, now: float) -> None:
+        self._busy += more
+        self._changed = now
+
+    def end(self) -> None:
+        self._process.hands.cut_off()
+
+
+class Hands:
+    """The crew's threads."""
+
+    def __init__(self, process: Any) -> None:
+        self.makings: list[Making] = []
+        self._process = process
+        self._last_put: dict[str, float] = {}
+
+    def begin(self, attempt: Attempt) -> None:
+        """A thread begins an attempt."""
+        making = Making(self._process, attempt)
+        self.makings.append(making)
+        self._process.after(0.0, partial(self._step, making))
+
+    def _step(self, making: Making) -> None:
+        """Carries out one step; the thread may be stopped before its first byte."""
+        process, job, now = self._process, making.job, clock.monotonic()
+        if isinstance(job.step, Read):
+            making.asked = now
+        if isinstance(job.step, Write) and now - making.asked > making.patience:
+            process.world.tell(f"{process}: the PUT of {job.name!r} is stale")
+            making.patience = 2 * (now - making.asked)
+            self._feed(making, job, Stale())
+        elif now >= making.attempt.deadline:
+            self._feed(making, job, Unavailable("timeout", "no time left", None, answered=False))
+        else:
+            making.waits = True
+            process.world.network.send(making, job)
+
+    def take_answer(self, making: Making, job: FlowStep, answer: Any) -> None:
+        """What a request was answered with, and how long ago it was cut off does not count."""
+        if making.job is job and making.waits:
+            making.waits = False
+            self._feed(making, job, answer)
+
+    def _feed(self, making: Making, job: FlowStep, answer: Any) -> None:
+        process = self._process
+        process.dispatcher._feed(making.attempt, answer)
+        following = making.attempt.job
+        if following is not None:
+            making.job = following
+            if isinstance(following.step, Write):
+                self._look_at_pace(making)
+            if process.world.pauses(process):
+                process.after(0.0, partial(self._step, making))
+            else:
+                self._step(making)
+            return
+        if isinstance(answer, Stored) and answer.believed:
+            self._last_put[job.name] = making.written_at
+        elif isinstance(answer, Rejected):
+            self._last_put.pop(job.name, None)  # what it teaches is tried at once
+        self.makings.remove(making)
+        if making.attempt.turn is not None:
+            making.attempt.turn.release()
+        process.after(process.random.choice((0.0, 0.0, 0.003)), self._come_to_the_desk)
+
+    def _look_at_pace(self, making: Making) -> None:
+        """Between two PUTs of a flow lies its interval, unless somebody waits or who is refused is searched."""
+        process, flow = self._process, making.job.flow
+        now, plan = process.world.now, process.world.plan
+        making.written_at = now
+        since = now - self._last_put.get(making.flow, -_FOREVER)
+        if not plan.roomy:
+            return  # a window that is half full does not wait
+        hurried = making.attempt.begun - BOOTED <= process.hurried_until + plan.timeout
+        if process.closing or hurried or flow.in_trouble or flow.window.half_full or making.searches:
+            return
+        if since < plan.min_interval - 1e-6:
+            raise Violation(f"{process}: writes {making.flow!r} {since:.3f} s after the last time")
+
+    def _come_to_the_desk(self) -> None:
+        attempt = self._process.dispatcher._visit(_FOREVER, hand=True)
+        if attempt is not None:
+            self.begin(attempt)
+
+    def cut_off(self) -> None:
+        """The requests in flight are cut."""
+        for making in self.makings:
+            if making.waits:
+                making.waits = False
+                answer = Unavailable("closed", "cut off", None, answered=False)
+                self._process.after(0.0, partial(self._feed, making, making.job, answer))

@@ -1,0 +1,65 @@
+"""Stands where a spool's file has its connection to SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from opentelemetry.exporter.versori_flow.stores.connection import told
+
+from .machine import Inode, Violation, alive, here, new_file, rows_in
+
+_T = TypeVar("_T")
+
+
+class Connection:
+    """Stands where a spool's file has its connection to SQLite: a database in memory, for each file one."""
+
+    def __init__(self, path: str, limits: Any) -> None:
+        self.path = path
+        self._inode: Inode | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._inode is not None
+
+    def use(self, use: Callable[[sqlite3.Connection], _T]) -> _T:
+        with told(self.path):
+            return use(self._open())
+
+    def change(self, change: Callable[[sqlite3.Connection], None]) -> None:
+        with told(self.path):
+            database = self._open()
+            before = rows_in(database)
+            database.execute("BEGIN")
+            try:
+                change(database)
+                if alive().full and (rows_in(database) > before or not before):
+                    raise sqlite3.OperationalError("database or disk is full")
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+            database.execute("COMMIT")
+            alive()
+
+    def limit(self, max_bytes: int) -> None: ...
+
+    def close(self) -> None:
+        inode, self._inode = self._inode, None
+        if inode is not None and inode.user is here.process:
+            inode.user = None
+
+    def _open(self) -> sqlite3.Connection:
+        host = alive()
+        inode = self._inode
+        if inode is None:
+            inode = self._inode = host.files.get(self.path) or host.files.setdefault(
+                self.path, new_file(host)
+            )
+        if inode.user not in (None, here.process):
+            raise Violation(f"two processes have {self.path} open")
+        inode.user = here.process
+        if inode.database is None:
+            inode.database = sqlite3.connect(":memory:", isolation_level=None)
+        return inode.database

@@ -1,0 +1,60 @@
+"""Puts the modelled machine under the product."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any
+
+from opentelemetry.exporter.versori_flow.delivery import attempt, dispatcher, host_lock, keeper
+from opentelemetry.exporter.versori_flow.flow import flows, holdings, stored
+from opentelemetry.exporter.versori_flow.stores import folder, heritage, owned, spool, spool_file
+
+from .database import Connection
+from .files import Files
+from .machine import Violation, clock, here
+
+
+class _Chance:
+    """Stands where a module of the product has `random`, or `secrets`."""
+
+    def uniform(self, low: float, high: float) -> float:
+        return float(here.process.random.uniform(low, high))
+
+    def token_hex(self, size: int) -> str:
+        return f"{here.process.random.getrandbits(8 * size):0{2 * size}x}"
+
+
+def _raise(error: BaseException) -> Any:
+    """A fault of ours is not to be hidden as an attempt that failed."""
+    raise Violation(f"{type(error).__name__} within the flows") from error
+
+
+def install() -> None:
+    """Puts the modelled machine under the product, for the rest of this interpreter."""
+    files, chance = Files(), _Chance()
+    locks = SimpleNamespace(lockf=files.lockf, LOCK_EX=2, LOCK_NB=4)
+    # What one process has read another one need not parse again.
+    _put(attempt, read=lru_cache(256)(stored.read))
+    _put(dispatcher, time=clock, failed_by=_raise)
+    _put(keeper, time=clock)
+    _put(flows, failed_by=_raise)
+    _put(host_lock, os=files, fcntl=locks, random=chance)
+    _put(owned, os=files, fcntl=locks)
+    _put(folder, os=files, time=clock, secrets=chance)
+    _put(spool_file, os=files, time=clock, Connection=Connection)
+    _put(heritage, os=files)
+    _put(spool, os=files, time=clock)
+    drop: Any = holdings.Holdings.drop
+
+    def note(self: Any, *arguments: Any) -> Any:
+        dropped = drop(self, *arguments)
+        here.process.dropped.update(entry.key for entry in dropped)
+        return dropped
+
+    _put(holdings.Holdings, drop=note)
+
+
+def _put(place: Any, **parts: Any) -> None:
+    for name, part in parts.items():
+        setattr(place, name, part)

@@ -1,0 +1,82 @@
+"""At the end of a world: does each span stand where it belongs, or is it counted?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .machine import Violation
+from .platform import Key
+from .process import Process
+
+
+class Given:
+    """A span that was handed over, and the flows that it has belonged to, the last one last."""
+
+    __slots__ = ("flows", "process", "refused", "safe")
+
+    def __init__(self, flow: str, process: Process, refused: bool) -> None:
+        self.flows = [flow]
+        self.process = process
+        self.refused = refused
+        self.safe = True
+
+
+class Verdict:
+    """What must hold once all have ended."""
+
+    def __init__(self, world: Any) -> None:
+        self._world = world
+
+    def look_at_everything(self) -> None:
+        if not self._world.plan.roomy:
+            return
+        dropped = set().union(*(process.dropped for process in self._world.processes.values()))
+        for process in self._world.processes.values():
+            counted = sum(process.flows.totals().dropped.values())
+            if counted != len(process.dropped):
+                raise Violation(
+                    f"{process} counts {counted} as dropped, and has dropped {len(process.dropped)}"
+                )
+        for key, given in self._world.given.items():
+            self._look_at(key, given, key in dropped)
+        for key, name in self._world.platform.foreign.items():
+            if key not in self._world.platform.excused and key not in self._world.platform.flows[name].spans:
+                raise Violation(f"{key} of others in {name!r} is lost")
+
+    def _look_at(self, key: Key, given: Given, dropped: bool) -> None:
+        places = [name for name, document in self._world.platform.flows.items() if key in document.spans]
+        if given.refused:
+            if places or (given.safe and not dropped):
+                raise Violation(f"{key} is refused, and not dropped")
+            return
+        if not set(places) <= set(given.flows):
+            raise Violation(f"{key} stands in {places}, and belongs to {given.flows}")
+        if dropped or key in self._world.platform.excused or not given.safe:
+            return
+        if not places:
+            raced = next(
+                (how for flow in given.flows if (how := self._world.platform.raced.get((flow, key)))), ""
+            )
+            if raced and (self._world.plan.hosts > 1 or given.process.dead):
+                self._world.platform.count["lost in a race"] += 1
+                return
+            raise Violation(f"{key} of {given.process} is lost; it belongs to {given.flows[-1]!r}. {raced}")
+        process = given.process
+        if self._world.plan.max_flows < 10 or self._world.plan.hosts > 1:
+            # Another host's writer may bring back what has moved, and what has left memory can't move any more.
+            return
+        if process.over and not process.troubled_end and places != given.flows[-1:]:
+            elsewhere = [name for name in places if name != given.flows[-1]]
+            if given.flows[-1] in places and all(
+                self._returned_unseen(name, key, process) for name in elsewhere
+            ):
+                self._world.platform.count["twice after a race"] += 1
+                return
+            raise Violation(f"{key} of {process} stands in {places}, and belongs to {given.flows[-1]!r}")
+
+    def _returned_unseen(self, name: str, key: Key, process: Process) -> bool:
+        """Whether a race brought it back to its old flow after its process had looked there for the last time."""
+        returned = self._world.platform.returned.get((name, key))
+        return returned is not None and returned > self._world.platform.read_by.get(
+            (process.number, name), 0.0
+        )
