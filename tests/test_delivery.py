@@ -249,11 +249,11 @@ def test_a_platform_that_hangs_is_waited_for_once(platform, make_exporter, make_
     for span in spans:
         began = time.monotonic()
         exporter.export([span])
-        waits.append((round(time.monotonic() - began), exporter.status()["shop"]))
+        waits.append((time.monotonic() - began, exporter.status()["shop"]))
         assert [record.getMessage().split(",")[0] for record in caplog.records] == [
             "flow 'shop' is not delivered within VERSORI_FLOW_EXPORT_WAIT"
         ]
-    assert [wait for wait, _ in waits] == [2, *[0] * 9], waits
+    assert [wait > 1.9 for wait, _ in waits] == [True, *[False] * 9], waits
     assert exporter.status()["shop"].pending == 10
 
 
