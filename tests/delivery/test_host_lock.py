@@ -6,12 +6,15 @@ import logging
 import os
 import signal
 import stat
+import time
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from opentelemetry.exporter.versori_flow.delivery import host_lock
 from opentelemetry.exporter.versori_flow.delivery.host_lock import HostLock, Turn, Wait
+from tests.test_delivery import ended_spans
 
 pytest.importorskip("fcntl", reason="no locks, no turns")
 
@@ -39,13 +42,17 @@ def take(**keywords: str) -> Turn:
 class Child:
     """A process that takes the turn and holds it until it is told, or killed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *target: str, flow: str = "flow") -> None:
         ready, self._over = os.pipe(), os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
+            signal.alarm(20)  # of a test that failed
             try:
                 host_lock.start_anew()
-                turn = take()
+                wait = HostLock(*(target or ("platform",))).wait(flow, 10.0, 0.0)
+                assert wait.over(0.0, NEVER)
+                assert wait.turn is not None
+                turn = wait.turn
                 os.write(ready[1], b"x")
                 os.read(self._over[0], 1)
                 turn.release()
@@ -145,15 +152,31 @@ def test_the_end_of_the_exporter_ends_the_wait():
     child.end()
 
 
+def test_a_flush_ends_the_wait_for_who_is_stuck(platform, make_exporter, make_provider, caplog):
+    """It leaves a fifth of the time that somebody waits, in which the span is delivered; `export` waited once."""
+    child = Child(platform.url, platform.organisation_id, platform.project_id, flow="shop")
+    exporter = make_exporter(export_wait=0.3, timeout=20)
+    spans = ended_spans(make_provider().get_tracer("test"), 3)
+    began = time.monotonic()
+    assert [exporter.export([span]) for span in spans] == [SpanExportResult.FAILURE] * 3
+    assert time.monotonic() - began < 0.6
+    assert "another process of this host" in caplog.text
+    assert not platform.requests
+    assert exporter.force_flush(1500)
+    assert time.monotonic() - began < 2
+    assert len(platform.spans("shop")) == 3
+    child.end()
+
+
 def test_a_turn_that_changes_hands_is_waited_for():
-    """Nobody is stuck where others come and go: who waits does so for more than half of the time."""
+    """Nobody is stuck where others come and go: who waits does so for more than half of the time, in a flush too."""
     first = Child()
     waiting = begin(deadline=10.0)
     assert not waiting.over(0.0, NEVER)
     first.end()
     second = Child()
     assert not waiting.over(4.9, NEVER)
-    assert not waiting.over(7.0, NEVER)
+    assert not waiting.over(7.0, NEVER, awaited=7.1)
     second.end()
     assert waiting.over(7.6, NEVER)
     assert waiting.turn is not None

@@ -20,6 +20,7 @@ _PATIENCE = 3.0
 
 _BETWEEN_TRIALS = 0.25
 _BETWEEN_CLAIMS = 0.5
+_FOREVER = float("inf")
 """Seconds, at most, between two looks while another process has the lease: it lets it go early."""
 
 
@@ -105,7 +106,7 @@ class FleetWait:
         self._patience = min(_PATIENCE, (deadline - now) / 4)
         self._alone: HostWait | None = None
 
-    def over(self, now: float, deadline: float, patient: bool = True) -> bool:
+    def over(self, now: float, deadline: float, patient: bool = True, awaited: float = _FOREVER) -> bool:
         """Looks; True when the wait is over, one way or the other."""
         if self._alone is None:
             answer = self._turns.claim(self._flow, now)
@@ -120,7 +121,7 @@ class FleetWait:
                 self.next_look = now + _BETWEEN_TRIALS
                 return False
             self._alone = self._turns.host_wait(self._flow, self._deadline, now)
-        over = self._alone.over(now, deadline, patient=True)
+        over = self._alone.over(now, deadline, patient=True, awaited=awaited)
         self.turn, self.next_look, self.vain = self._alone.turn, self._alone.next_look, True
         return over
 

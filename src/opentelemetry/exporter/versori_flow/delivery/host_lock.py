@@ -29,6 +29,7 @@ logger = logging.getLogger("opentelemetry.exporter.versori_flow")
 
 # The same for all of them: TMPDIR may differ. Where there is none, there are no turns.
 _FOLDER = "/tmp"  # noqa: S108 - only a folder of our own in it is used
+_FOREVER = float("inf")
 _LOOK_FIRST = 0.003
 _LOOK_LAST = 0.03
 """Seconds between two looks, growing: thirty that wait, as after a burst of forks, would leave no processor
@@ -93,16 +94,12 @@ class Wait:
         self._patience = (deadline - now) / 2
         self._until = now + self._patience
         self._holder: tuple[int, int] | None = None
+        # For all that was seen: the turn has not changed hands.
+        self._is_stuck = True
         self._pause = _LOOK_FIRST
 
-    def over(self, now: float, deadline: float, patient: bool = True) -> bool:
-        """Looks; True when the wait is over, one way or the other.
-
-        Args:
-            now: Seconds.
-            deadline: What may have come between: the exporter ends by then.
-            patient: Whether to wait for a turn that another one has.
-        """
+    def over(self, now: float, deadline: float, patient: bool = True, awaited: float = _FOREVER) -> bool:
+        """Looks; True when the wait is over, one way or the other: see `turns.Wait`."""
         if self._path is None:
             return True
         try:
@@ -115,13 +112,13 @@ class Wait:
         if not patient:
             self.vain = True
             return True
-        end = min(self._deadline, deadline)
-        last_moment = end - (end - self._begun) / 5
         if holder != self._holder:
             # Each holder has a file of its own; the number of a file that is gone may come again.
             if self._holder is not None:
-                self._until = now + self._patience
+                self._until, self._is_stuck = now + self._patience, False
             self._holder = holder
+        end = min(self._deadline, deadline, awaited if self._is_stuck else _FOREVER)
+        last_moment = end - (end - self._begun) / 5
         self.next_look = now + self._pause * random.uniform(0.5, 1.0)  # noqa: S311 - not in step with others
         self._pause = min(1.3 * self._pause, _LOOK_LAST)
         self.vain = self.next_look >= min(self._until, last_moment)

@@ -57,7 +57,8 @@ class TurnQueue:
             if wait is None:
                 return Attempt(job, min(deadline, last_call), None, True, now)
             waits = patient or not job.flow.can_be_left
-            if wait.turn is not None or wait.over(now, last_call, waits):
+            awaited = job.flow.awaited_until(now)
+            if wait.turn is not None or wait.over(now, last_call, waits, awaited):
                 if wait.put_off or (wait.vain and not waits):
                     return job
                 return Attempt(job, min(deadline, last_call), wait.turn, not wait.vain, now)

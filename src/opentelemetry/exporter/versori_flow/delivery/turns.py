@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+_FOREVER = float("inf")
+
 
 class Turn(Protocol):
     """A turn that is held."""
@@ -30,8 +32,16 @@ class Wait(Protocol):
     put_off: bool
     next_look: float
 
-    def over(self, now: float, deadline: float, patient: bool = True) -> bool:
-        """Looks; True when the wait is over, one way or the other."""
+    def over(self, now: float, deadline: float, patient: bool = True, awaited: float = _FOREVER) -> bool:
+        """Looks; True when the wait is over, one way or the other.
+
+        Args:
+            now: Seconds.
+            deadline: What may have come between: the exporter ends by then.
+            patient: Whether to wait for a turn that another one has.
+            awaited: Until when somebody waits for what is done in the turn: who is stuck there is not waited for
+                so long that nothing can be done by then.
+        """
 
 
 class Turns(Protocol):

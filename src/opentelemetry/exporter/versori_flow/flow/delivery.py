@@ -179,6 +179,10 @@ class Flow:
             self._schedule.hurry(now, until, self._mark)
         return self._mark
 
+    def awaited_until(self, now: float) -> float:
+        """Until when somebody waits for its delivery, in a flush or in shutdown; infinity where nobody does."""
+        return self._schedule.awaited_until(now)
+
     def close(self, now: float, until: float = _FOREVER) -> None:
         """The exporter ends: deliver at once, read back, and try again where that has a chance until then."""
         # The attempt under way, which may fail any moment, is not the one that is still to come. What a store

@@ -125,6 +125,11 @@ class Schedule:
             until = max(until, self._haste.until)
         self._haste = _Haste(now, until, mark)
 
+    def awaited_until(self, now: float) -> float:
+        """Until when somebody waits; infinity where nobody does, or not any more."""
+        haste = self._haste
+        return _FOREVER if haste is None or now >= haste.until else haste.until
+
     def settled(self, mark: int) -> None:
         """All up to that mark is settled: who waited for it waits no more."""
         if self._haste is not None and self._haste.mark <= mark and not self.closing:
