@@ -503,11 +503,22 @@ def test_what_is_delivered_while_all_is_told_anew_is_not_kept(folder: Path):
     assert not store.keeps("shop", key(0, 0))
 
 
-def let_no_file_grow(store: Spool, never: bool) -> None:
-    """What a full disk does."""
+def let_no_file_grow(store: Spool, never: bool, beyond: int = 0) -> None:
+    """What a full disk does; to so many bytes each may."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0 if never else hard, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (beyond if never else hard, hard))
+
+
+def test_what_could_not_be_removed_is_still_expected(start: Start, folder: Path):
+    """Whoever finds less than is there knows that it is lost."""
+    writer, left = start(), spans(3)
+    writer.apply(added("shop", left))
+    writer.run(let_no_file_grow, True, 64)  # what is noted fits
+    writer.apply(settled("shop", left[:1]))
+    writer.kill()
+    os.truncate(names(folder, "-wal")[0], 0)
+    assert check_heir(start, folder, left) == 3
 
 
 @pytest.mark.parametrize("inherited", [False, True])

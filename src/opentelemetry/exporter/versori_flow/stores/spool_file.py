@@ -137,9 +137,11 @@ class SpoolFile:
 
         # Never more than there are: what is noted and not found counts as lost.
         owned.note(self.side, self.count - len(removed))
-        self._connection.change(change)
-        self.count += len(added) - len(removed)
-        owned.note(self.side, self.count)
+        try:
+            self._connection.change(change)
+            self.count += len(added) - len(removed)
+        finally:
+            owned.note(self.side, self.count)
         self.untended = True
 
     def page(self, after: int, spans: int, size: int) -> Page:
@@ -203,7 +205,6 @@ class SpoolFile:
             NewerError: It is left alone.
             StoreError: It can't be opened now.
         """
-
         self.count = owned.noted(self.side)  # there may be more, and counting them would read the whole file
 
         def look(connection: sqlite3.Connection) -> Target | None:
