@@ -13,7 +13,7 @@ from opentelemetry.exporter.versori_flow.flow.flows import FlowStep
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Stale, Write
 from opentelemetry.exporter.versori_flow.http.answers import Rejected, Stored, Unavailable
 
-from .machine import BOOTED, Violation, clock
+from .machine import clock
 
 _FOREVER = float("inf")
 
@@ -29,6 +29,8 @@ class Making:
         shown: What that was.
         waits: Whether a request is under way.
         written_at: When its PUT began.
+        stale: Whether it had to read again, since the platform or the process was too slow.
+        late: Whether its PUT has arrived long after it was given up.
         searches: Whether it began as one of a search for what is refused.
     """
 
@@ -41,13 +43,18 @@ class Making:
         self.patience = attempts._STALE
         self.read_at = -1.0
         self.shown: Any = None
-        self.waits = False
+        self.waits = self.late = self.stale = False
         self.written_at = -1.0
         self.searches = self.job.flow._exchange.searching
 
     @property
     def flow(self) -> str:
         return self.job.name
+
+    @property
+    def had_its_turn(self) -> bool:
+        """Whether nobody else of its host could write when its PUT arrived."""
+        return self.attempt.in_turn and not self.late
 
     def __str__(self) -> str:
         return str(self.process)
@@ -99,10 +106,10 @@ class Hands:
     def __init__(self, process: Any) -> None:
         self.makings: list[Making] = []
         self._process = process
-        self._last_put: dict[str, float] = {}
 
     def begin(self, attempt: Attempt) -> None:
         """A thread begins an attempt."""
+        self._process.promises.look_at_turn(attempt)
         making = Making(self._process, attempt)
         self.makings.append(making)
         self._process.after(0.0, partial(self._step, making))
@@ -114,11 +121,15 @@ class Hands:
             making.asked = now
         if isinstance(job.step, Write) and now - making.asked > making.patience:
             process.world.tell(f"{process}: the PUT of {job.name!r} is stale")
+            making.stale = True
             making.patience = 2 * (now - making.asked)
             self._feed(making, job, Stale())
         elif now >= making.attempt.deadline:
             self._feed(making, job, Unavailable("timeout", "no time left", None, answered=False))
         else:
+            if isinstance(job.step, Write):
+                process.promises.look_at_base(making)
+            process.promises.look_at_request(making)
             making.waits = True
             process.world.network.send(making, job)
 
@@ -135,34 +146,21 @@ class Hands:
         if following is not None:
             making.job = following
             if isinstance(following.step, Write):
-                self._look_at_pace(making)
+                making.written_at = process.world.now
+                process.promises.look_at_put(making)
             if process.world.pauses(process):
                 process.after(0.0, partial(self._step, making))
             else:
                 self._step(making)
             return
-        if isinstance(answer, Stored) and answer.believed:
-            self._last_put[job.name] = making.written_at
-        elif isinstance(answer, Rejected):
-            self._last_put.pop(job.name, None)  # what it teaches is tried at once
+        if isinstance(answer, Rejected) or (isinstance(answer, Stored) and answer.believed):
+            process.promises.has_put(making, isinstance(answer, Stored))
         self.makings.remove(making)
+        if making.attempt.turn is not None:
+            process.host.turns[making.flow] = process.world.now
         if making.attempt.turn is not None:
             making.attempt.turn.release()
         process.after(process.random.choice((0.0, 0.0, 0.003)), self._come_to_the_desk)
-
-    def _look_at_pace(self, making: Making) -> None:
-        """Between two PUTs of a flow lies its interval, unless somebody waits or who is refused is searched."""
-        process, flow = self._process, making.job.flow
-        now, plan = process.world.now, process.world.plan
-        making.written_at = now
-        since = now - self._last_put.get(making.flow, -_FOREVER)
-        if not plan.roomy:
-            return  # a window that is half full does not wait
-        hurried = making.attempt.begun - BOOTED <= process.hurried_until + plan.timeout
-        if process.closing or hurried or flow.in_trouble or flow.window.half_full or making.searches:
-            return
-        if since < plan.min_interval - 1e-6:
-            raise Violation(f"{process}: writes {making.flow!r} {since:.3f} s after the last time")
 
     def _come_to_the_desk(self) -> None:
         attempt = self._process.dispatcher._visit(_FOREVER, hand=True)

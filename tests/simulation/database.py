@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from opentelemetry.exporter.versori_flow.stores.connection import told
@@ -11,6 +11,36 @@ from opentelemetry.exporter.versori_flow.stores.connection import told
 from .machine import Inode, Violation, alive, here, new_file, rows_in
 
 _T = TypeVar("_T")
+
+
+class _Damaged:
+    """A database of which rows can't be read; who comes to one of them hears of it."""
+
+    def __init__(self, database: sqlite3.Connection, unreadable: set[int]) -> None:
+        self._database = database
+        self._unreadable = unreadable
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> Any:
+        cursor = self._database.execute(statement, values)
+        return _Cursor(cursor, self._unreadable) if statement.startswith("SELECT * FROM span") else cursor
+
+
+class _Cursor:
+    def __init__(self, cursor: sqlite3.Cursor, unreadable: set[int]) -> None:
+        self._cursor = cursor
+        self._unreadable = unreadable
+
+    def __iter__(self) -> Iterator[Any]:
+        for row in self._cursor:
+            if row[0] in self._unreadable:
+                raise sqlite3.DatabaseError("database disk image is malformed")
+            yield row
+
+    def fetchall(self) -> list[Any]:
+        return list(self)
+
+    def close(self) -> None:
+        self._cursor.close()
 
 
 class Connection:
@@ -26,16 +56,21 @@ class Connection:
 
     def use(self, use: Callable[[sqlite3.Connection], _T]) -> _T:
         with told(self.path):
-            return use(self._open())
+            database: Any = self._open()
+            unreadable = self._inode.unreadable if self._inode is not None else ()
+            return use(_Damaged(database, unreadable) if unreadable else database)
 
     def change(self, change: Callable[[sqlite3.Connection], None]) -> None:
         with told(self.path):
             database = self._open()
-            before = rows_in(database)
+            inode: Any = self._inode
+            if inode.unreadable:
+                raise sqlite3.DatabaseError("database disk image is malformed")
+            before = rows_in(inode)
             database.execute("BEGIN")
             try:
                 change(database)
-                if alive().full and (rows_in(database) > before or not before):
+                if alive().full and (rows_in(inode) > before or not before):
                     raise sqlite3.OperationalError("database or disk is full")
             except BaseException:
                 database.execute("ROLLBACK")
@@ -62,4 +97,6 @@ class Connection:
         inode.user = here.process
         if inode.database is None:
             inode.database = sqlite3.connect(":memory:", isolation_level=None)
+        if inode.garbage:
+            raise sqlite3.DatabaseError("file is not a database")
         return inode.database

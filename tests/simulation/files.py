@@ -128,7 +128,7 @@ class Files:
 
 
 def _stat(inode: Inode) -> Any:
-    size = len(inode.data) if inode.database is None else 8192 * (1 + rows_in(inode.database))
+    size = len(inode.data) if inode.database is None else 8192 * (1 + rows_in(inode))
     return SimpleNamespace(
         st_dev=1,
         st_ino=inode.number,

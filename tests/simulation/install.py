@@ -6,8 +6,8 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
-from opentelemetry.exporter.versori_flow.delivery import attempt, dispatcher, host_lock, keeper
-from opentelemetry.exporter.versori_flow.flow import flows, holdings, stored
+from opentelemetry.exporter.versori_flow.delivery import attempt, backoff, dispatcher, host_lock, keeper
+from opentelemetry.exporter.versori_flow.flow import flows, holdings, stored, window
 from opentelemetry.exporter.versori_flow.stores import folder, heritage, owned, spool, spool_file
 
 from .database import Connection
@@ -27,6 +27,8 @@ class _Chance:
 
 def _raise(error: BaseException) -> Any:
     """A fault of ours is not to be hidden as an attempt that failed."""
+    if isinstance(error, Violation):
+        raise error
     raise Violation(f"{type(error).__name__} within the flows") from error
 
 
@@ -39,6 +41,7 @@ def install() -> None:
     _put(dispatcher, time=clock, failed_by=_raise)
     _put(keeper, time=clock)
     _put(flows, failed_by=_raise)
+    _put(backoff, random=chance)
     _put(host_lock, os=files, fcntl=locks, random=chance)
     _put(owned, os=files, fcntl=locks)
     _put(folder, os=files, time=clock, secrets=chance)
@@ -47,12 +50,22 @@ def install() -> None:
     _put(spool, os=files, time=clock)
     drop: Any = holdings.Holdings.drop
 
-    def note(self: Any, *arguments: Any) -> Any:
-        dropped = drop(self, *arguments)
+    def note(self: Any, entries: Any, reason: Any, detail: str) -> Any:
+        dropped = drop(self, entries, reason, detail)
         here.process.dropped.update(entry.key for entry in dropped)
+        here.process.promises.has_dropped(self, dropped, reason)
         return dropped
 
     _put(holdings.Holdings, drop=note)
+    trim: Any = window.Window.trim
+
+    def look(self: Any) -> Any:
+        lost = trim(self)
+        if lost and not all(trace.pending for trace in self._traces.values()):
+            raise Violation(f"{here.process} pushes out what is pending, and keeps what is delivered")
+        return lost
+
+    _put(window.Window, trim=look)
 
 
 def _put(place: Any, **parts: Any) -> None:

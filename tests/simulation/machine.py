@@ -35,7 +35,7 @@ here = Here()
 class Inode:
     """A file: its bytes, or a database; who has it locked, and who has it open as one."""
 
-    __slots__ = ("changed", "data", "database", "locked_by", "number", "user")
+    __slots__ = ("changed", "data", "database", "garbage", "locked_by", "number", "unreadable", "user")
 
     def __init__(self, number: int, changed: int) -> None:
         self.number = number
@@ -44,6 +44,9 @@ class Inode:
         self.database: sqlite3.Connection | None = None
         self.locked_by: Any = None
         self.user: Any = None
+        # What befell it: rows that can't be read, or all of it.
+        self.unreadable: set[int] = set()
+        self.garbage = False
 
 
 class Host:
@@ -55,8 +58,10 @@ class Host:
         self.files: dict[str, Inode] = {}
         self.folders = {"/", "/tmp"}
         self.clock_step = 0.0
-        self.full = self.was_full = False
+        self.full = self.was_faulty = False
         self.inodes = count(1)
+        # When the turn at each flow was let go last.
+        self.turns: dict[str, float] = {}
 
     def release(self, process: Any) -> None:
         """A process has ended, however."""
@@ -71,15 +76,51 @@ class Host:
         """Whether a span stands in a file, whoever says so."""
         ids = tuple(map(str.encode, key))
         select = "SELECT 1 FROM span WHERE trace_id = ? AND span_id = ?"
-        databases = [inode.database for inode in self.files.values() if inode.database is not None]
-        return any(database.execute(select, ids).fetchone() for database in databases)
+        databases = [inode.database for path, inode in self.files.items() if path.endswith(".db")]
+        return any(database.execute(select, ids).fetchone() for database in databases if database is not None)
+
+    def is_orphan(self, path: str) -> bool:
+        """Whether it is a spool's file whose owner is gone."""
+        side = self.files.get(path.removesuffix(".db") + ".lock")
+        return (
+            path.endswith(".db")
+            and path.startswith("/spool/")
+            and side is not None
+            and side.locked_by is None
+        )
+
+    def damage(self, kind: str, which: float, row: float) -> None:
+        """Something befalls a file, and a row in it, or all of them."""
+        files = [
+            inode for path, inode in sorted(self.files.items()) if path.endswith(".db") and rows_in(inode)
+        ]
+        if not files:
+            return
+        self.was_faulty = True
+        inode = files[int(which * len(files))]
+        database: Any = inode.database
+        rows = database.execute("SELECT id, trace_id, span_id FROM span ORDER BY id").fetchall()
+        number = len(rows) - 1 if kind == "torn" else int(row * len(rows))
+        hit = rows if kind == "garbage" else rows[number : number + 1]
+        self.world.damaged.update((trace.decode(), span.decode()) for _, trace, span in hit)
+        ids = [id for id, _, _ in hit]
+        if kind == "garbage":
+            inode.garbage = True
+        elif kind == "page":
+            inode.unreadable.update(ids)
+        elif kind == "torn" and inode.user is None:  # else its owner has its end in memory
+            database.execute("DELETE FROM span WHERE id = ?", ids)
+        else:
+            database.execute("UPDATE span SET body = CAST(body || 'x' AS BLOB) WHERE id = ?", ids)
 
     def rows(self) -> dict[str, int]:
         """The spool's files, and how many spans each has."""
-        return {path: rows_in(inode.database) for path, inode in self.files.items() if path.endswith(".db")}
+        return {path: rows_in(inode) for path, inode in self.files.items() if path.endswith(".db")}
 
 
-def rows_in(database: sqlite3.Connection | None) -> int:
+def rows_in(inode: Inode) -> int:
+    """Spans in a file, whole or not."""
+    database = inode.database
     try:
         return int(database.execute("SELECT count(*) FROM span").fetchone()[0]) if database else 0
     except sqlite3.Error:

@@ -47,6 +47,9 @@ class Network:
         process.after(left, partial(process.hands.take_answer, making, job, _TIMED_OUT))
         if fault == "lost request":
             return
+        if fault == "late":
+            world.after(left + process.random.uniform(0.0, 3.0), partial(self._arrive_late, making, body))
+            return
         way = world.plan.latency * process.random.uniform(0.3, 1.5)
         if fault == "slow":
             way += process.random.uniform(0, 1.2 * world.plan.timeout)
@@ -66,6 +69,14 @@ class Network:
         entry = making, job, arrive
         self._under_way.append(entry)
         world.after(way, arrive)
+
+    def _arrive_late(self, making: Making, body: bytes) -> None:
+        """Something on the way has kept a PUT that was given up long ago."""
+        making.late = True
+        answer = self._world.platform.put(making, body, "")
+        self._world.tell(
+            f"{making.process}: the PUT of {making.flow!r} arrives late: {type(answer).__name__}"
+        )
 
     def cut(self, process: Process) -> None:
         """A process is killed: what it has sent arrives now, or never."""

@@ -12,6 +12,8 @@ from .platform import KINDS, REFUSED
 
 _SECOND = 1_000_000_000
 _START = 1_800_000_000
+_CHILDREN = 100
+"""What the numbers of forked children begin with; their parents' come after that."""
 
 
 class Action(NamedTuple):
@@ -41,6 +43,8 @@ class Plan(NamedTuple):
         roomy: Whether no window is ever full: then every span is looked for, else only the counts.
         page: Of what orphans left so many spans, halved, are in memory at once.
         together: Whether all that lives at the end ends at once, in the midst of its work.
+        write_mode: The setting, for all processes.
+        limit: Bytes of a body that the platform takes; 0: any.
     """
 
     seed: int
@@ -59,6 +63,7 @@ class Plan(NamedTuple):
     names_fields: bool
     together: bool
     write_mode: str
+    limit: int
     actions: tuple[Action, ...]
 
     @property
@@ -95,13 +100,16 @@ def make_span(trace: int, span: int, at: float, root: bool, name: str | None, te
 class _Story:
     """Makes a plan's actions."""
 
-    def __init__(self, chance: random.Random, hosts: int, duration: float, flows: int) -> None:
+    def __init__(
+        self, chance: random.Random, hosts: int, duration: float, flows: int, most_text: int
+    ) -> None:
         self.actions: list[Action] = []
         self.traces = 0
         self._chance = chance
         self._hosts = hosts
         self._duration = duration
         self._flows = flows
+        self._most_text = most_text
         self._poison = 0.03 if chance.random() < 0.2 else 0.0
 
     def at(self, when: float, what: str, who: int, *details: Any) -> None:
@@ -112,7 +120,15 @@ class _Story:
         chance = self._chance
         begin = chance.choice((0.0, chance.uniform(0, self._duration / 2)))
         self.at(begin, "spawn", number, chance.randrange(self._hosts), durable)
+        self._live_on(number, begin)
+
+    def _live_on(self, number: int, begin: float) -> None:
+        chance = self._chance
         end = begin + chance.uniform(0.1, self._duration)
+        if number < _CHILDREN and chance.random() < 0.12:
+            child, when = number + _CHILDREN, chance.uniform(begin, end)
+            self.at(when, "fork", number, child, chance.random() < 0.7)
+            self._live_on(child, when)
         for _ in range(chance.randint(1, 5)):
             self.batch(number, begin + chance.random() ** 2 * (end - begin))
         for _ in range(chance.choice((0, 0, 0, 1, 2))):
@@ -142,6 +158,7 @@ class _Story:
             self.traces += 1
             flow = chance.choice((None, *(f"flow {n}" for n in range(self._flows))))
             text = f" {REFUSED}" if chance.random() < self._poison else ""
+            text += "x" * int(self._most_text * chance.random() ** 2)
             made = [make_span(trace, n, when, n == 0, flow if n == 0 else None, text) for n in range(size)]
             later = size > 1 and chance.random() < 0.4
             spans += reversed(made[1:] if later else made)
@@ -163,7 +180,16 @@ class _Story:
             trace = self.traces
             self.traces += what == "add"
             self.at(when, what, trace, flow)
+        if chance.random() < 0.08:
+            flow = chance.choice(("default", *(f"flow {n}" for n in range(self._flows))))
+            when = chance.uniform(0, most)
+            self.at(when, "spoil", self.traces, flow)
+            self.traces += 1
+            self.at(when + chance.uniform(0.1, 60), "repair", 0, flow)
         for host in range(self._hosts):
+            for _ in range(chance.choice((0, 0, 0, 0, 0, 0, 0, 1, 2))):
+                kind = chance.choice(("torn", "flip", "flip", "page", "garbage"))
+                self.at(chance.uniform(0, most + 5), "damage", host, kind, chance.random(), chance.random())
             if chance.random() < 0.2:
                 when = chance.uniform(0, most)
                 self.at(when, "disk full", host)
@@ -182,7 +208,10 @@ def plan(seed: int) -> Plan:
     chance = random.Random(seed)
     hosts = 2 if chance.random() < 0.15 else 1
     roomy = chance.random() < 0.85
-    story = _Story(chance, hosts, chance.choice((2.0, 6.0, 20.0)), chance.randint(1, 3))
+    limit = chance.choice((700, 1500, 4000)) if chance.random() < 0.1 else 0
+    roomy = roomy and not limit
+    duration, flows = chance.choice((2.0, 6.0, 20.0)), chance.randint(1, 3)
+    story = _Story(chance, hosts, duration, flows, 1000 if limit else 0)
     mostly_durable = chance.choice((0.0, 0.5, 1.0))
     for number in range(chance.choice((1, 2, 2, 3, 3, 4, 4, 6, 6, 15))):
         story.live(number, chance.random() < mostly_durable)
@@ -194,7 +223,7 @@ def plan(seed: int) -> Plan:
         latency=chance.choice((0.001, 0.02, 0.2)),
         min_interval=chance.choice((0.0, 0.3, 1.0)),
         timeout=chance.choice((2.0, 10.0)),
-        max_spans=1000 if roomy else chance.randint(4, 12),
+        max_spans=1000 if roomy or limit else chance.randint(4, 12),
         max_flows=chance.choice((100, 100, 2)),
         roomy=roomy,
         page=chance.choice((4, 20, 1000)),
@@ -204,6 +233,7 @@ def plan(seed: int) -> Plan:
         pause_rate=chance.choice((0.0, 0.0, 0.02)),
         names_fields=chance.random() < 0.5,
         together=chance.random() < 0.4,
-        write_mode="merge",
+        write_mode="replace" if chance.random() < 0.08 else "merge",
+        limit=limit,
         actions=tuple(sorted(story.actions, key=lambda action: action.at)),
     )

@@ -17,41 +17,26 @@ from opentelemetry.exporter.versori_flow.http.answers import (
     Found,
     Rejected,
     Stored,
+    TooLarge,
     Unavailable,
 )
 
 from .machine import Violation
-
-Key = tuple[str, str]
+from .writes import FEW_FLOWS, Document, Key, Writes
 
 KINDS = (
     *("503", "429", "401", "409", "unreached", "lost request", "lost answer", "slow"),
-    *("stray page", "stray 404", "foreign 404", "stray 400"),
+    *("stray page", "stray 404", "foreign 404", "stray 400", "stray 413", "late"),
 )
 """What may go wrong with a request, each by chance."""
 
 REFUSED = "refuse me"
 """Who has this in the text of a span is refused."""
 
+_MOST_TOO_LARGE = 12
+"""Answers of 413 in a row, for a flow that stays in memory: each halves what is sent."""
+
 _PAGE = b"<html>Welcome</html>"
-
-
-class Document:
-    """A stored flow."""
-
-    __slots__ = ("body", "description", "digest", "spans")
-
-    def __init__(self, body: bytes) -> None:
-        document = json.loads(body)
-        self.body = body
-        self.digest = blake2b(body, digest_size=16).digest()
-        self.description: str = document["description"]
-        self.spans: dict[Key, Any] = {}
-        for span in document["spans"]:
-            key = span["spanContext"]["traceId"], span["spanContext"]["spanId"]
-            if key in self.spans:
-                raise Violation(f"{key} stands twice in one body")
-            self.spans[key] = span
 
 
 class Platform:
@@ -75,11 +60,11 @@ class Platform:
         self.raced: dict[tuple[str, Key], str] = {}
         self.returned: dict[tuple[str, Key], float] = {}
         self.read_by: dict[tuple[int, str], float] = {}
-        self._moved_at: dict[tuple[str, Key], tuple[float, Any]] = {}
-        self._erased: set[tuple[int, str]] = set()
+        self.writes = Writes(world, self)
         self.foreign: dict[Key, str] = {}
         self.count: Counter[str] = Counter()
         self._strayed: set[tuple[int, str, str]] = set()
+        self._too_large_in_a_row: Counter[tuple[int, str]] = Counter()
 
     # -- requests ------------------------------------------------------------------------------------------
 
@@ -93,17 +78,22 @@ class Platform:
             return ""
         kind = process.random.choice(plan.faults)
         if kind.startswith(("stray", "foreign")):
-            if (kind == "stray 400") != (method == "PUT") and kind != "stray page":
+            if (kind in ("stray 400", "stray 413")) != (method == "PUT") and kind != "stray page":
+                return ""
+            if kind == "stray 413" and plan.limit:
+                return ""  # beside others that mean it
+            # Who is refused alone, and again after the rest was taken, is rightly dropped.
+            if kind == "stray 400" and making.job.flow._exchange._search:
                 return ""
             # Several in a row are believed, and rightly so: they are what a platform says that means it.
             # And who has never seen the flow believes the first one: it would cost each new flow a second read.
             if kind == "stray 404" and not making.job.flow._exchange.known.exists:
                 return ""
-            place = (process.number, making.flow, "any" if kind != "stray page" else kind)
+            place = (process.number, making.flow, kind if kind in ("stray page", "stray 413") else "any")
             if place in self._strayed:
                 return ""
             self._strayed.add(place)
-        return str(kind) if kind != "409" or method == "PUT" else ""
+        return str(kind) if kind not in ("409", "late") or method == "PUT" else ""
 
     def get(self, making: Any, fault: str) -> Any:
         """Answers a read."""
@@ -137,6 +127,10 @@ class Platform:
             return Conflict("changed meanwhile")
         if fault == "stray 400":
             return Rejected(400, "bad", "a stray answer", ())
+        if fault == "stray 413":
+            return TooLarge("a stray answer")
+        if self.world.plan.limit and len(body) > self.world.plan.limit:
+            return self._too_large(making)
         if fault == "stray page" and making.process.random.random() < 0.5:
             return Stored(200, None, believed=False)
         document = Document(body)
@@ -144,10 +138,17 @@ class Platform:
         if wrong:
             named = tuple(wrong) if self.world.plan.names_fields else ()
             return Rejected(422, "invalid", "a span is wrong", named)
-        self._replace(making, document)
+        self.writes.replace(making, document)
         if fault == "stray page":
             return Stored(200, None, believed=False)
         return Stored(200, document.digest)
+
+    def _too_large(self, making: Any) -> Any:
+        place = making.process.number, making.flow
+        self._too_large_in_a_row[place] += 1
+        if self._too_large_in_a_row[place] > _MOST_TOO_LARGE and self.world.plan.max_flows > FEW_FLOWS:
+            raise Violation(f"{making.process} does not learn how large {making.flow!r} may be")
+        return TooLarge("too large")
 
     def is_heard(self, making: Any, answer: Any) -> None:
         """An answer has come to who asked: what goes astray from now on is the first in a row."""
@@ -156,66 +157,7 @@ class Platform:
             self._strayed.discard((*place, "any"))
         elif isinstance(answer, Stored) and answer.believed:
             self._strayed = {strayed for strayed in self._strayed if strayed[:2] != place}
-
-    def _replace(self, making: Any, document: Document) -> None:
-        name, world = making.flow, self.world
-        before = self.flows.get(name)
-        since = self.since.setdefault(name, {})
-        if making.shown is not None and making.shown.description != document.description:
-            raise Violation(f"a PUT by {making.process} does not keep the description that it had read")
-        for key in () if before is None else before.spans.keys() - document.spans.keys():
-            came_at, writer = since.pop(key)
-            given = world.given.get(key)
-            if given is not None and given.flows[-1] != name:
-                self._moved_at[name, key] = world.now, making
-                self.returned.pop((name, key), None)
-                continue
-            if came_at < making.read_at:
-                entry = making.job.flow.window.get(key)
-                if entry is not None and entry.pending:
-                    continue  # carried before, by a PUT whose answer was lost; its turn comes in a search
-                if world.plan.roomy and key not in self.excused:
-                    raise Violation(f"a PUT by {making.process} leaves out {key}, which it had read")
-                continue
-            self.count["raced"] += 1
-            what = f"{making.process} had read {name!r} before {key} came by {writer}"
-            self.raced[name, key] = what
-            alone = making.attempt.in_turn and (writer is None or writer.attempt.in_turn)
-            if writer is not None and not alone:
-                self._erased.add((writer.process.number, name))
-            # Who has waited for a turn in vain may look too early: that is documented.
-            if key in self.foreign or not alone:
-                self.excused.add(key)
-            elif alone and writer is not None and writer.process.host is making.process.host:
-                raise Violation(f"two had their turn at once: {what}")
-        for key in document.spans if before is None else document.spans.keys() - before.spans.keys():
-            self._look_at_return(making, key)
-        self._erased.discard((making.process.number, name))
-        for key in document.spans:
-            since.setdefault(key, (world.now, making))
-            self.raced.pop((name, key), None)
-        self.flows[name] = document
-        self.seen.setdefault(name, set()).update(document.spans)
-
-    def _look_at_return(self, making: Any, key: Key) -> None:
-        """What had moved away from a flow is written there again by whoever could not know: that is documented.
-
-        He had read before it moved, and one of both wrote without its turn; or he restores all that he wrote,
-        since somebody has erased it who had read before, without a turn.
-        """
-        name = making.flow
-        if (name, key) not in self._moved_at:
-            return
-        moved_at, mover = self._moved_at[name, key]
-        if making.read_at >= moved_at:
-            if (making.process.number, name) in self._erased:
-                self.returned[name, key] = self.world.now
-            return
-        if making.process.host is mover.process.host and making.attempt.in_turn and mover.attempt.in_turn:
-            raise Violation(
-                f"two had their turn at once: {making.process} had read {name!r} before {key} left it"
-            )
-        self.returned[name, key] = self.world.now
+            self._too_large_in_a_row.pop(place, None)
 
     # -- people, and other writers -------------------------------------------------------------------------
 
@@ -245,11 +187,28 @@ class Platform:
         """Another writer, who is no exporter, adds a span, in one step."""
         document = self.flows.get(name)
         spans = [] if document is None else list(document.spans.values())
+        if self.world.plan.limit and len(json.dumps([*spans, span])) + 100 > self.world.plan.limit:
+            return
         self._edit(name, "" if document is None else document.description, [*spans, span])
         key = span["spanContext"]["traceId"], span["spanContext"]["spanId"]
         self.foreign[key] = name
         self.since.setdefault(name, {})[key] = self.world.now, None
         self.seen.setdefault(name, set()).add(key)
+
+    def spoil(self, name: str, span: Any) -> None:
+        """A span that is refused from now on has come into the flow."""
+        if name in self.flows:
+            self.add(name, span)
+
+    def repair(self, name: str) -> None:
+        """A person removes what is refused."""
+        document = self.flows.get(name)
+        wrong = [] if document is None else [k for k, s in document.spans.items() if REFUSED in s["name"]]
+        if document is not None and wrong:
+            self.excused.update(wrong)
+            for key in wrong:
+                self.since[name].pop(key)
+            self._edit(name, document.description, [s for k, s in document.spans.items() if k not in wrong])
 
     def _edit(self, name: str, description: str, spans: list[Any]) -> None:
         document = {"description": description, "name": name, "spans": spans, "more": {"by": "hand"}}

@@ -15,6 +15,7 @@ from opentelemetry.exporter.versori_flow.stores import owned
 
 from .attempts import Hands
 from .machine import BOOTED, Host, Killed, Violation, clock, here
+from .promises import Promises
 from .wired import wire
 
 _FOREVER = float("inf")
@@ -35,7 +36,15 @@ class Process:
         own: Spans that were handed over to it.
     """
 
-    def __init__(self, world: Any, number: int, host: Host, durable: bool) -> None:
+    def __init__(
+        self,
+        world: Any,
+        number: int,
+        host: Host,
+        durable: bool,
+        parent: Process | None = None,
+        told: bool = True,
+    ) -> None:
         self.world, self.number, self.host, self.durable = world, number, host, durable
         self.random = random.Random(f"{world.plan.seed}/{number}")
         self.descriptors: dict[int, Any] = {}
@@ -55,13 +64,26 @@ class Process:
         self._rounds = (0.0, 0)
         self._owned: Any = None
         self._events = 0
-        self._do(self._begin)
+        self.promises = Promises(self)
+        if parent is not None:
+            self._inherit(parent)
+        self._do(partial(self._begin, told))
 
     def __str__(self) -> str:
         kind = "sqlite" if self.durable else "memory"
         return f"process {self.number} ({kind}, host {self.host.number})"
 
-    def _begin(self) -> None:
+    def _inherit(self, parent: Process) -> None:
+        """A forked child has what its parent has open, and what it believes to have locked."""
+        self.descriptors = dict(parent.descriptors)
+        self._turns = {path: list(descriptors) for path, descriptors in parent._turns.items()}
+        self._owned = owned._Table()
+        self._owned.sides, self._owned.pid = dict(parent._owned.sides), parent._owned.pid
+
+    def _begin(self, told: bool) -> None:
+        if told:  # as the hooks of a fork do; uWSGI runs none
+            owned._table.start_anew()
+        host_lock.start_anew()  # the exporter does in any case
         wire(self)
         self._wait()
 
@@ -99,14 +121,8 @@ class Process:
 
     def _look(self) -> None:
         """After every event: is each span accounted for, and has the courier a message?"""
-        for flow in self.flows:
-            spans = flow._spans
-            ledger = spans.ledger
-            if ledger.handed_over != ledger.delivered + spans.pending + ledger.lost:
-                raise Violation(f"{self}: not each span of {flow.name!r} is accounted for: {flow.totals}")
         self._events += 1
-        if not self._events % _EVENTS_PER_SUM or self.dispatcher.over:
-            self._add_up()
+        self.promises.look_at_counts(of_all=not self._events % _EVENTS_PER_SUM or self.dispatcher.over)
         if self.asked:
             self.asked = [item for item in self.asked if not self._answered(*item)]
         if self.dispatcher.over:
@@ -117,17 +133,6 @@ class Process:
                 self.after(self.random.choice((0.0, 0.0, 1.0, 30.0)), self._exit)
         elif self.intake.messages.qsize():
             self._wake_at(clock.monotonic() + self.random.uniform(0, 0.002))
-
-    def _add_up(self) -> None:
-        """What it says of all its flows, those that have left memory too."""
-        totals = self.flows.totals()
-        settled = totals.delivered + totals.pending + sum(totals.dropped.values())
-        if totals.handed_over != settled:
-            raise Violation(f"{self}: handed over {totals.handed_over}, accounted for {settled}: {totals}")
-        if totals.dropped.get("unreadable"):
-            raise Violation(f"{self}: counts {totals.dropped['unreadable']} spans as unreadable")
-        if self.world.plan.roomy and totals.dropped.get("window_full"):
-            raise Violation(f"{self}: drops {totals.dropped['window_full']} of a window with room")
 
     def _answered(self, question: Question, until: float) -> bool:
         now = clock.monotonic()
@@ -248,7 +253,7 @@ class Process:
     def die(self, how: str) -> None:
         """Killed: of its own spans those are safe that it has delivered, or that its store keeps."""
         self.world.tell(f"{self} is killed {how}")
-        if self.durable and how == "by a signal" and not self.host.was_full:
+        if self.durable and how == "by a signal" and not self.host.was_faulty:
             unkept = [entry.key for flow in self.flows for entry in flow.window if entry.pending]
             unkept = [key for key in unkept if not self.host.keeps(key)]
             if unkept:
@@ -258,6 +263,11 @@ class Process:
         self.world.is_killed(self)
         self.dead = True
         self.host.release(self)
+
+    def has_turn(self, flow: str) -> bool:
+        """Whether it has the turn at a flow, for an attempt under way or the next one."""
+        made = any(making.flow == flow and making.attempt.turn is not None for making in self.hands.makings)
+        return made or flow in self.keeper.turns._reserved
 
     @property
     def is_quiet(self) -> bool:

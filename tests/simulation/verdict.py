@@ -28,11 +28,13 @@ class Verdict:
         self._world = world
 
     def look_at_everything(self) -> None:
+        self._look_at_counts()
         if not self._world.plan.roomy:
             return
         dropped = set().union(*(process.dropped for process in self._world.processes.values()))
         for process in self._world.processes.values():
-            counted = sum(process.flows.totals().dropped.values())
+            totals = process.flows.totals().dropped
+            counted = sum(totals.values()) - totals.get("unreadable", 0)
             if counted != len(process.dropped):
                 raise Violation(
                     f"{process} counts {counted} as dropped, and has dropped {len(process.dropped)}"
@@ -43,16 +45,30 @@ class Verdict:
             if key not in self._world.platform.excused and key not in self._world.platform.flows[name].spans:
                 raise Violation(f"{key} of others in {name!r} is lost")
 
+    def _look_at_counts(self) -> None:
+        """Each span that never stood in a flow is counted by somebody; of what a damaged file held, as unreadable."""
+        world = self._world
+        seen = set().union(*world.platform.seen.values())
+        never = [
+            key for key, given in world.given.items() if given.safe and key not in seen | world.uncounted
+        ]
+        counts = [process.flows.totals().dropped for process in world.processes.values()]
+        counted = sum(sum(count.values()) for count in counts)
+        if len(never) > counted:
+            raise Violation(f"{len(never)} spans were never seen, and {counted} are counted: {never[0]}")
+
     def _look_at(self, key: Key, given: Given, dropped: bool) -> None:
         places = [name for name, document in self._world.platform.flows.items() if key in document.spans]
         if given.refused:
-            if places or (given.safe and not dropped):
+            if places or (given.safe and not dropped and key not in self._world.damaged):
                 raise Violation(f"{key} is refused, and not dropped")
             return
         if not set(places) <= set(given.flows):
             raise Violation(f"{key} stands in {places}, and belongs to {given.flows}")
         if dropped or key in self._world.platform.excused or not given.safe:
             return
+        if not places and key in self._world.damaged:
+            return  # it is counted
         if not places:
             raced = next(
                 (how for flow in given.flows if (how := self._world.platform.raced.get((flow, key)))), ""

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from opentelemetry.exporter.versori_flow import wiring
+from opentelemetry.exporter.versori_flow.delivery import backoff
 from opentelemetry.exporter.versori_flow.delivery.dispatcher import Dispatcher
 from opentelemetry.exporter.versori_flow.delivery.host_lock import HostLock
 from opentelemetry.exporter.versori_flow.delivery.keeper import Keeper
@@ -59,7 +60,7 @@ def wire(process: Any) -> None:
         timeout=plan.timeout,
         merge=merge,
         description=None,
-        backoff=lambda failures: min(0.25 * 2 ** (failures - 1), 48.0) * uniform(1.0, 1.25),
+        backoff=backoff.wait_after,
         uniform=uniform,
         durable=process.durable,
     )

@@ -12,7 +12,7 @@ from itertools import count
 
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
 
-from .machine import BOOTED, Host, Violation, here
+from .machine import BOOTED, Host, Violation, here, rows_in
 from .network import Network
 from .plan import Action, Plan, make_span
 from .platform import REFUSED, Key, Platform
@@ -43,6 +43,8 @@ class World:
         self.story: list[str] = []
         self.processes: dict[int, Process] = {}
         self.given: dict[Key, Given] = {}
+        self.damaged: set[Key] = set()
+        self.uncounted: set[Key] = set()
         self.hosts = [Host(self, number) for number in range(plan.hosts)]
         self.platform = Platform(self)
         self.network = Network(self)
@@ -95,7 +97,7 @@ class World:
             self.spawn(who, self.hosts[details[0]], details[1])
         elif what in ("disk full", "disk has room"):
             self.hosts[who].full = what == "disk full"
-            self.hosts[who].was_full |= self.hosts[who].full
+            self.hosts[who].was_faulty |= self.hosts[who].full
         elif what == "clock step":
             self.hosts[who].clock_step += details[0]
         elif what in ("outage", "outage is over"):
@@ -104,6 +106,13 @@ class World:
             self.platform.add(
                 details[0], json.loads(make_span(who, 0, self.now, True, None, " of others").body)
             )
+        elif what == "spoil":
+            made = make_span(who, 0, self.now, True, None, f" {REFUSED}, of others")
+            self.platform.spoil(details[0], json.loads(made.body))
+        elif what == "repair":
+            self.platform.repair(details[0])
+        elif what == "damage":
+            self.hosts[who].damage(*details)
         elif what == "delete":
             self.platform.delete(details[0])
         elif what == "take away":
@@ -117,6 +126,11 @@ class World:
         """Starts a process."""
         process = self.processes[number] = Process(self, number, host, durable)
         return process
+
+    def fork(self, parent: Process, number: int, told: bool) -> None:
+        """A process forks, unless it is stopped, or ends."""
+        if not (parent.stopped or parent.closing):
+            self.processes[number] = Process(self, number, parent.host, parent.durable, parent, told)
 
     def pauses(self, process: Process) -> bool:
         """Whether it is stopped just now, between an answer and the next request."""
@@ -143,6 +157,8 @@ class World:
     def is_killed(self, process: Process) -> None:
         """What is not safe by then nobody has to deliver."""
         self.network.cut(process)
+        # It may have been about to count them.
+        self.uncounted |= self.damaged
         for key in process.own:
             given = self.given[key]
             given.safe = any(process.holds_safely(key, flow) for flow in given.flows)
@@ -154,11 +170,20 @@ class World:
         self.resting, self.outage = True, ""
         for host in self.hosts:
             host.full = False
+        for name in list(self.platform.flows):
+            self.platform.repair(name)
         for process in self.processes.values():
             process.kill_in = None
             process.go_on()
         if not self.plan.together:
             self._wait_for(lambda: all(process.is_quiet for process in self.living), "not all is delivered")
+            self._wait_for(lambda: not any(map(self._orphans, self.hosts)), "an orphan is not found")
+
+    def _orphans(self, host: Host) -> int:
+        """Spans in files that nobody has, while a process lives that should look for them."""
+        if not any(process.durable and process.host is host for process in self.living):
+            return 0
+        return sum(rows_in(inode) for path, inode in host.files.items() if host.is_orphan(path))
 
     @property
     def living(self) -> list[Process]:
@@ -215,6 +240,7 @@ _BEFALLS: dict[str, Callable[..., None]] = {
     "let go": Process.let_go,
     "stop": Process.stop,
     "go on": Process.go_on,
+    "fork": lambda process, number, told: process.world.fork(process, number, told),
     "kill": lambda process: process.die("by a signal"),
     "kill in": lambda process, calls: setattr(process, "kill_in", calls),
 }
