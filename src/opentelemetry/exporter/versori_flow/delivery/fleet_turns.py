@@ -20,8 +20,9 @@ _PATIENCE = 3.0
 
 _BETWEEN_TRIALS = 0.25
 _BETWEEN_CLAIMS = 0.5
-_FOREVER = float("inf")
 """Seconds, at most, between two looks while another process has the lease: it lets it go early."""
+
+_FOREVER = float("inf")
 
 
 class FleetTurn:
