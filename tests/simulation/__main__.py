@@ -11,6 +11,7 @@ import sys
 import time
 from types import FrameType
 
+from .broken import BROKEN
 from .install import install
 from .machine import Violation
 from .plan import plan
@@ -30,7 +31,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="replay one world, and tell its story")
     parser.add_argument("--tell", action="store_true", help="tell it also where every promise was kept")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (one for each core)")
+    parser.add_argument("--broken", choices=BROKEN, help="break the exporter first, to see who notices it")
     given = parser.parse_args()
+    if given.broken is not None:
+        BROKEN[given.broken].apply()
     install()
     if given.seed is not None:
         return _replay(given.seed, given.tell)

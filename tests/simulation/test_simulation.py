@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from .broken import BROKEN
+
 ROOT = Path(__file__).parents[2]
 WORLDS = int(os.environ.get("WORLDS", "200"))
 
@@ -31,27 +33,13 @@ def test_worlds_keep_every_promise() -> None:
     assert status == 0, said
 
 
-BROKEN = {
-    "keeps nothing": "own.Own.write = lambda self, added: None",
-    "says that it keeps what it does not": "spool_file.SpoolFile.write = lambda self, number, added, removed: None",
-    "forgets on restart": "heritage.Heritage.read = lambda self, now: []",
-}
-
-
 @pytest.mark.parametrize("how", BROKEN)
-def test_a_broken_store_is_noticed(how: str) -> None:
-    """Were the store to do this, worlds would fail: what they say of the real one is worth something."""
-    program = (
-        "import runpy, sys; from opentelemetry.exporter.versori_flow.stores import heritage, own, spool_file\n"
-        f"{BROKEN[how]}\n"
-        "sys.argv = ['simulate', '--seeds', '9', '--jobs', '1']\n"
-        "runpy.run_module('tests.simulation', run_name='__main__', alter_sys=True)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert "seeds from 0 in" in done.stdout, done.stdout + done.stderr
-    assert done.returncode == 1
+def test_a_broken_exporter_is_noticed(how: str) -> None:
+    """Were it to do this, worlds would fail: what they say of the real one is worth something."""
+    first, seeds, _ = BROKEN[how]
+    status, said = simulate("--jobs", "1", "--broken", how, "--from", str(first), "--seeds", str(seeds))
+    assert f"{seeds} seeds from {first} in" in said, said
+    assert status == 1
 
 
 def test_a_seed_replays_exactly() -> None:
