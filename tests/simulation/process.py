@@ -261,6 +261,7 @@ class Process:
                     f"{self} is killed, and has kept {len(unkept)} spans in memory only: {unkept[0]}"
                 )
         self.world.is_killed(self)
+        self.world.cut_short |= how == "within a call"
         self.dead = True
         self.host.release(self)
 

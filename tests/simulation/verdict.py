@@ -49,9 +49,9 @@ class Verdict:
         """Each span that never stood in a flow is counted by somebody; of what a damaged file held, as unreadable."""
         world = self._world
         seen = set().union(*world.platform.seen.values())
-        never = [
-            key for key, given in world.given.items() if given.safe and key not in seen | world.uncounted
-        ]
+        if world.cut_short:
+            seen |= world.damaged  # in the middle of a write less is noted than there is, and never more
+        never = [key for key, given in world.given.items() if given.safe and key not in seen]
         counts = [process.flows.totals().dropped for process in world.processes.values()]
         counted = sum(sum(count.values()) for count in counts)
         if len(never) > counted:

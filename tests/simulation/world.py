@@ -44,7 +44,7 @@ class World:
         self.processes: dict[int, Process] = {}
         self.given: dict[Key, Given] = {}
         self.damaged: set[Key] = set()
-        self.uncounted: set[Key] = set()
+        self.cut_short = False
         self.hosts = [Host(self, number) for number in range(plan.hosts)]
         self.platform = Platform(self)
         self.network = Network(self)
@@ -157,8 +157,6 @@ class World:
     def is_killed(self, process: Process) -> None:
         """What is not safe by then nobody has to deliver."""
         self.network.cut(process)
-        # It may have been about to count them.
-        self.uncounted |= self.damaged
         for key in process.own:
             given = self.given[key]
             given.safe = any(process.holds_safely(key, flow) for flow in given.flows)
