@@ -280,7 +280,7 @@ def foreign(number: int, start: int = 0) -> bytes:
 
 def document(*spans: bytes, description: bytes = b'"by hand \\u00e9"', more: bytes = b"") -> bytes:
     return (
-        b'{ "name" : "x" , "description": '
+        b'{ "name" : "a" , "description": '
         + description
         + more
         + b' ,"spans": ['

@@ -308,6 +308,7 @@ AT_READ: list[Any] = [
     Absent(own_form=False, message="default backend"),
     Unreadable("a page"),
     UnreadableFlow("no flow"),
+    read(b'{"name":"b","description":"","spans":[]}', b"b"),
     DOWN,
     Denied(403, "who?", None),
     Misconfigured(302, "there", None),
@@ -347,6 +348,26 @@ def test_a_stray_answer_costs_nothing(platform: Platform, at: str, stray: Any, m
     assert counts(flow) == (2, 2, 0, {})
     assert set(platform.keys("a")) == {key(0, 0), key(1, 0), *([key(901, 1)] if merge else [])}
     assert (b'"x":1' in platform.stored["a"]) is merge
+
+
+@pytest.mark.parametrize("is_stray", [True, False])
+def test_another_name_is_believed_once_a_second_read_shows_it(platform: Platform, is_stray: bool) -> None:
+    """The first read of a flow may be of another one; a platform that writes names in its own way says so twice."""
+    platform.stored["a"] = document(foreign(1), more=b',"x":1')
+    empty, same = b'{"name":"b","description":"","spans":[]}', platform.stored["a"].replace(b'"a"', b'"A"')
+    other = read(empty if is_stray else same, b"other")
+    flow = flow_of(make_span(0, 0))
+    assert flow.feed(flow.begin(T), other, T, NOW_NS) is None  # type: ignore[arg-type]
+    assert (flow.in_trouble, flow.due(T)) == (False, T + 1)
+    step = flow.begin(T + 1)
+    assert isinstance(step, Read)
+    assert step.own_connection
+    answer = perform(step, platform, 0.0) if is_stray else other
+    write = flow.feed(step, answer, T + 1, NOW_NS)
+    assert isinstance(write, Write)
+    assert flow.feed(write, perform(write, platform, 0.0), T + 1, NOW_NS) is None
+    assert set(platform.keys("a")) == {key(901, 1), key(0, 0)}
+    assert b'"x":1' in platform.stored["a"]
 
 
 def test_the_second_look_at_a_missing_flow_has_its_own_connection(platform: Platform) -> None:

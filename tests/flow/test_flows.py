@@ -19,7 +19,7 @@ from opentelemetry.exporter.versori_flow.flow.memory import WINDOWS_OF_BYTES
 from opentelemetry.exporter.versori_flow.flow.ranking import Ranking
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Reading, Write
 from opentelemetry.exporter.versori_flow.flow.window import Window
-from opentelemetry.exporter.versori_flow.http.answers import Conflict, Rejected, Stored, Unavailable
+from opentelemetry.exporter.versori_flow.http.answers import Absent, Conflict, Rejected, Stored, Unavailable
 from tests.flow.model import NOW_NS, QUICK, Platform, key, make_span
 from tests.flow.several import Routing, attempt_next, perform, settle_all
 
@@ -321,6 +321,17 @@ def test_a_flow_that_comes_back_is_paced_as_ever(platform: Platform) -> None:
         routing.hand_over(make_span(50, 0), default=name, now=T + 1)
         assert routing.flows.next_due() == due
         settle_all(routing.flows, platform, T + 1)
+
+
+def test_a_flow_that_comes_back_was_seen_before(platform: Platform) -> None:
+    """One 404 that may be a stray one does not make it a flow that never was."""
+    routing = delivered_flows(platform, 2, max_flows=1)
+    routing.hand_over(make_span(0, 1), default="f0", now=T + 9)
+    job = routing.flows.begin_next(T + 9)
+    assert job is not None
+    assert routing.flows.feed(job, Absent(), T + 9, NOW_NS) is None
+    settle_all(routing.flows, platform, T + 10)
+    assert len(platform.keys("f0")) == 2
 
 
 def test_what_a_flow_had_still_to_say_is_said_when_it_leaves() -> None:

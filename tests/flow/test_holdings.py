@@ -226,9 +226,9 @@ def test_an_older_text_does_not_take_the_place_of_a_newer_one() -> None:
 
 def test_a_moved_span_takes_the_place_of_a_foreign_one(platform: Platform) -> None:
     """What the stored flow has under its ids is the same span."""
-    platform.stored["b"] = document(make_span(0, 0).body)
-    target = delivered_flow(platform, make_span(5, 0), name="b")
-    source = flow_of(make_span(0, 0))
+    platform.stored["a"] = document(make_span(0, 0).body)
+    target = delivered_flow(platform, make_span(5, 0))
+    source = flow_of(make_span(0, 0), name="b")
     move(source, target, key(0, 0))
     assert counts(target) == (2, 1, 1, {})
     assert target.window.get(key(0, 0)).origin is Origin.OWN  # type: ignore[union-attr]

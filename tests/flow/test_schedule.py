@@ -311,7 +311,7 @@ def test_a_platform_that_answered_a_moment_ago_is_tried_for_longer(
 
 
 @pytest.mark.parametrize(
-    "answer", [None, Found(b"", b"", 200), read(b'{"name":"shop","description":"","spans":[]}', b"d")]
+    "answer", [None, Found(b"", b"", 200), read(b'{"name":"a","description":"","spans":[]}', b"d")]
 )
 def test_a_read_is_a_success_too(answer: Any) -> None:
     """The platform lives, though it takes no PUT at the moment."""

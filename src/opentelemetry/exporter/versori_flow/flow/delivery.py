@@ -31,13 +31,18 @@ class Flow:
     """The window of one flow, and the state of its delivery."""
 
     def __init__(
-        self, name: str, policy: FlowPolicy, former: FlowStatus | None = None, paced_until: float = -_FOREVER
+        self,
+        name: str,
+        policy: FlowPolicy,
+        former: FlowStatus | None = None,
+        paced_until: float = -_FOREVER,
+        was_there: bool = False,
     ) -> None:
         self.name = name
         self._policy = policy
         self._spans = Holdings(name, policy, former)
         self._schedule = Schedule(policy, paced_until)
-        self._exchange = Exchange(name, policy, self._spans, self._schedule)
+        self._exchange = Exchange(name, policy, self._spans, self._schedule, was_there)
         self.window = self._spans.window
         self.report = self._spans.report
         # How many hand-overs there were.
@@ -134,6 +139,11 @@ class Flow:
     def paced_until(self) -> float:
         """When the pacing interval of its last PUT is over."""
         return self._schedule.paced_until
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the platform has it, as far as is known."""
+        return self._exchange.known.exists
 
     def settled(self, mark: int) -> bool:
         """True when everything up to that mark is delivered or dropped."""

@@ -30,7 +30,9 @@ class Exchange:
         alarmed: Whether something is missing there, or may be: the next look takes the turn.
     """
 
-    def __init__(self, name: str, policy: FlowPolicy, spans: Holdings, schedule: Schedule) -> None:
+    def __init__(
+        self, name: str, policy: FlowPolicy, spans: Holdings, schedule: Schedule, was_there: bool
+    ) -> None:
         self.known = KnownFlow(name, policy.description, spans.window)
         self.attempt: Attempt | None = None
         self.settled_mark = 0
@@ -38,7 +40,7 @@ class Exchange:
         self._policy = policy
         self._spans = spans
         self._schedule = schedule
-        self._absence = Absence(policy.min_interval)
+        self._absence = Absence(policy.min_interval, was_there)
         self._search: Search | None = None
         # One 413 alone may come from something on the way.
         self._was_too_large = False
@@ -111,15 +113,17 @@ class Exchange:
     def _after_read(
         self, attempt: Attempt, step: Read, answer: Reading, now: float, now_ns: int
     ) -> Step | None:
-        if isinstance(answer, (Found, StoredFlow)):
+        if isinstance(answer, Found) or (isinstance(answer, StoredFlow) and not self.known.renamed(answer)):
             self._absence.clear()
         if attempt.confirming:
             return self._confirm(attempt, answer, now)
         match answer:
             case Absent():
                 if not self._absence.believed(answer, self.known.exists, step.own_connection, now):
-                    return self._doubt(answer, now)
+                    return self._look_again() if answer.own_form else self._fail(answer, now)
                 self._forget()
+            case StoredFlow() if self.known.renamed(answer) and not self._absence.sure(answer, step, now):
+                return self._look_again()
             case StoredFlow() if not step.in_turn and self.known.is_wrong(answer.keys):
                 self.alarmed = True
                 return self._try_again(now)
@@ -143,8 +147,7 @@ class Exchange:
         self.known.read(stored, now_ns, attempt.checking and self._schedule.reads_back)
         self._spans.leave_room(self.known.size)
         self._spans.make_room_beside(stored)
-        if self.known.is_wrong() and attempt.checking:
-            self.rewrite = True
+        self.rewrite |= self.known.is_wrong() and attempt.checking
 
     def _forget(self) -> None:
         self._absence.clear()
@@ -155,9 +158,7 @@ class Exchange:
             them = "1 delivered span is" if gone == 1 else f"{gone} delivered spans are"
             self._spans.report.remark(f"was deleted on the platform; {them} forgotten")
 
-    def _doubt(self, answer: Absent, now: float) -> Step | None:
-        if not answer.own_form:
-            return self._fail(answer, now)
+    def _look_again(self) -> Step | None:
         self.attempt = None  # no trouble: a pacing interval later a second read will tell
         self._schedule.wait_until(self._absence.next_read)
         return None

@@ -42,8 +42,9 @@ class Memory:
         self._idle = Ranking[float]()
         # All flows by the size of their windows, the largest first.
         self._by_size = Ranking[float]()
-        # What flows that have left had counted, and how long they are paced: both go on when they come back.
-        self._former: OrderedDict[str, tuple[FlowStatus, float]] = OrderedDict()
+        # What flows that have left had counted, how long they are paced, and whether they were seen: all of that
+        # goes on when they come back.
+        self._former: OrderedDict[str, tuple[FlowStatus, float, bool]] = OrderedDict()
         # What nobody can come back to.
         self._gone = Totals(0, 0, 0, {})
         self._of_no_flow = Totals(0, 0, 0, {})
@@ -138,9 +139,9 @@ class Memory:
         flow = self.flows.pop(name)
         self._by_size.put(name, None)
         self.size -= flow.window.size
-        self._former[name] = flow.status(0.0), flow.paced_until
+        self._former[name] = flow.status(0.0), flow.paced_until, flow.is_there
         if len(self._former) > _REMEMBERED:
-            _, (status, _) = self._former.popitem(last=False)
+            _, (status, *_) = self._former.popitem(last=False)
             self._gone = add_up([self._gone, status])
         return flow
 
@@ -162,7 +163,7 @@ class Memory:
 
     def totals(self) -> Totals:
         """Spans over all flows, those that have left included."""
-        left = [status for status, _ in self._former.values()]
+        left = [status for status, *_ in self._former.values()]
         return add_up([self._gone, self._of_no_flow, *left, *(flow.totals for flow in self.flows.values())])
 
     def status(self, now: float) -> dict[str, FlowStatus]:
@@ -170,7 +171,7 @@ class Memory:
         lost = self._of_no_flow
         none = FlowStatus("", "clean", *lost, None, None, self._policy.store)
         left = {"": none} if lost.handed_over else {}
-        left |= {name: status for name, (status, _) in self._former.items()}
+        left |= {name: status for name, (status, *_) in self._former.items()}
         return left | {name: flow.status(now) for name, flow in self.flows.items()}
 
 

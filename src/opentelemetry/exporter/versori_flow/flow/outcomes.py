@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from ..http.answers import Absent, Rejected
+from .steps import Read
+from .stored import StoredFlow
 from .window import Entry, Origin
 
 STRAYS_BELIEVED = 3
@@ -41,28 +43,36 @@ class Absence:
     """The 404s that one flow was answered with in a row, and whether they are believed.
 
     In the API's own form it means that there is no such flow. But where there was one, a second read must say
-    so, a pacing interval later and on a connection of its own: an ingress may have answered.
+    so, a pacing interval later and on a connection of its own: an ingress may have answered. The same goes for a
+    flow of another name, which may be another flow.
+
+    Args:
+        interval: Seconds.
+        was_there: Whether the flow was seen before its window left memory.
     """
 
-    def __init__(self, interval: float) -> None:
+    def __init__(self, interval: float, was_there: bool = False) -> None:
         self.since: float | None = None
         self._interval = interval
+        self._was_there = was_there
         self._strays = 0
         self._strays_since = 0.0
+        self._name = ""
+        self._named_since: float | None = None
 
     @property
     def doubted(self) -> bool:
-        """True after a 404 that was not believed yet."""
-        return self.since is not None or self._strays > 0
+        """True after an answer that was not believed yet."""
+        return not (self.since is self._named_since is None) or self._strays > 0
 
     def clear(self) -> None:
         """The flow is there, or its absence was believed."""
-        self.since, self._strays = None, 0
+        self.since, self._strays, self._named_since, self._was_there = None, 0, None, False
 
     def believed(self, answer: Absent, was_there: bool, own_connection: bool, now: float) -> bool:
         """Whether the flow is not there."""
         if answer.own_form:
-            if not was_there:
+            if not (was_there or self._was_there):
                 return True
             if self.since is not None:
                 return own_connection and now - self.since >= self._interval
@@ -74,10 +84,17 @@ class Absence:
         long_enough = now - self._strays_since >= SECONDS_OF_STRAYS
         return self._strays >= STRAYS_BELIEVED and long_enough
 
+    def sure(self, stored: StoredFlow, step: Read, now: float) -> bool:
+        """Whether the platform calls the flow as this one is, which is not its name here."""
+        if self._named_since is None or stored.name != self._name:
+            self._name, self._named_since = stored.name, now
+            return False
+        return step.own_connection and now - self._named_since >= self._interval
+
     @property
     def next_read(self) -> float:
         """When the next read may confirm it, in seconds of the same clock."""
-        return (self.since or 0.0) + self._interval
+        return max(self.since or 0.0, self._named_since or 0.0) + self._interval
 
 
 def blame(answer: Rejected, body: Sequence[Entry]) -> tuple[list[Entry], bool]:

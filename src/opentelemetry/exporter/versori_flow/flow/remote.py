@@ -58,6 +58,10 @@ class KnownFlow:
             return UnreadableFlow("it is another flow: it has another name than before")
         return answer
 
+    def renamed(self, stored: StoredFlow) -> bool:
+        """Whether it has another name than the flow has here, and nothing was read yet that the platform calls so."""
+        return self._called is None and stored.name != self._name
+
     def read(self, stored: StoredFlow, now_ns: int, is_read_back: bool) -> None:
         """The platform has this: what is new in it is adopted, its members and its description are kept.
 
