@@ -83,12 +83,14 @@ def test_an_end_lies_within_a_minute_before_its_arrival() -> None:
 
 
 def test_what_a_first_read_shows_is_as_old_as_it_says() -> None:
-    """It may have been there for long; what a later read shows has just come."""
+    """It may have been there for long, also where its clock is ahead; what a later read shows has just come."""
     held = Window(100, 100_000)
-    for number, is_news in enumerate((False, True)):
+    said = [(False, -5000), (True, -5000), (False, 60), (False, 3600), (True, 3600)]
+    for number, (is_news, end) in enumerate(said):
         entry = Entry(key(number, 0), NOW_NS, True, b"{}", False, Origin.FOREIGN)
-        held.adopt(entry, NOW_NS - 5000 * SECOND, NOW_NS, is_news)
-    assert [held.latest_end(trace_id(n)) - NOW_NS for n in (0, 1)] == [-5000 * SECOND, -60 * SECOND]
+        held.adopt(entry, NOW_NS + end * SECOND, NOW_NS, is_news)
+    ends = [(held.latest_end(trace_id(number)) - NOW_NS) // SECOND for number in range(len(said))]
+    assert ends == [-5000, -60, 0, -60, 0]
 
 
 def test_equal_ends_leave_in_order_of_arrival() -> None:
@@ -113,7 +115,7 @@ def test_a_clock_that_is_set_back_pins_nothing(back: int) -> None:
     held = Window(60, 100_000)
     fill(held, range(50), back, back)
     for batch in range(5):
-        fill(held, range(50 + 10 * batch, 60 + 10 * batch), batch, batch)
+        fill(held, range(50 + 10 * batch, 60 + 10 * batch), batch, batch - 1)
     assert held_in(held) == list(range(40, 100))
 
 

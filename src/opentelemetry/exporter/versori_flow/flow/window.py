@@ -248,14 +248,15 @@ class Window:
     def _end(self, end: int, now_ns: int, is_news: bool) -> int:
         """When a span counts as having ended that says so; nanoseconds since the Unix epoch."""
         if now_ns < self._latest_now - CLOCKS_DIFFER:
-            # The clock was set back: no end may lie ahead of it.
+            # The clock was set back: whatever is here has come before what comes now.
             for trace_id, trace in self._traces.items():
-                trace.latest_end = min(trace.latest_end, now_ns)
+                trace.latest_end = min(trace.latest_end, now_ns - CLOCKS_DIFFER)
                 self._line_up(trace_id, trace)
             self._latest_now = now_ns
         elif now_ns > self._latest_now:
             self._latest_now = now_ns
-        if is_news and end < now_ns - CLOCKS_DIFFER:
+        # What was there before, from a clock that is ahead, has come before what was handed over a moment ago.
+        if (end < now_ns - CLOCKS_DIFFER) if is_news else (end > now_ns + CLOCKS_DIFFER):
             return now_ns - CLOCKS_DIFFER
         return end if end < now_ns else now_ns
 
