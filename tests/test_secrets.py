@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import logging
 import os
+import pickle
 import re
 import signal
 import socket
@@ -20,7 +22,11 @@ import httpx
 import pytest
 
 from opentelemetry.exporter import versori_flow
-from opentelemetry.exporter.versori_flow import ConfigurationError, VersoriFlowSpanExporter
+from opentelemetry.exporter.versori_flow import (
+    ConfigurationError,
+    VersoriFlowSpanExporter,
+    VersoriFlowSpanProcessor,
+)
 from opentelemetry.exporter.versori_flow.http.api import FlowsApi
 from opentelemetry.exporter.versori_flow.http.credentials import Credentials
 from opentelemetry.exporter.versori_flow.settings.key import Secret
@@ -88,6 +94,26 @@ def test_a_wrong_setting_does_not_show_the_key():
         "VERSORI_API_BASE_URL",
     ):
         assert variable in str(caught.value)
+
+
+def test_an_exporter_is_shown_and_not_pickled(make_exporter):
+    """One whose constructor raised has a `repr`; what can't be pickled says its name, and what to do instead."""
+    with pytest.raises(ConfigurationError) as caught:
+        VersoriFlowSpanExporter(api_key=KEY)
+    frames = [frame for frame, _ in traceback.walk_tb(caught.tb) if "self" in frame.f_locals]
+    assert repr(frames[0].f_locals["self"]) == "<VersoriFlowSpanExporter, not configured>"
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    exporter = make_exporter()
+    for thing, name in [
+        (exporter, "VersoriFlowSpanExporter"),
+        (VersoriFlowSpanProcessor(exporter), "VersoriFlowSpanExporter"),
+        (exporter._settings, "Secret"),
+    ]:
+        for copied in (pickle.dumps, copy.deepcopy):
+            with pytest.raises(
+                TypeError, match=f"^{name} can't be pickled: make one (exporter )?in each process"
+            ):
+                copied(thing)
 
 
 PACKAGE = str(Path(versori_flow.__file__).parent)

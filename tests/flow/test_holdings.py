@@ -266,7 +266,7 @@ def test_a_loss_in_an_outage_says_why_nothing_was_delivered() -> None:
     list(answers(flow, T, [DOWN]))
     flow.report.take(T)
     flow.hand_over([make_span(1, 0, start=1)], NOW_NS + 10**12)
-    assert said(flow)[0][1].endswith(": the platform is not available (503: 503 Service Unavailable)")
+    assert said(flow)[0][1].endswith(": the platform is not available (503 Service Unavailable)")
     settle(flow, Platform(), T)
     flow.report.take(T)
     flow.hand_over([make_span(2, 0, start=2), make_span(3, 0, start=3)], NOW_NS + 10**12)

@@ -241,6 +241,9 @@ def test_https_through_a_proxy(
         ("https", "HTTPS_PROXY", None, "proxy", "refused"),
         ("http", "HTTP_PROXY", None, "proxy", "refused"),
         ("http", "ALL_PROXY", answer(407), None, "asks for credentials"),
+        ("http", "HTTP_PROXY", answer(403), None, "403 Forbidden (by way of the proxy"),
+        ("http", "HTTP_PROXY", answer(404), None, "404 Not Found (by way of the proxy"),
+        ("http", "HTTP_PROXY", answer(502), "502", "502 Bad Gateway (by way of the proxy"),
         ("http", "HTTP_PROXY", hold, "timeout", "no answer in time"),
     ],
 )

@@ -170,7 +170,7 @@ def explain(answer: Reading) -> Trouble | None:
             return Trouble(
                 str(status),
                 logging.ERROR,
-                f"the platform denies access ({status}: {message}); check VERSORI_API_KEY or "
+                f"the platform denies access ({_once(status, message)}); check VERSORI_API_KEY or "
                 "VERSORI_API_KEY_FILE, VERSORI_AUTH_SCHEME, and that the key may write to the project",
                 of_all=True,
                 vain=1.0,
@@ -178,9 +178,8 @@ def explain(answer: Reading) -> Trouble | None:
         case Misconfigured(status, message):
             text = f"no request can be made ({message})"  # it says what to check
             if status not in (0, 407):
-                told = message if message.startswith(str(status)) else f"{status}: {message}"
                 text = (
-                    f"the platform does not take flows at this address ({told}); check "
+                    f"the platform does not take flows at this address ({_once(status, message)}); check "
                     "VERSORI_API_BASE_URL, VERSORI_ORGANISATION_ID and VERSORI_PROJECT_ID"
                 )
             return Trouble(str(status), logging.ERROR, text, of_all=True, vain=1.0)
@@ -192,12 +191,12 @@ def explain(answer: Reading) -> Trouble | None:
             return Trouble("unreadable", logging.ERROR, text, vain=0.5)
         case Rejected(status, _, message):
             text = (
-                f"the platform refuses the flow even without its new spans ({status}: {message}); "
+                f"the platform refuses the flow even without its new spans ({_once(status, message)}); "
                 "repair or delete the stored flow"
             )
             return Trouble(str(status), logging.ERROR, text, vain=1.0)
         case Unavailable(kind, message):
-            text = f"the platform is not available ({kind}: {message})"
+            text = f"the platform is not available ({_once(kind, message)})"
             if kind == "error":
                 text = f"the exporter itself failed in an attempt ({message})"
             return Trouble(kind, logging.WARNING, text, of_all=True)
@@ -216,3 +215,8 @@ def explain(answer: Reading) -> Trouble | None:
             )
             return Trouble("unreadable", logging.WARNING, text)
     return None
+
+
+def _once(status: int | str, message: str) -> str:
+    # A message that is made of the status begins with it.
+    return message if message.startswith(str(status)) else f"{status}: {message}"

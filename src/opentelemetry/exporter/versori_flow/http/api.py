@@ -180,7 +180,7 @@ class FlowsApi:
     def _read(self, reply: Exchange) -> Answer:
         if reply.status == 404:
             error = errors.error_document(404, _error_body(reply))
-            return Absent(error.own_form, self._shown(error.message))
+            return Absent(error.own_form, self._shown(error.message) + _way(reply, error))
         if not 200 <= reply.status < 300:
             return self._refused(reply)
         if reply.status in (204, 205, 206):
@@ -204,7 +204,7 @@ class FlowsApi:
         status = reply.status
         error = errors.error_document(status, _error_body(reply))
         # The words of others; ours hold no secret, and no word of them is taken for one.
-        message = self._shown(error.message)
+        message = self._shown(error.message) + ("" if status == 407 else _way(reply, error))
         wait = errors.retry_after(reply.header("retry-after"), time.time())
         if status in _TRY_AGAIN:
             return Unavailable(str(status), message, wait, answered=True)
@@ -229,6 +229,12 @@ class FlowsApi:
 
     def _shown(self, text: str) -> str:
         return errors.shown(text, self._credentials.redact)
+
+
+def _way(reply: Exchange, error: errors.ErrorDocument) -> str:
+    # Without TLS the proxy may have answered itself; with it, what is said comes from the platform.
+    mine = error.own_form or not reply.proxy or reply.line.origin.scheme == "https"
+    return "" if mine else f" (by way of {reply.proxy})"
 
 
 def _error_body(reply: Exchange) -> bytes:

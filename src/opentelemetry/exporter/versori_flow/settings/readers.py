@@ -52,7 +52,7 @@ class Secret:
         return hash(self._value)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        raise TypeError("a secret is not pickled")
+        raise TypeError("Secret can't be pickled: make one exporter in each process")
 
 
 def hidden_text(value: Secret) -> Secret:
