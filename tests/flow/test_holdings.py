@@ -10,6 +10,7 @@ import pytest
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
 from opentelemetry.exporter.versori_flow.flow import remote
 from opentelemetry.exporter.versori_flow.flow.delivery import Flow
+from opentelemetry.exporter.versori_flow.flow.journal import News
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
 from opentelemetry.exporter.versori_flow.flow.stored import read
@@ -417,3 +418,23 @@ def test_a_rate_is_not_measured_over_an_outage() -> None:
     flow.report.take(T)
     settle(flow, Platform(), T + 5)
     assert said(flow) == []
+
+
+# -- what becomes of spans elsewhere --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("news", "dropped"),
+    [
+        (News(moved=[key(1, 0)]), {}),
+        (News(dropped={key(1, 0): DropReason.REFUSED}), {"refused": 1}),
+        (News(dropped={key(1, 0): DropReason.WINDOW_FULL}), {"window_full": 1}),
+    ],
+)
+def test_what_left_elsewhere_is_counted_for_what_it_was(news: News, dropped: dict[str, int]) -> None:
+    """A pending span that moved is no loss, and one that another process has dropped is one, for that reason."""
+    flow = Flow("flow", make_policy(), None)
+    flow.hand_over([make_span(1, 0), make_span(2, 0)], NOW_NS)
+    flow.learn(news, T, NOW_NS)
+    assert [entry.key for entry in flow.window] == [key(2, 0)]
+    assert (flow.totals.dropped, flow.totals.handed_over) == (dropped, 1 + sum(dropped.values()))

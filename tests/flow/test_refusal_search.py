@@ -192,6 +192,17 @@ def test_who_left_is_no_suspect_any_more() -> None:
     assert search.done
 
 
+def test_who_was_delivered_elsewhere_is_no_suspect_any_more() -> None:
+    """The platform takes it; held back, it would be missing in the flow until the search is over."""
+    search = Search(all_of_them := suspects(4))
+    assert steps(search, "-") == [[0, 1, 2, 3], [0, 1]]
+    for entry in all_of_them[1:]:
+        entry.pending = False
+    search.keep(all_of_them)
+    assert steps(search, "+") == [[0], []]
+    assert search.done
+
+
 @pytest.mark.parametrize("proven", [False, True])
 def test_a_trial_ends_when_its_suspect_left(proven: bool) -> None:
     """Then the next group is tried, and nobody is convicted for it; it goes on while the suspect is here."""

@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from opentelemetry.exporter.versori_flow.flow.journal import Change
+from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
 from opentelemetry.exporter.versori_flow.settings.redis_url import parse
 from opentelemetry.exporter.versori_flow.stores.fleet import Fleet
 from opentelemetry.exporter.versori_flow.stores.fleet_answers import Claim, Wait
@@ -39,7 +40,7 @@ def test_whoever_claims_delivers_what_all_have_put(shared_redis):
     assert two.due() == []
     assert one.settle(claim, [mine.key, theirs.key], wait=1, verified=False)
     done = two.claim("shop", waits.seen)
-    assert (done.seconds, done.pending, done.left) == (float("inf"), frozenset(), [])
+    assert (done.seconds, done.pending, done.left) == (float("inf"), frozenset(), {})
     assert two.claim("shop", done.seen).pending is None  # as before
     assert two.window("shop") == [(mine, False), (theirs, False)]
     assert two.flows() == [("shop", 2, 0, len(mine.body + theirs.body))]
@@ -152,15 +153,16 @@ def test_one_large_trace_keeps_its_root_and_its_newest(shared_redis):
 
 
 def test_what_left_elsewhere_leaves_here(shared_redis):
-    """What another way has carried is pending no longer; what is gone is told as dropped."""
+    """What another way has carried is pending no longer; what is gone is told, and whether it moved or was lost."""
     fleet = join(shared_redis.url)
     fleet.put(added(span(1, 1), span(1, 2), span(2)))
-    fleet.put([Change("shop", [span(3)], [span(1, 1).key], [span(1, 2).key, span(2).key, span(9).key])])
+    gone, why = [span(1, 2).key, span(2).key, span(9).key], {span(2).key: DropReason.REFUSED}
+    fleet.put([Change("shop", [span(3)], [span(1, 1).key], gone, why)])
     assert [(kept.key, pending) for kept, pending in fleet.window("shop")] == [
         (span(1, 1).key, False),
         (span(3).key, True),
     ]
-    assert set(fleet.claim("shop").left) == keys([span(1, 2), span(2)])
+    assert fleet.claim("shop").left == {span(1, 2).key: None, **why}
 
 
 def test_what_moved_away_is_missed_by_nobody(shared_redis):

@@ -115,6 +115,15 @@ def test_full(own_redis):
     assert not fleet.wants_all
 
 
+def claimed(store: FleetStore) -> Claim:
+    """Its turn, once it has it."""
+    end = time.monotonic() + 10
+    while not isinstance(claim := store.claim("shop", 2, time.monotonic()), Claim):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return claim
+
+
 def test_an_older_text_is_not_brought_back(own_redis):
     """What a full Redis could not be told is pending here as it was told last: a claim brings nothing older of it."""
     server = own_redis("--maxmemory-policy", "noeviction")
@@ -123,13 +132,32 @@ def test_an_older_text_is_not_brought_back(own_redis):
     store.apply(added(changed, other))
     server.tell("CONFIG", "SET", "maxmemory", "1")
     store.apply(added(changed._replace(body=b'{"name": "newer"}')))
-    end = time.monotonic() + 10
-    while not isinstance(claim := store.claim("shop", 2, time.monotonic()), Claim):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    claim = claimed(store)
     assert claim.pending == keys([changed, other])
     assert [kept for left in store.inherit(time.monotonic()) for kept in left.spans] == []
     assert not store.keeps("shop", changed.key)
+
+
+@pytest.mark.parametrize("how", ["settled", "released", "written without a claim"])
+def test_what_was_carried_for_others_is_settled_once_redis_is_back(own_redis, how):
+    """Redis could not be told; the next claim brings it again, or its flow would be looked at for ever."""
+    server = own_redis()
+    join(server.url).put(added(span(1)))
+    store = FleetStore(join(server.url, lease=0.3), "redis", longest_lease=10)
+    claim = claimed(store)
+    carried = [Change("shop", (), [span(1).key], ())]
+    if how == "written without a claim":
+        store.release(claim, 0, unsure=False)
+    server.pause()
+    store.apply(carried)
+    if how == "settled":
+        store.settle(claim, 0, verified=False)
+    elif how == "released":
+        store.release(claim, 0, unsure=False)
+    server.go_on()
+    list(store.inherit(0))
+    claimed(store)
+    assert [kept.key for left in store.inherit(0) for kept in left.spans] == [span(1).key]
 
 
 def test_a_policy_that_throws_away_is_warned_about_once(own_redis):

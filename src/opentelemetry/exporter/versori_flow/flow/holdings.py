@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from ..encoded_span import EncodedSpan
@@ -81,13 +82,18 @@ class Holdings:
         self.ledger.delivered += window.deliver(
             [e for key in news.settled if (e := window.get(key)) is not None]
         )
-        lost = [e for key in news.dropped if (e := window.get(key)) is not None and e.pending]
-        lost = [entry for entry in lost if id(entry) not in self._under_way]
-        moved = [e for key in news.moved if (e := window.get(key)) is not None and not e.pending]
-        for entry in (*lost, *moved):
-            window.remove(entry)
-        if lost:
-            self.lose(len(lost), DropReason.WINDOW_FULL, self.trouble)
+        lost: Counter[DropReason] = Counter()
+        for key in (*news.dropped, *news.moved):
+            left, reason = window.get(key), news.dropped.get(key)
+            if left is None or id(left) in self._under_way or not (left.pending or reason is None):
+                continue
+            window.remove(left)
+            if reason is not None:
+                lost[reason] += 1
+            elif left.pending:  # its process has it in another flow
+                self.ledger.handed_over -= 1
+        for reason, count in lost.items():
+            self.lose(count, reason, self.trouble)
         self.trim()
 
     def give_up(self, key: Key) -> tuple[Entry, int] | None:
@@ -131,7 +137,7 @@ class Holdings:
         self._under_way = set()
         lost, self._pushed_out = self._pushed_out, []
         if lost:
-            self._gone(lost)
+            self._gone(lost, DropReason.WINDOW_FULL)
             self.lose(len(lost), DropReason.WINDOW_FULL, self.trouble)
 
     def measure(self, size: int, now: float) -> None:
@@ -225,7 +231,7 @@ class Holdings:
             self.window.remove(entry)
             self.ledger.handed_over += not entry.pending
         if here:
-            self._gone(here)
+            self._gone(here, reason)
             self.lose(len(here), reason, detail)
         return here
 
@@ -265,7 +271,7 @@ class Holdings:
         under_way = [entry for entry in entries if id(entry) in self._under_way]
         self._pushed_out += under_way
         if len(entries) > len(under_way):
-            self._gone(entry for entry in entries if id(entry) not in self._under_way)
+            self._gone((entry for entry in entries if id(entry) not in self._under_way), reason)
             self.lose(len(entries) - len(under_way), reason, detail)
 
     def _note(self, journal: Journal, span: EncodedSpan) -> None:
@@ -273,10 +279,10 @@ class Holdings:
         if entry is not None and entry.pending and entry.body is span.body:
             journal.add(kept(entry, span.end))
 
-    def _gone(self, entries: Iterable[Entry]) -> None:
+    def _gone(self, entries: Iterable[Entry], reason: DropReason | None = None) -> None:
         if self.journal is not None:
             for entry in entries:
-                self.journal.leave(entry.key, settled=False)
+                self.journal.leave(entry.key, settled=False, reason=reason)
 
     def _no_room_for(self, size: int, room: int) -> str:
         others = self.window.overhead

@@ -1,10 +1,14 @@
 """What happened to the spans of a flow since a store was told last. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..encoded_span import EncodedSpan
+from .ledger import DropReason
 from .window import Entry, Key
+
+_NOTHING: Mapping[Key, DropReason] = MappingProxyType({})
 
 
 class Kept(NamedTuple):
@@ -37,13 +41,15 @@ class Change(NamedTuple):
         flow: The flow's name.
         added: Pending from now on, in the order in which they came; a newer text takes an older one's place.
         settled: A PUT has carried them.
-        gone: Dropped, refused, or moved to another flow.
+        gone: Dropped, or moved to another flow.
+        dropped: Those of them that were dropped, and why.
     """
 
     flow: str
     added: Sequence[Kept]
     settled: Sequence[Key]
     gone: Sequence[Key]
+    dropped: Mapping[Key, DropReason] = _NOTHING
 
 
 class News(NamedTuple):
@@ -52,14 +58,14 @@ class News(NamedTuple):
     Attributes:
         delivered: Spans that a PUT of another process has carried, so that they stand in the flow.
         settled: Spans that are pending here, and that a PUT of another process has carried.
-        dropped: Spans that are pending here, and that are thrown away elsewhere.
-        moved: Spans that were delivered, and have moved to another flow: they are not missed in this one.
+        dropped: Spans that are pending here, and that are thrown away elsewhere, and why.
+        moved: Spans that have moved to another flow: they are neither lost nor missed in this one.
         doubted: Whether something may be missing at the platform, or wait for somebody.
     """
 
     delivered: Sequence[Kept] = ()
     settled: Sequence[Key] = ()
-    dropped: Sequence[Key] = ()
+    dropped: Mapping[Key, DropReason] = _NOTHING
     moved: Sequence[Key] = ()
     doubted: bool = False
 
@@ -67,23 +73,28 @@ class News(NamedTuple):
 class Journal:
     """Collects what happens to the spans of one flow."""
 
-    __slots__ = ("_added", "_out")
+    __slots__ = ("_added", "_dropped", "_out")
 
     def __init__(self) -> None:
         self._added: dict[Key, Kept] = {}
-        # Those that left, by whether a PUT has carried them.
+        # Those that left, by whether a PUT has carried them; and why, if they were dropped.
         self._out: dict[Key, bool] = {}
+        self._dropped: dict[Key, DropReason] = {}
 
     def add(self, span: Kept) -> None:
         """A span is pending from now on."""
         self._added.pop(span.key, None)  # to the end of the line
         self._out.pop(span.key, None)
+        self._dropped.pop(span.key, None)
         self._added[span.key] = span
 
-    def leave(self, key: Key, settled: bool) -> None:
-        """A span is pending no longer."""
+    def leave(self, key: Key, settled: bool, reason: DropReason | None = None) -> None:
+        """A span is pending no longer: a PUT has carried it, or it was dropped for a reason, or it moved away."""
         self._added.pop(key, None)
+        self._dropped.pop(key, None)
         self._out[key] = settled
+        if reason is not None:
+            self._dropped[key] = reason
 
     def take(self, flow: str) -> Change | None:
         """What is not told yet; None: nothing."""
@@ -91,8 +102,8 @@ class Journal:
             return None
         settled = [key for key, carried in self._out.items() if carried]
         gone = [key for key, carried in self._out.items() if not carried]
-        change = Change(flow, list(self._added.values()), settled, gone)
-        self._added, self._out = {}, {}
+        change = Change(flow, list(self._added.values()), settled, gone, self._dropped)
+        self._added, self._out, self._dropped = {}, {}, {}
         return change
 
 

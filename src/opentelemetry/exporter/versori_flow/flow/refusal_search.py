@@ -44,6 +44,8 @@ class Search:
         self.on_trial: list[Entry] = []
         self.guilty: list[Entry] = []
         self.mark = mark
+        # Which of them it was not known of that the platform takes them; another process may find out.
+        self._open = {id(entry) for entry in suspects if entry.pending}
         # Evidence holds for one state of the stored flow.
         self._changes = changes
         self._waiting: list[list[Entry]] = []
@@ -56,11 +58,13 @@ class Search:
         return not (self.testing or self._waiting or self.on_trial)
 
     def keep(self, here: Iterable[Entry], changes: int = 0) -> None:
-        """Forgets suspects that have left the window since, and what was found with another stored flow."""
+        """Forgets suspects that have left the window, or were delivered elsewhere; and what was found with another
+        stored flow.
+        """
         if changes != self._changes:
             self._changes = changes
             self._begin_anew()
-        present = set(map(id, here))
+        present = {id(e) for e in here if e.pending or id(e) not in self._open}
         groups = ([e for e in group if id(e) in present] for group in self._waiting)
         self._waiting = [group for group in groups if group]
         self.on_trial = [e for e in self.on_trial if id(e) in present]

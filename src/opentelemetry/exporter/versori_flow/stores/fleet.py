@@ -25,7 +25,7 @@ from ..flow.window import Key
 from ..settings.redis_url import FleetUrl
 from .connection import StoreError
 from .fleet_answers import Claim, Held, Put, Seen, Wait
-from .fleet_items import Piece, as_bytes, as_text, batches, id_of, kept_of, key_of
+from .fleet_items import Piece, as_bytes, as_text, batches, id_of, kept_of, key_of, left_by
 from .fleet_scripts import CLAIM, DROP, EXTEND, FINISH, GOODBYE, LOOK, POLL
 from .fleet_window import FLOW_KEYS, PROJECT_KEYS, PUT
 from .redis_client import FullError, RedisClient, Script
@@ -130,7 +130,7 @@ class Fleet:
         answer = self._run(CLAIM, [name], name, *state, fresh=fence)
         _, number, wait, doubt, pending, gone, items, others = answer
         epoch = self._state[2] if self._state else ""
-        left = [key_of(span) for span in gone]
+        left = left_by(gone)
         still = None if pending is None else frozenset(map(key_of, pending))
         if wait:
             seconds = wait / 1000 if wait > 0 else float("inf")

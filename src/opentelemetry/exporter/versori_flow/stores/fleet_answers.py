@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..flow.journal import Kept
+from ..flow.ledger import DropReason
 from ..flow.window import Key
 
 
@@ -39,7 +41,7 @@ class Claim(NamedTuple):
         seen: For the next claim.
         spans: What came into the window since the last claim.
         pending: All spans that no PUT has carried.
-        left: Spans that left since the last look: pending ones, which are lost, and those that moved away.
+        left: Spans that left since the last look: pending ones that are lost, and why, and those that moved away.
     """
 
     flow: str
@@ -49,7 +51,7 @@ class Claim(NamedTuple):
     seen: Seen
     spans: list[Kept]
     pending: frozenset[Key]
-    left: list[Key]
+    left: Mapping[Key, DropReason | None]
 
 
 class Wait(NamedTuple):
@@ -66,7 +68,7 @@ class Wait(NamedTuple):
     seconds: float
     seen: Seen
     pending: frozenset[Key] | None
-    left: list[Key]
+    left: Mapping[Key, DropReason | None]
     others: bool
 
 

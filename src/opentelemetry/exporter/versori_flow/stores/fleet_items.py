@@ -11,12 +11,16 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from ..flow.journal import Change, Kept
+from ..flow.ledger import DropReason
 from ..flow.window import Key
 
 # One step of Redis holds up everybody else's.
 _MOST_SPANS = 512
 _MOST_BYTES = 2 << 20
 _MOST_FLOWS = 64
+
+_WHY = (DropReason.WINDOW_FULL, None, DropReason.REFUSED, DropReason.TOO_LARGE)
+"""Why a span left the window without a PUT, by the number that Redis has for it; None: it moved away."""
 
 
 class Piece(NamedTuple):
@@ -33,8 +37,8 @@ def batches(changes: Sequence[Change]) -> Iterator[list[Piece]]:
     batch: list[Piece] = []
     spans = size = 0
     for change in changes:
-        settled, gone = (b" ".join(map(id_of, keys)) for keys in (change.settled, change.gone))
-        piece = Piece(as_bytes(change.flow), [], settled, gone)
+        gone = b" ".join(b"%b=%d" % (id_of(key), _WHY.index(change.dropped.get(key))) for key in change.gone)
+        piece = Piece(as_bytes(change.flow), [], b" ".join(map(id_of, change.settled)), gone)
         batch.append(piece)
         for kept in {kept.key: kept for kept in change.added}.values():
             item = _packed(kept)
@@ -66,6 +70,15 @@ def key_of(span: bytes) -> Key:
             "" if part == "%" else unquote(part, errors="surrogatepass") for part in (trace_id, span_id)
         )
     return trace_id, span_id
+
+
+def left_by(told: Sequence[bytes]) -> dict[Key, DropReason | None]:
+    """Spans that have left, as a script tells them with their scores, and why; None: they moved away."""
+    # A change is a whole number, and less by eighths where it was told why.
+    return {
+        key_of(span): _WHY[int(-8 * float(score)) % 8]
+        for span, score in zip(told[::2], told[1::2], strict=True)
+    }
 
 
 def _packed(kept: Kept) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ..flow.journal import Change, Kept
+from ..flow.ledger import DropReason
 from ..flow.window import Key
 
 _MOST_OWED = 65_536
@@ -15,9 +16,13 @@ class Places:
 
     What this process put it may settle whatever happens. What others put is settled by the claim that brought
     it alone: a newer text may have come meanwhile.
+
+    Attributes:
+        unsettled: Flows of which spans of others were carried without a claim: Redis does not know of it.
     """
 
     def __init__(self) -> None:
+        self.unsettled: set[str] = set()
         # Whether each is this process's own.
         self._there: dict[str, dict[Key, bool]] = {}
         # Since the claim that is held: what was carried, and whether it is own; and what was put.
@@ -47,17 +52,20 @@ class Places:
     def to_tell(self, changes: Iterable[Change]) -> list[Change]:
         """What of that Redis is to be told now."""
         told = []
-        for flow, added, settled, gone in changes:
+        for change in changes:
+            flow, added, settled, gone, _ = change
             there = self._there.get(flow, {})
             own = [key for key in settled if there.get(key)]
             if flow in self._carried:
                 self._carried[flow].update((key, there.get(key) is not False) for key in settled)
                 own = []
+            elif any(there.get(key) is False for key in settled):
+                self.unsettled.add(flow)
             for key in (*settled, *gone):
                 self.discard(flow, key)
             self._told(flow, (*settled, *gone))
             if added or own or gone:
-                told.append(Change(flow, added, own, gone))
+                told.append(change._replace(settled=own))
         return told
 
     def put(self, changes: Iterable[Change]) -> None:
@@ -77,7 +85,7 @@ class Places:
                 self.discard(change.flow, kept.key)
                 self._untold.setdefault(change.flow, set()).add(kept.key)
             if change.gone:
-                self._owed.append(Change(change.flow, (), (), change.gone))
+                self._owed.append(change._replace(added=(), settled=()))
             self.owe(change.flow, change.settled)
 
     def owe(self, flow: str, carried: Sequence[Key]) -> None:
@@ -126,21 +134,22 @@ class Places:
             there.setdefault(kept.key, False)
 
     def left(
-        self, flow: str, pending: Collection[Key], left: Collection[Key]
-    ) -> tuple[list[Key], list[Key], list[Key]]:
+        self, flow: str, pending: Collection[Key], left: Mapping[Key, DropReason | None]
+    ) -> tuple[list[Key], dict[Key, DropReason], list[Key]]:
         """What is pending in Redis no longer, what was delivered of that and what was dropped; and what moved away.
 
         Args:
             flow: The flow.
             pending: What is pending in Redis.
-            left: What has left it.
+            left: What has left it, and why; None: it moved away.
         """
         there = self._there.get(flow, {})
-        gone, lost = [key for key in there if key not in pending], set(left)
-        moved = [key for key in left if key not in there]
+        gone = [key for key in there if key not in pending]
+        moved = [key for key, reason in left.items() if reason is None or key not in there]
         for key in gone:
             self.discard(flow, key)
-        return [key for key in gone if key not in lost], [key for key in gone if key in lost], moved
+        dropped = {key: reason for key in gone if (reason := left.get(key)) is not None}
+        return [key for key in gone if key not in left], dropped, moved
 
     def carried(self, flow: str) -> tuple[list[Key], list[Key], list[Key]]:
         """The turn is over: what it has carried; what of that is own; and what this process put since its begin."""

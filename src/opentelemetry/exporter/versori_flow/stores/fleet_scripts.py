@@ -39,7 +39,7 @@ end
 local pending, items, news = false, {}, wait == 0 or not last or tonumber(last) > change
 if news then pending = call('ZRANGE', f.pending, 0, -1) end
 if wait == 0 then items = items_of(f, call('ZRANGEBYSCORE', f.order, '(' .. arrival, '+inf')) end
-local dropped = news and call('ZRANGEBYSCORE', f.dropped, '(' .. change, '+inf') or {}
+local dropped = news and call('ZRANGEBYSCORE', f.dropped, '(' .. change, '+inf', 'WITHSCORES') or {}
 return {epoch, tonumber(call('HGET', HOME, 'number') or 0), wait, tonumber(doubt or 0), pending, dropped, items, others}
 """
 )

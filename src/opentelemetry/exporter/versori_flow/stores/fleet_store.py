@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from ..flow.journal import Change, Kept, News
+from ..flow.ledger import DropReason
 from ..flow.notice import Notice
 from ..flow.window import Key
 from .connection import StoreError
@@ -58,6 +59,8 @@ class FleetStore:
     def apply(self, changes: Sequence[Change]) -> None:
         """Keeps what was added, and forgets what was settled or is gone."""
         told = self._places.to_tell(changes)
+        unsettled, self._places.unsettled = self._places.unsettled, set()
+        self.forget(unsettled)
         if told:
             self._put(told, everything=False)
 
@@ -71,7 +74,7 @@ class FleetStore:
         self._put([*self._places.take_owed(), *waiting], everything=True)
 
     def forget(self, flows: Iterable[str]) -> None:
-        """The windows of these flows have left memory: the next claim brings all of them."""
+        """The windows of these flows have left memory, or differ from Redis': the next claim brings all of them."""
         for flow in flows:
             self._seen.pop(flow, None)
 
@@ -91,10 +94,10 @@ class FleetStore:
         self._places.put(changes)
         self._heard(added=any(change.added for change in changes))
         self._trouble.owes &= not everything
-        dropped: dict[str, list[Key]] = {}
+        dropped: dict[str, dict[Key, DropReason]] = {}
         for flow, key in put.dropped:
             if self._places.discard(flow, key):
-                dropped.setdefault(flow, []).append(key)
+                dropped.setdefault(flow, {})[key] = DropReason.WINDOW_FULL
         self._news += [Left(flow, (), News(dropped=keys)) for flow, keys in dropped.items()]
 
     # -- whose turn it is ----------------------------------------------------------------------------------
@@ -168,6 +171,8 @@ class FleetStore:
                     self._news.append(Left(claim.flow, (), News(moved=self._fleet.astray)))
             except StoreError as error:
                 self._trouble.met(error, now)
+        if not fresh:
+            self.forget([claim.flow])  # the next claim brings, and settles, what was carried for others
         if fresh is None:
             self._places.owe(claim.flow, own)
             self._trouble.owes = True
@@ -177,16 +182,17 @@ class FleetStore:
     def release(self, claim: Claim, wait: float, unsure: bool) -> None:
         """The attempt has failed; nobody else's turn begins for `wait` seconds. `unsure`: a PUT may be on its way."""
         carried, _, _ = self._places.carried(claim.flow)
-        now = time.monotonic()
-        if self._trouble.rests(now):
-            return  # its lease ends by itself
-        try:
-            if carried and not unsure:
-                self._fleet.settle(claim, carried, wait, verified=False)
-            else:
-                self._fleet.release(claim, wait, unsure)
-        except StoreError as error:
-            self._trouble.met(error, now)
+        now, told = time.monotonic(), False
+        if not self._trouble.rests(now):  # else its lease ends by itself
+            try:
+                if carried and not unsure:
+                    told = self._fleet.settle(claim, carried, wait, verified=False)
+                else:
+                    self._fleet.release(claim, wait, unsure)
+            except StoreError as error:
+                self._trouble.met(error, now)
+        if carried and not told:
+            self.forget([claim.flow])
 
     # -- what others left ----------------------------------------------------------------------------------
 

@@ -16,7 +16,8 @@ And each flow has
     pending  sorted set: likewise, those that no PUT has carried
     ends     sorted set: traces by their latest end, those with a pending span behind all others
     meta     hash: fence, inflight, doubt, not_before, changed; which process that ends stays for it, and until when
-    dropped  sorted set: spans that left while they were pending, or moved away, by the number of that change
+    dropped  sorted set: spans that left while they were pending, or moved away, by the number of that change, less
+             an eighth for each number of the reason
     lease    the fence of who holds it
 
 Redis 6.2 is the oldest that has ZMSCORE. Where Redis is full, scripts that make room begin with a write that takes
@@ -127,22 +128,23 @@ local function traces_of(ids)
 end
 
 -- Takes spans out of the window; those that were pending are told to whoever waits for them, and so are those that
--- moved away to whoever holds them as delivered: they would be missed there, and written again.
-local function leave(f, ids, moved)
+-- moved away to whoever holds them as delivered: they would be missed there, and written again. `why` is a number,
+-- see `fleet_items`: 1 for what moved away.
+local function leave(f, ids, why)
   local lost, told_of = {}, {}
   for part in parts(ids) do
     local items, waits = call('HMGET', f.body, unpack(part)), call('ZMSCORE', f.pending, unpack(part))
     for i, id in ipairs(part) do
       if items[i] then f.spans, f.bytes = f.spans - 1, f.bytes - size(items[i]) end
       if waits[i] then lost[#lost + 1] = id end
-      if waits[i] or (moved and items[i]) then told_of[#told_of + 1] = id end
+      if waits[i] or (why == 1 and items[i]) then told_of[#told_of + 1] = id end
     end
     call('HDEL', f.body, unpack(part))
     for _, key in ipairs({f.order, f.ids, f.pending}) do call('ZREM', key, unpack(part)) end
   end
   f.waiting = f.waiting - #lost
   if #told_of > 0 then
-    local at, told = tostring(number()), {}
+    local at, told = string.format('%.3f', number() - (why or 0) / 8), {}
     for _, id in ipairs(told_of) do told[#told + 1] = at; told[#told + 1] = id end
     for part in parts(told) do call('ZADD', f.dropped, unpack(part)) end
     call('ZREMRANGEBYRANK', f.dropped, 0, -1 - DROPPED_KEPT)
@@ -252,12 +254,16 @@ if adding then number(0) else make_room() end
 begin()
 for i = 5, #ARGV, 4 do
   local f = flow(5 + (i - 5) / 4 * 8, ARGV[i])
-  local settled, gone = words(ARGV[i + 2]), words(ARGV[i + 3])
+  local settled, gone = words(ARGV[i + 2]), {}
   settle(f, settled, math.huge)
-  leave(f, gone, true)
+  for id, why in string.gmatch(ARGV[i + 3], '(%S+)=(%d)') do
+    gone[why] = gone[why] or {}
+    table.insert(gone[why], id)
+  end
+  for why, ids in pairs(gone) do leave(f, ids, tonumber(why)) end
   local news = ARGV[i + 1] ~= '' and add(f, ARGV[i + 1])
   if news then bound(f, tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])) end
-  if news or #settled > 0 or #gone > 0 then changed(f) end
+  if news or #settled > 0 or next(gone) then changed(f) end
   line_up(f)
   note(f)
 end

@@ -69,7 +69,7 @@ class Spool:
         self._begin_in_a_child()
         now = time.monotonic()
         told: dict[Place, Kept] = {}
-        for flow, come, settled, gone in changes:
+        for flow, come, settled, gone, _ in changes:
             for key in (*settled, *gone):
                 place = (flow, key)
                 told.pop(place, None)
