@@ -23,6 +23,7 @@ class Making:
 
     Attributes:
         job: The step that is being done.
+        in_turn: Whether nobody else who takes turns writes the flow.
         asked: When its last read began.
         patience: How long after that a write may begin.
         read_at: When the platform answered its last read with what it has.
@@ -38,6 +39,7 @@ class Making:
         assert attempt.job is not None
         self.process = process
         self.attempt = attempt
+        self.in_turn = attempt.in_turn
         self.job: FlowStep = attempt.job
         self.asked = clock.monotonic()
         self.patience = attempts._STALE
@@ -54,7 +56,7 @@ class Making:
     @property
     def had_its_turn(self) -> bool:
         """Whether nobody else of its host could write when its PUT arrived."""
-        return self.attempt.in_turn and not self.late
+        return self.in_turn and not self.late
 
     def __str__(self) -> str:
         return str(self.process)
@@ -123,9 +125,9 @@ class Hands:
             process.world.tell(f"{process}: the PUT of {job.name!r} is stale")
             making.stale = True
             making.patience = 2 * (now - making.asked)
-            self._feed(making, job, Stale())
+            self.feed(making, job, Stale())
         elif now >= making.attempt.deadline:
-            self._feed(making, job, Unavailable("timeout", "no time left", None, answered=False))
+            self.feed(making, job, Unavailable("timeout", "no time left", None, answered=False))
         else:
             if isinstance(job.step, Write):
                 process.promises.look_at_base(making)
@@ -137,9 +139,9 @@ class Hands:
         """What a request was answered with, and how long ago it was cut off does not count."""
         if making.job is job and making.waits:
             making.waits = False
-            self._feed(making, job, answer)
+            self.feed(making, job, answer)
 
-    def _feed(self, making: Making, job: FlowStep, answer: Any) -> None:
+    def feed(self, making: Making, job: FlowStep, answer: Any) -> None:
         process = self._process
         process.dispatcher._feed(making.attempt, answer)
         following = making.attempt.job
@@ -173,4 +175,4 @@ class Hands:
             if making.waits:
                 making.waits = False
                 answer = Unavailable("closed", "cut off", None, answered=False)
-                self._process.after(0.0, partial(self._feed, making, making.job, answer))
+                self._process.after(0.0, partial(self.feed, making, making.job, answer))

@@ -13,6 +13,7 @@ from opentelemetry.exporter.versori_flow.stores import folder, heritage, owned, 
 from .database import Connection
 from .files import Files
 from .machine import Violation, clock, here
+from .redis_fleet import install_fleet
 
 
 class _Chance:
@@ -20,6 +21,12 @@ class _Chance:
 
     def uniform(self, low: float, high: float) -> float:
         return float(here.process.random.uniform(low, high))
+
+    def random(self) -> float:
+        return float(here.process.random.random())
+
+    def sample(self, among: list[Any], count: int) -> list[Any]:
+        return list(here.process.random.sample(among, count))
 
     def token_hex(self, size: int) -> str:
         return f"{here.process.random.getrandbits(8 * size):0{2 * size}x}"
@@ -48,6 +55,7 @@ def install() -> None:
     _put(spool_file, os=files, time=clock, Connection=Connection)
     _put(heritage, os=files)
     _put(spool, os=files, time=clock)
+    install_fleet(chance, files)
     drop: Any = holdings.Holdings.drop
 
     def note(self: Any, entries: Any, reason: Any, detail: str) -> Any:
@@ -56,7 +64,6 @@ def install() -> None:
         here.process.promises.has_dropped(self, dropped, reason)
         return dropped
 
-    _put(holdings.Holdings, drop=note)
     trim: Any = window.Window.trim
 
     def look(self: Any) -> Any:
@@ -67,6 +74,16 @@ def install() -> None:
         return lost
 
     _put(window.Window, trim=look)
+    learn: Any = holdings.Holdings.learn
+
+    def note_news(self: Any, news: Any, now_ns: int) -> None:
+        pending = [
+            key for key in news.dropped if (entry := self.window.get(key)) is not None and entry.pending
+        ]
+        learn(self, news, now_ns)
+        here.process.dropped.update(key for key in pending if self.window.get(key) is None)
+
+    _put(holdings.Holdings, drop=note, learn=note_news)
 
 
 def _put(place: Any, **parts: Any) -> None:

@@ -10,7 +10,7 @@ import sqlite3
 from itertools import count
 from typing import Any
 
-_EPOCH = 1_800_000_000
+EPOCH = 1_800_000_000
 BOOTED = 1000.0
 """Seconds of the monotonic clock when the world begins."""
 
@@ -134,7 +134,7 @@ class Clock:
         return BOOTED + float(here.process.world.now)
 
     def time_ns(self) -> int:
-        return int((_EPOCH + here.process.world.now + here.process.host.clock_step) * 1e9)
+        return int((EPOCH + here.process.world.now + here.process.host.clock_step) * 1e9)
 
     def time(self) -> float:
         return self.time_ns() / 1e9

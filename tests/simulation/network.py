@@ -44,7 +44,7 @@ class Network:
         if fault:
             world.tell(f"{process}: {fault} for a {'PUT' if write else 'GET'} of {job.name!r}")
         left = making.attempt.deadline - BOOTED - world.now
-        process.after(left, partial(process.hands.take_answer, making, job, _TIMED_OUT))
+        world.after(left, partial(process.hear, making, job, _TIMED_OUT))
         if fault == "lost request":
             return
         if fault == "late":
@@ -61,10 +61,14 @@ class Network:
             self._under_way.remove(entry)
             if not making.waits or making.job is not job:
                 return  # cut off
+            if write:
+                process.lands(making)
             answer = world.platform.put(making, body, fault) if write else world.platform.get(making, fault)
+            if write:
+                process.has_landed(making, answer)
             world.tell(f"{process}: {'PUT' if write else 'GET'} {job.name!r}: {type(answer).__name__}")
             if fault != "lost answer":
-                process.after(back, partial(self._hear, making, job, answer))
+                world.after(back, partial(self._hear, making, job, answer))
 
         entry = making, job, arrive
         self._under_way.append(entry)
@@ -91,4 +95,4 @@ class Network:
             self._world.platform.is_heard(making, answer)
         if not isinstance(job.step, Write):
             answer = perform(job.step, Answered(answer), 0.0)  # type: ignore[arg-type]
-        making.process.hands.take_answer(making, job, answer)
+        making.process.hear(making, job, answer)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
 
 from .platform import KINDS, REFUSED
+from .redis_plan import RedisPlan, with_redis
 
 _SECOND = 1_000_000_000
 _START = 1_800_000_000
@@ -42,6 +43,7 @@ class Plan(NamedTuple):
     Attributes:
         roomy: Whether no window is ever full: then every span is looked for, else only the counts.
         page: Of what orphans left so many spans, halved, are in memory at once.
+        redis: What there is to know of the Redis that all processes share; None: each has files, or nothing.
         together: Whether all that lives at the end ends at once, in the midst of its work.
         write_mode: The setting, for all processes.
         limit: Bytes of a body that the platform takes; 0: any.
@@ -65,6 +67,7 @@ class Plan(NamedTuple):
     write_mode: str
     limit: int
     actions: tuple[Action, ...]
+    redis: RedisPlan | None = None
 
     @property
     def head(self) -> str:
@@ -203,8 +206,15 @@ class _Story:
             self.at(when + chance.uniform(0.1, 30), "outage is over", 0)
 
 
-def plan(seed: int) -> Plan:
-    """What a seed stands for."""
+def plan(seed: int, redis: bool | None = None) -> Plan:
+    """What a seed stands for; in a third of the worlds the processes share a Redis, or as is said."""
+    planned = _plan(seed)
+    if redis is None:
+        redis = random.Random(f"whether {seed}").random() < 1 / 3
+    return with_redis(planned) if redis else planned
+
+
+def _plan(seed: int) -> Plan:
     chance = random.Random(seed)
     hosts = 2 if chance.random() < 0.15 else 1
     roomy = chance.random() < 0.85

@@ -11,17 +11,15 @@ from typing import Any
 from opentelemetry.exporter.versori_flow.delivery import dispatcher, host_lock
 from opentelemetry.exporter.versori_flow.delivery.question import Kind, Question
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
+from opentelemetry.exporter.versori_flow.flow.flows import FlowStep
 from opentelemetry.exporter.versori_flow.stores import owned
 
-from .attempts import Hands
+from .attempts import Hands, Making
 from .machine import BOOTED, Host, Killed, Violation, clock, here
 from .promises import Promises
-from .wired import wire
+from .wired import keeper_of_files, wire
 
 _FOREVER = float("inf")
-_LATE = 1.0
-"""Seconds beyond its time after which a question must be answered."""
-
 _MOST_ROUNDS = 2000
 """Rounds of the courier in a second that nobody asks for: more is a loop that burns a core."""
 
@@ -68,6 +66,10 @@ class Process:
         if parent is not None:
             self._inherit(parent)
         self._do(partial(self._begin, told))
+
+    make_keeper = keeper_of_files
+    late = 1.0
+    """Seconds beyond its time after which a question must be answered."""
 
     def __str__(self) -> str:
         kind = "sqlite" if self.durable else "memory"
@@ -136,7 +138,7 @@ class Process:
 
     def _answered(self, question: Question, until: float) -> bool:
         now = clock.monotonic()
-        if not question.waiter.answered and now > until + _LATE and self.was_stopped < until - _LATE:
+        if not question.waiter.answered and now > until + self.late and self.was_stopped < until - self.late:
             raise Violation(f"{self}: {question.kind} is not answered {now - until:.1f} s after its time")
         return question.waiter.answered
 
@@ -188,6 +190,22 @@ class Process:
         looks = {name: at - now for name, at in looks.items() if at is not None}
         return f"{looks}, left at {keeper._left_at}, busy {self.flows.busy}"
 
+    # -- its requests --------------------------------------------------------------------------------------
+
+    def hear(self, making: Making, job: FlowStep, answer: Any) -> None:
+        """What a request was answered with, or that it has taken too long."""
+        self.run(partial(self.hands.take_answer, making, job, answer))
+
+    def lands(self, making: Making) -> None:
+        """A PUT of its is with the platform."""
+
+    def has_landed(self, making: Making, answer: Any) -> None:
+        """What the platform says to it."""
+
+    def shares_turns(self, other: Process) -> bool:
+        """Whether they take turns at a flow."""
+        return self.host is other.host
+
     # -- what befalls it -----------------------------------------------------------------------------------
 
     def give(self, spans: Sequence[EncodedSpan], way: str, seconds: float) -> None:
@@ -230,7 +248,7 @@ class Process:
             self.intake.messages.put(question)
             if seconds != _FOREVER:
                 self.asked.append((question, until))
-                self.after(seconds + _LATE + 0.1, lambda: None)
+                self.after(seconds + self.late + 0.1, lambda: None)
 
         self.run(ask)
 
@@ -253,13 +271,8 @@ class Process:
     def die(self, how: str) -> None:
         """Killed: of its own spans those are safe that it has delivered, or that its store keeps."""
         self.world.tell(f"{self} is killed {how}")
-        if self.durable and how == "by a signal" and not self.host.was_faulty:
-            unkept = [entry.key for flow in self.flows for entry in flow.window if entry.pending]
-            unkept = [key for key in unkept if not self.host.keeps(key)]
-            if unkept:
-                raise Violation(
-                    f"{self} is killed, and has kept {len(unkept)} spans in memory only: {unkept[0]}"
-                )
+        if how == "by a signal":
+            self.look_at_what_is_kept()
         self.world.is_killed(self)
         self.world.cut_short |= how == "within a call"
         self.dead = True
@@ -269,6 +282,15 @@ class Process:
         """Whether it has the turn at a flow, for an attempt under way or the next one."""
         made = any(making.flow == flow and making.attempt.turn is not None for making in self.hands.makings)
         return made or flow in self.keeper.turns._reserved
+
+    def look_at_what_is_kept(self) -> None:
+        """Whether its store has all that is pending."""
+        if not self.durable or self.host.was_faulty:
+            return
+        unkept = [entry.key for flow in self.flows for entry in flow.window if entry.pending]
+        unkept = [key for key in unkept if not self.host.keeps(key)]
+        if unkept:
+            raise Violation(f"{self} is killed, and has kept {len(unkept)} spans in memory only: {unkept[0]}")
 
     @property
     def is_quiet(self) -> bool:

@@ -69,16 +69,21 @@ class Verdict:
             return
         if not places and key in self._world.damaged:
             return  # it is counted
+        redis = self._world.redis
         if not places:
             raced = next(
                 (how for flow in given.flows if (how := self._world.platform.raced.get((flow, key)))), ""
             )
-            if raced and (self._world.plan.hosts > 1 or given.process.dead):
+            if raced and (
+                redis.may_lose(given.flows) if redis else self._world.plan.hosts > 1 or given.process.dead
+            ):
                 self._world.platform.count["lost in a race"] += 1
                 return
             raise Violation(f"{key} of {given.process} is lost; it belongs to {given.flows[-1]!r}. {raced}")
         process = given.process
-        if self._world.plan.max_flows < 10 or self._world.plan.hosts > 1:
+        if self._world.plan.max_flows < 10 or (
+            redis.may_lose(given.flows) if redis else self._world.plan.hosts > 1
+        ):
             # Another host's writer may bring back what has moved, and what has left memory can't move any more.
             return
         if process.over and not process.troubled_end and places != given.flows[-1:]:

@@ -67,11 +67,17 @@ def wire(process: Any) -> None:
     process.flows = Flows(policy, plan.max_flows)
     process.crew = Crew(process, plan.crew)
     process.intake = Intake(Encoder(), Default(), Router(8 * plan.max_spans))  # type: ignore[arg-type]
-    turns = TurnQueue(HostLock("u", "o", "p") if merge else None, plan.timeout)
-    open_store = partial(wiring._open_store, settings)
-    process.keeper = Keeper(process.flows, turns, open_store, process.durable, "the store")
+    process.keeper = process.make_keeper(settings)
     process.dispatcher = Dispatcher(process.intake, process.flows, process.crew, process.keeper)
     _note_what_is_given_up(process)
+
+
+def keeper_of_files(process: Any, settings: Any) -> Keeper:
+    """What keeps spans in a folder of the host, or in memory."""
+    plan = process.world.plan
+    host_lock = HostLock("u", "o", "p") if plan.write_mode == "merge" else None
+    open_store = partial(wiring._open_store, settings)
+    return Keeper(process.flows, TurnQueue(host_lock, plan.timeout), open_store, process.durable, "the store")
 
 
 def _note_what_is_given_up(process: Any) -> None:

@@ -17,6 +17,8 @@ from .network import Network
 from .plan import Action, Plan, make_span
 from .platform import REFUSED, Key, Platform
 from .process import Process
+from .redis_fleet import BEFALLS_REDIS, RedisFleet
+from .redis_process import RedisProcess
 from .verdict import Given, Verdict
 
 _MOST_EVENTS = 300_000
@@ -48,6 +50,8 @@ class World:
         self.hosts = [Host(self, number) for number in range(plan.hosts)]
         self.platform = Platform(self)
         self.network = Network(self)
+        self.redis = RedisFleet(self) if plan.redis else None
+        self._kind = RedisProcess if plan.redis else Process
         self.aloud = aloud
         self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._numbers = count()
@@ -119,18 +123,20 @@ class World:
             self.platform.take_away(details[0], who)
         elif what == "describe":
             self.platform.describe(details[0], f"by hand {who}")
+        elif what in BEFALLS_REDIS and self.redis:
+            self.redis.befall(what, who, details)
         elif who in self.processes and not self.processes[who].dead:
             _BEFALLS[what](self.processes[who], *details)
 
     def spawn(self, number: int, host: Host, durable: bool) -> Process:
         """Starts a process."""
-        process = self.processes[number] = Process(self, number, host, durable)
+        process = self.processes[number] = self._kind(self, number, host, durable)
         return process
 
     def fork(self, parent: Process, number: int, told: bool) -> None:
         """A process forks, unless it is stopped, or ends."""
         if not (parent.stopped or parent.closing):
-            self.processes[number] = Process(self, number, parent.host, parent.durable, parent, told)
+            self.processes[number] = self._kind(self, number, parent.host, parent.durable, parent, told)
 
     def pauses(self, process: Process) -> bool:
         """Whether it is stopped just now, between an answer and the next request."""
@@ -170,12 +176,20 @@ class World:
             host.full = False
         for name in list(self.platform.flows):
             self.platform.repair(name)
+        if self.redis:
+            self.redis.rest()
         for process in self.processes.values():
             process.kill_in = None
             process.go_on()
         if not self.plan.together:
-            self._wait_for(lambda: all(process.is_quiet for process in self.living), "not all is delivered")
+            self._wait_for(self._is_quiet, "not all is delivered")
             self._wait_for(lambda: not any(map(self._orphans, self.hosts)), "an orphan is not found")
+
+    def _is_quiet(self) -> bool:
+        living = self.living
+        if not all(process.is_quiet for process in living):
+            return False
+        return not (self.redis and living and self.redis.left())
 
     def _orphans(self, host: Host) -> int:
         """Spans in files that nobody has, while a process lives that should look for them."""
@@ -199,6 +213,8 @@ class World:
 
     def _states(self) -> list[str]:
         states = [f"{process}: {process.flows.status(BOOTED + self.now)}" for process in self.living]
+        if self.redis:
+            states.append(f"redis: {self.redis.left()} left")
         return [*states, *(f"host {host.number}: {host.rows()}" for host in self.hosts)]
 
     def _end(self) -> None:
@@ -206,18 +222,29 @@ class World:
             process.shut_down(self.plan.timeout)
         self._wait_for(lambda: not self.living, "not all have ended")
         numbers = count(1000)
-        for host in self.hosts:
-            for durable in sorted({p.durable for p in self.processes.values() if p.host is host}):
-                heir = self.spawn(next(numbers), host, durable)
-                flows = sorted({flow for given in self.given.values() for flow in given.flows})
-                for flow in flows:
-                    trace = _LAST_TRACE + next(self._numbers)
-                    heir.give([make_span(trace, 0, self.now, True, flow)], "leave", 0.0)
-                self._wait_for(lambda heir=heir: heir.is_quiet and not self._left(heir), "something is left")  # type: ignore[misc]
-                heir.shut_down(self.plan.timeout)
-                self._wait_for(lambda: not self.living, "not all have ended")
+        for host, durable in self._heirs():
+            heir = self.spawn(next(numbers), host, durable)
+            flows = sorted({flow for given in self.given.values() for flow in given.flows})
+            for flow in flows:
+                trace = _LAST_TRACE + next(self._numbers)
+                heir.give([make_span(trace, 0, self.now, True, flow)], "leave", 0.0)
+            self._wait_for(lambda heir=heir: heir.is_quiet and not self._left(heir), "something is left")  # type: ignore[misc]
+            heir.shut_down(self.plan.timeout)
+            self._wait_for(lambda: not self.living, "not all have ended")
+
+    def _heirs(self) -> list[tuple[Host, bool]]:
+        """Where processes are to begin that deliver what others have left, and with which store."""
+        if self.redis:
+            return [(self.hosts[0], True)]
+        return [
+            (host, durable)
+            for host in self.hosts
+            for durable in sorted({p.durable for p in self.processes.values() if p.host is host})
+        ]
 
     def _left(self, heir: Process) -> int:
+        if self.redis:
+            return self.redis.left()
         folder = "/spool/" if heir.durable else "/tmp"
         return sum(rows for path, rows in heir.host.rows().items() if path.startswith(folder))
 

@@ -83,7 +83,7 @@ class Writes:
             # Who has waited for a turn in vain may look too early: that is documented.
             if key in self._platform.foreign or not alone:
                 self._platform.excused.add(key)
-            elif alone and writer is not None and writer.process.host is making.process.host:
+            elif alone and writer is not None and writer.process.shares_turns(making.process):
                 raise Violation(f"two had their turn at once: {what}")
         for key in document.spans if before is None else document.spans.keys() - before.spans.keys():
             self._look_at_return(making, key)
@@ -109,7 +109,8 @@ class Writes:
                 self._platform.returned[name, key] = self._world.now
             return
         both_had_it = making.had_its_turn and mover.had_its_turn
-        if making.process.host is mover.process.host and both_had_it and world.plan.write_mode == "merge":
+        share = mover.process.shares_turns(making.process)
+        if share and both_had_it and world.plan.write_mode == "merge":
             raise Violation(
                 f"two had their turn at once: {making.process} had read {name!r} before {key} left it"
             )

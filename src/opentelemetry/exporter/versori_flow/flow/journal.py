@@ -1,14 +1,11 @@
 """What happened to the spans of a flow since a store was told last. Pure."""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 from ..encoded_span import EncodedSpan
 from .ledger import DropReason
 from .window import Entry, Key
-
-_NOTHING: Mapping[Key, DropReason] = MappingProxyType({})
 
 
 class Kept(NamedTuple):
@@ -49,7 +46,7 @@ class Change(NamedTuple):
     added: Sequence[Kept]
     settled: Sequence[Key]
     gone: Sequence[Key]
-    dropped: Mapping[Key, DropReason] = _NOTHING
+    dropped: Mapping[Key, DropReason] = {}
 
 
 class News(NamedTuple):
@@ -65,7 +62,7 @@ class News(NamedTuple):
 
     delivered: Sequence[Kept] = ()
     settled: Sequence[Key] = ()
-    dropped: Mapping[Key, DropReason] = _NOTHING
+    dropped: Mapping[Key, DropReason] = {}
     moved: Sequence[Key] = ()
     doubted: bool = False
 
