@@ -160,6 +160,23 @@ def test_what_was_carried_for_others_is_settled_once_redis_is_back(own_redis, ho
     assert [kept.key for left in store.inherit(0) for kept in left.spans] == [span(1).key]
 
 
+def test_what_was_delivered_meanwhile_is_learnt_after_all_was_put_again(shared_redis):
+    """Whoever has a new connection puts all again; what another process has delivered is pending there no longer."""
+    fleet, other = join(shared_redis.url), join(shared_redis.url)
+    store = FleetStore(fleet, "redis", longest_lease=10)
+    store.apply(added(mine := span(1)))
+    claim = store.claim("shop", 1, 0)
+    store.release(claim, 0, unsure=False)
+    claim = other.claim("shop")
+    other.settle(claim, [mine.key], wait=0, verified=True)
+    fleet.close()
+    assert store.claim("shop", 1, 0) == float("inf")
+    assert store.wants_all(0)
+    store.put_all(added(mine))
+    assert store.claim("shop", 1, 0) == float("inf")
+    assert [left.news.settled for left in store.inherit(0)] == [[mine.key]]
+
+
 def test_a_policy_that_throws_away_is_warned_about_once(own_redis):
     """`allkeys-*` would evict spans that wait: one line says so."""
     fleet = join(own_redis("--maxmemory-policy", "allkeys-lru").url)

@@ -118,9 +118,12 @@ class FleetStore:
             self._trouble.met(error, now)
             return None
         self._heard()
-        self._seen[flow] = answer.seen
+        before, self._seen[flow] = self._seen.get(flow, Seen()), answer.seen
         news = News()
-        if answer.pending is not None and not self._fleet.wants_all:
+        if self._fleet.wants_all:  # what has left is learnt once all is put again
+            change = before.change if before.epoch == answer.seen.epoch else 0
+            self._seen[flow] = answer.seen._replace(change=change)
+        elif answer.pending is not None:
             settled, dropped, moved = self._places.left(flow, answer.pending, answer.left)
             news = News(settled=settled, dropped=dropped, moved=moved)
         brought: list[Kept] = []
