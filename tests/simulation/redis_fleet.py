@@ -40,13 +40,13 @@ class RedisFleet:
     Attributes:
         prefix: What every key of theirs begins with.
         troubled: Whether it could not be used, at some time, by somebody.
-        lost: Whether it has lost what it had.
+        lost_at: When it has lost what it had, last.
         alone: Flows that somebody has written without Redis.
     """
 
     def __init__(self, world: Any) -> None:
         self.prefix = b""
-        self.lost = False
+        self.lost_at = float("-inf")
         self.alone: set[str] = set()
         self.server = Server(lambda: EPOCH + world.now)
         self.wire = Wire(world, self.server)
@@ -102,12 +102,17 @@ class RedisFleet:
 
     def _lose(self, data: Data) -> None:
         """What only those have put that are gone, or about to go, is lost with it."""
-        self.lost = True
+        self.lost_at = self._world.now
         self.server.data = data
-        for key, given in self._world.given.items():
-            process = given.process
-            if (process.dead or process.closing) and not any(self.has(flow, key) for flow in given.flows):
-                given.safe = False
+        for process in self._world.processes.values():
+            if process.dead or process.closing:
+                self.is_left_by(process)
+
+    def is_left_by(self, process: Any) -> None:
+        """A process ends, and can't know that Redis has lost what it had put."""
+        for key in process.own:
+            given = self._world.given[key]
+            given.safe &= any(self.has(flow, key) for flow in given.flows)
 
     # -- what it holds -------------------------------------------------------------------------------------
 
@@ -154,7 +159,7 @@ class RedisFleet:
 
     def may_lose(self, flows: list[str]) -> bool:
         """Whether a race may have taken a span from these for good, or given it back."""
-        return self.lost or not self.alone.isdisjoint(flows)
+        return self.lost_at >= 0 or not self.alone.isdisjoint(flows)
 
 
 def install_fleet(chance: Any, files: Any) -> None:

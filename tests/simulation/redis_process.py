@@ -32,6 +32,7 @@ class RedisProcess(Process):
 
     Attributes:
         waiting: Its threads that wait, for Redis or for a time.
+        heard_at: When Redis has answered it last.
     """
 
     late = 3.0  # Redis may not answer; whoever asks waits as long as he said himself
@@ -46,6 +47,7 @@ class RedisProcess(Process):
         told: bool = True,
     ) -> None:
         self.waiting: dict[Strand, None] = {}
+        self.heard_at = float("-inf")
         self._queue: deque[Callable[[], None]] = deque()
         self._desk_taken = False
         self._woken: list[Strand] = []
@@ -84,6 +86,8 @@ class RedisProcess(Process):
         while self._queue:
             self._queue.popleft()()
             self._look()
+        if self.over and self.heard_at < self.world.redis.lost_at:
+            self.world.redis.is_left_by(self)
         self._desk_taken = False
 
     def resume(self, strand: Strand) -> None:
@@ -126,8 +130,8 @@ class RedisProcess(Process):
         return (self.over or self.dead or not self._desk_taken) and super().is_quiet
 
     def look_at_what_is_kept(self) -> None:
-        if self._desk_taken or self.world.redis.troubled:
-            return  # what Redis can't take is in memory only, and that is said
+        if self._desk_taken or self.world.redis.troubled or not self.world.plan.roomy:
+            return  # what Redis can't take is in memory only, and that is said; what it has pushed out is lost
         for flow in self.flows:
             for entry in flow.window:
                 if not entry.pending or entry.key not in self.own:

@@ -117,6 +117,7 @@ class Socket:
 
     def hear(self, data: bytes) -> None:
         """An answer has come."""
+        self.process.heard_at = self.process.world.now
         self._inbox += data
         self._wake()
 
