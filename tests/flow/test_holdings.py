@@ -438,3 +438,23 @@ def test_what_left_elsewhere_is_counted_for_what_it_was(news: News, dropped: dic
     flow.learn(news, T, NOW_NS)
     assert [entry.key for entry in flow.window] == [key(2, 0)]
     assert (flow.totals.dropped, flow.totals.handed_over) == (dropped, 1 + sum(dropped.values()))
+
+
+@pytest.mark.parametrize(("there", "kinds"), [([2], ["Read"]), ([1, 2], ["Read", "Write"])])
+def test_what_moved_long_ago_is_written_out_where_it_stands(
+    platform: Platform, there: list[int], kinds: list[str]
+) -> None:
+    """Who looks at a flow for others is told all that ever moved; it writes only where the look shows some of it."""
+    delivered_flow(platform, *(make_span(trace, 0) for trace in there))
+    flow = flow_of()
+    flow.learn(News(doubted=True), T + 2, NOW_NS)
+    begun = flow.begin
+
+    def begin(now: float) -> Any:
+        step = begun(now)
+        flow.learn(News(moved=[key(1, 0)]), now, NOW_NS)
+        return step
+
+    flow.begin = begin  # type: ignore[method-assign]
+    assert attempt(flow, platform, T + 2) == kinds
+    assert platform.keys("a") == [key(2, 0)]

@@ -112,6 +112,7 @@ class FleetKeeper(Keeper):
         attempt.deadline = min(attempt.deadline, lease_end)
         # Until its answer is here.
         turn.unsure = True
+        step.flow.goes_on(time.monotonic())
         return True
 
     def end_turn(self, job: FlowStep, answer: Reading, turn: Turn | None, now: float, until: float) -> None:

@@ -224,6 +224,10 @@ class Flow:
             self._exchange.alarmed = True
             self._schedule.check_at = now
 
+    def goes_on(self, now: float) -> None:
+        """The PUT of the attempt under way begins only now: whoever is asked whether it may has taken his time."""
+        self._schedule.begun_write(now)
+
     def put_off(self, until: float) -> None:
         """The attempt under way is not made, or not gone on with: somebody else has its turn until then."""
         exchange = self._exchange
