@@ -47,7 +47,9 @@ class Making:
         self.shown: Any = None
         self.waits = self.late = self.stale = False
         self.written_at = -1.0
-        self.searches = self.job.flow._exchange.searching
+        # Who finds his own spans gone right after he wrote them restores all that he had written.
+        self.restores = self.job.flow._exchange.attempt.checking
+        self.searches = self.job.flow._exchange._search is not None
 
     @property
     def flow(self) -> str:

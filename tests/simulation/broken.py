@@ -15,6 +15,7 @@ from opentelemetry.exporter.versori_flow.flow import (
     outcomes,
     refusal_search,
     remote,
+    schedule,
     window,
 )
 from opentelemetry.exporter.versori_flow.flow.journal import Kept
@@ -98,6 +99,10 @@ BROKEN = {
     "a turn is not taken": Break(0, 2, _put(host_lock, _lock=lambda path: True)),
     "a turn is not let go": Break(0, 1, _put(host_lock.Turn, release=lambda self: None)),
     "what was read is never stale": Break(0, 2, _put(attempt, _STALE=float("inf"))),
+    "there is no pacing": Break(3, 1, _put(schedule.Schedule, begun_write=lambda self, now: None)),
+    "what a person took away comes back": Break(
+        18, 1, _put(remote.KnownFlow, _let_go=lambda self, shown: None)
+    ),
     "there is no back-off": Break(30, 1, _put(backoff, wait_after=lambda failures: 0.0)),
     "nobody's time is ever up": Break(0, 3, _put(question.OpenQuestions, expire=lambda self, now: None)),
     "what failed is delivered": Break(0, 3, _around(exchange.Exchange, "_fail", _deliver_what_failed)),

@@ -174,6 +174,7 @@ class Platform:
         if document is not None and others:
             key = others[number % len(others)]
             self.excused.add(key)
+            self.writes.taken_away[name, key] = self.world.now
             self.since[name].pop(key)
             self._edit(name, document.description, [s for k, s in document.spans.items() if k != key])
 

@@ -10,6 +10,8 @@ from .machine import Violation
 
 Key = tuple[str, str]
 
+_NEVER = float("inf")
+
 FEW_FLOWS = 10
 """With a bound below, flows leave memory, and what they knew with them."""
 
@@ -39,6 +41,7 @@ class Writes:
         self._world = world
         self._platform = platform
         self._moved_at: dict[tuple[str, Key], tuple[float, Any]] = {}
+        self.taken_away: dict[tuple[str, Key], float] = {}
         # Whose spans were erased where, and not restored yet.
         self._erased: set[tuple[int, str]] = set()
 
@@ -87,6 +90,8 @@ class Writes:
                 raise Violation(f"two had their turn at once: {what}")
         for key in document.spans if before is None else document.spans.keys() - before.spans.keys():
             self._look_at_return(making, key)
+            if making.read_at > self.taken_away.get((name, key), _NEVER) and not making.restores:
+                raise Violation(f"a PUT by {making.process} brings back {key}, which a person took away")
         self._erased.discard((making.process.number, name))
         for key in document.spans:
             since.setdefault(key, (world.now, making))

@@ -102,7 +102,7 @@ class OpenQuestions:
     @property
     def last_call(self) -> float:
         """When the exporter ends, whatever is left: the first shutdown says so, and others only wait for it."""
-        first = self._first_shutdown
+        first = self._first_shutdown if self.ending else None
         return float("inf") if first is None else first.until
 
     @property
