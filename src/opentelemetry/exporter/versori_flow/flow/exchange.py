@@ -66,11 +66,8 @@ class Exchange:
     def moved_away(self, key: Key) -> bool:
         """A span belongs to another flow; True where it must leave the stored one for that."""
         self.known.banish(key)
-        # That the platform has, or may have by the time the answer is here; what only looks will see it.
-        attempt = self.attempt
-        leaves = key in self.known.keys or (
-            attempt is not None and bool(attempt.body or not attempt.checking)
-        )
+        # That the platform has, or may have by the time the answer is here.
+        leaves = key in self.known.keys or (self.attempt is not None and self.attempt.may_write)
         self.rewrite |= leaves
         return leaves
 

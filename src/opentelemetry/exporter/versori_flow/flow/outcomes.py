@@ -34,6 +34,11 @@ class Attempt:
         self.checking = checking
 
     @property
+    def may_write(self) -> bool:
+        """Whether it is more than a look, which sees itself what the platform has."""
+        return bool(self.body or not self.checking)
+
+    @property
     def size(self) -> int:
         """Bytes of its spans, each with a comma."""
         return sum(len(entry.body) + 1 for entry in self.body)
