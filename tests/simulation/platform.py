@@ -33,8 +33,8 @@ KINDS = (
 REFUSED = "refuse me"
 """Who has this in the text of a span is refused."""
 
-_MOST_TOO_LARGE = 12
-"""Answers of 413 in a row, for a flow that stays in memory: each halves what is sent."""
+_MOST_TOO_LARGE = 60
+"""Answers of 413 in a row, for a flow that stays in memory: each halves what is sent, or takes one span out of it."""
 
 _PAGE = b"<html>Welcome</html>"
 

@@ -37,7 +37,9 @@ def test_worlds_keep_every_promise() -> None:
 def test_a_broken_exporter_is_noticed(how: str) -> None:
     """Were it to do this, worlds would fail: what they say of the real one is worth something."""
     first, seeds, _ = BROKEN[how]
-    status, said = simulate("--jobs", "1", "--broken", how, "--from", str(first), "--seeds", str(seeds))
+    status, said = simulate(
+        *("--no-redis", "--jobs", "1", "--broken", how), *("--from", str(first), "--seeds", str(seeds))
+    )
     assert f"{seeds} seeds from {first} in" in said, said
     assert status == 1
 

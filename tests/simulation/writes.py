@@ -90,6 +90,8 @@ class Writes:
                 raise Violation(f"two had their turn at once: {what}")
         for key in document.spans if before is None else document.spans.keys() - before.spans.keys():
             self._look_at_return(making, key)
+            if making.late and key in world.given and world.given[key].flows[-1] != name:
+                self._platform.returned[name, key] = world.now
             if making.read_at > self.taken_away.get((name, key), _NEVER) and not making.restores:
                 raise Violation(f"a PUT by {making.process} brings back {key}, which a person took away")
         self._erased.discard((making.process.number, name))
