@@ -168,6 +168,17 @@ def test_a_flush_ends_the_wait_for_who_is_stuck(platform, make_exporter, make_pr
     child.end()
 
 
+def test_what_was_taken_back_is_left_to_nobody(platform, make_exporter, make_provider, folder):
+    """A process that ends beside a stuck one delivers itself what nobody takes: no heir has it once more."""
+    child = Child(platform.url, platform.organisation_id, platform.project_id, flow="shop")
+    exporter = make_exporter(export_wait=0)
+    exporter.export(ended_spans(make_provider().get_tracer("test"), 2))
+    exporter.shutdown(800)
+    child.end()
+    assert (len(platform.spans("shop")), exporter.status()["shop"].delivered) == (2, 2)
+    assert list((folder / "spool").glob("*.db")) == []
+
+
 def test_a_turn_that_changes_hands_is_waited_for():
     """Nobody is stuck where others come and go: who waits does so for more than half of the time, in a flush too."""
     first = Child()

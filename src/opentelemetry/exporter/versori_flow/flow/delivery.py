@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ..encoded_span import EncodedSpan
 from .exchange import Exchange
 from .holdings import Holdings
-from .journal import Change, Kept, News
+from .journal import Change, Journal, Kept, News
 from .ledger import DropReason, FlowStatus, Totals
 from .policy import FlowPolicy
 from .schedule import Schedule
@@ -209,8 +209,9 @@ class Flow:
         self._left = True
 
     def take_back(self) -> None:
-        """It is done here after all."""
+        """It is done here after all; where its spans were left is to hear what becomes of them."""
         self._left = False
+        self._spans.journal = self._spans.journal or Journal()
 
     def learn(self, news: News, now: float, now_ns: int) -> None:
         """Takes in what became of its spans elsewhere; what may be missing is read, and put right."""
