@@ -20,9 +20,6 @@ from .promises import Promises
 from .wired import keeper_of_files, wire
 
 _FOREVER = float("inf")
-_MOST_ROUNDS = 2000
-"""Rounds of the courier in a second that nobody asks for: more is a loop that burns a core."""
-
 _EVENTS_PER_SUM = 16
 
 
@@ -59,7 +56,6 @@ class Process:
         self._deferred: list[Callable[[], None]] = []
         self._turns: dict[str, list[int]] = {}
         self._plan = (_FOREVER, 0)
-        self._rounds = (0.0, 0)
         self._owned: Any = None
         self._events = 0
         self.promises = Promises(self)
@@ -157,7 +153,7 @@ class Process:
             message: object = self.intake.messages.get_nowait()
         except Empty:
             message = dispatcher._NOTHING
-            self._count_round()
+            self.promises.look_at_rounds()
         self.dispatcher._visit(_FOREVER, message)
         self._wait()
 
@@ -166,29 +162,6 @@ class Process:
         wake = self.dispatcher._wakes_at = self.dispatcher._next_wake(now)
         if not self.dispatcher.over and wake != _FOREVER:
             self._wake_at(max(wake, now + 0.0002))
-
-    def _count_round(self) -> None:
-        second, rounds = self._rounds
-        now = int(self.world.now)
-        self._rounds = (second, rounds + 1) if now == second else (now, 1)
-        if rounds > _MOST_ROUNDS:
-            raise Violation(
-                f"{self}: the courier goes round {rounds} times in a second, for nothing: {self._why()}"
-            )
-
-    def _why(self) -> str:
-        keeper, now = self.keeper, clock.monotonic()
-        looks = {
-            "due": self.flows.next_due(),
-            "turns": keeper.turns.next_look,
-            "take": self.dispatcher._take_at,
-            "keeper": keeper.next_look(),
-            "store": None if keeper._store is None else keeper._store.next_look(),
-            "questions": self.dispatcher._questions.next_end,
-            "last call": self.dispatcher._questions.last_call,
-        }
-        looks = {name: at - now for name, at in looks.items() if at is not None}
-        return f"{looks}, left at {keeper._left_at}, busy {self.flows.busy}"
 
     # -- its requests --------------------------------------------------------------------------------------
 

@@ -15,6 +15,9 @@ from .platform import REFUSED
 _REFUSED = REFUSED.encode()
 _FOREVER = float("inf")
 
+_MOST_ROUNDS = 2000
+"""Rounds of the courier in a second that nobody asks for: more is a loop that burns a core."""
+
 _MOST_REQUESTS = 200
 """Requests for a flow in a second: a search for who is refused makes many, a loop makes more."""
 
@@ -33,6 +36,7 @@ class Promises:
         self._refused: Counter[int] = Counter()
         self._last_put: dict[str, float] = {}
         self._requests: dict[str, tuple[int, int]] = {}
+        self._rounds = (0, 0)
 
     def look_at_counts(self, of_all: bool) -> None:
         """Is each span accounted for, in each flow, and in what is said of all flows, those that have left too?"""
@@ -52,6 +56,32 @@ class Promises:
             raise Violation(f"{process}: counts {totals.dropped['unreadable']} spans as unreadable")
         if world.plan.roomy and totals.dropped.get("window_full"):
             raise Violation(f"{process}: drops {totals.dropped['window_full']} of a window with room")
+
+    def look_at_rounds(self) -> None:
+        """The courier has gone round, and nobody had asked for it."""
+        process = self._process
+        second, rounds = self._rounds
+        now = int(process.world.now)
+        self._rounds = (second, rounds + 1) if now == second else (now, 1)
+        if rounds > _MOST_ROUNDS:
+            raise Violation(
+                f"{process}: the courier goes round {rounds} times in a second, for nothing: {self._why()}"
+            )
+
+    def _why(self) -> str:
+        process, now = self._process, clock.monotonic()
+        keeper, questions = process.keeper, process.dispatcher._questions
+        looks = {
+            "due": process.flows.next_due(),
+            "turns": keeper.turns.next_look,
+            "take": process.dispatcher._take_at,
+            "keeper": keeper.next_look(),
+            "store": None if keeper._store is None else keeper._store.next_look(),
+            "questions": questions.next_end,
+            "last call": questions.last_call,
+        }
+        looks = {name: at - now for name, at in looks.items() if at is not None}
+        return f"{looks}, left at {keeper._left_at}, busy {process.flows.busy}"
 
     def has_dropped(self, spans: Any, dropped: Sequence[Any], reason: DropReason) -> None:
         """Spans were dropped that the platform refuses, or that are too large for it: were they?"""
