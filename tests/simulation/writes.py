@@ -92,7 +92,8 @@ class Writes:
             self._look_at_return(making, key)
             if making.late and key in world.given and world.given[key].flows[-1] != name:
                 self._platform.returned[name, key] = world.now
-            if making.read_at > self.taken_away.get((name, key), _NEVER) and not making.restores:
+            # Who had read before that brings it back, and others may see it then.
+            if making.read_at > self.taken_away.pop((name, key), _NEVER) and not making.restores:
                 raise Violation(f"a PUT by {making.process} brings back {key}, which a person took away")
         self._erased.discard((making.process.number, name))
         for key in document.spans:
