@@ -21,6 +21,8 @@ from opentelemetry.exporter.versori_flow.flow import (
 from opentelemetry.exporter.versori_flow.flow.journal import Kept
 from opentelemetry.exporter.versori_flow.stores import heritage, own, owned, rows, spool_file
 
+from .redis_broken import REDIS_BROKEN
+
 
 class Break(NamedTuple):
     """A way to break it.
@@ -29,11 +31,13 @@ class Break(NamedTuple):
         first: A seed.
         seeds: Worlds from there on, of which the last notices it.
         apply: Breaks it, for the rest of this interpreter.
+        redis: Whether the processes of these worlds share a Redis.
     """
 
     first: int
     seeds: int
     apply: Callable[[], None]
+    redis: bool = False
 
 
 def _put(place: Any, **parts: Any) -> Callable[[], None]:
@@ -127,3 +131,4 @@ BROKEN = {
     "a loss is not counted": Break(0, 3, _put(holdings.Holdings, lose=lambda *_: None)),
     "what is pending leaves first": Break(0, 3, _put(window.Window, _line_up=_newest_first)),
 }
+BROKEN |= {how: Break(*broken, redis=True) for how, broken in REDIS_BROKEN.items()}

@@ -127,6 +127,8 @@ class Promises:
         since = now - self._last_put.get(making.flow, -_FOREVER)
         if not plan.roomy:
             return  # a window that is half full does not wait
+        if process.world.redis and making.flow in process.world.redis.alone:
+            return  # what was written without Redis it knows nothing of when it is back
         hurried = making.attempt.begun - BOOTED <= process.hurried_until + plan.timeout
         if process.closing or hurried or flow.in_trouble or flow.window.half_full or making.searches:
             return

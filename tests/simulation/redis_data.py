@@ -130,7 +130,7 @@ class Data:
     def set(self, key: bytes, value: bytes, px: bytes, milliseconds: bytes) -> Answer:
         self._values[key] = value
         self._ends[key] = self.now() + int(milliseconds)
-        return {"ok": "OK"}
+        return {b"ok": b"OK"}
 
     def pttl(self, key: bytes) -> int:
         return (

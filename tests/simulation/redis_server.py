@@ -20,6 +20,7 @@ local function told(reply)
   if kind == 'string' then return '$' .. #reply .. '\\r\\n' .. reply .. '\\r\\n' end
   if kind == 'number' then return string.format(':%d\\r\\n', reply) end
   if kind == 'boolean' then return reply and ':1\\r\\n' or '$-1\\r\\n' end
+  if reply.ok then return '+' .. reply.ok .. '\\r\\n' end
   local parts, size = {''}, 0
   while reply[size + 1] ~= nil do
     size = size + 1

@@ -36,16 +36,16 @@ def test_worlds_keep_every_promise() -> None:
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_broken_exporter_is_noticed(how: str) -> None:
     """Were it to do this, worlds would fail: what they say of the real one is worth something."""
-    first, seeds, _ = BROKEN[how]
-    status, said = simulate(
-        *("--no-redis", "--jobs", "1", "--broken", how), *("--from", str(first), "--seeds", str(seeds))
-    )
+    first, seeds, _, redis = BROKEN[how]
+    which = ("--from", str(first), "--seeds", str(seeds), "--redis" if redis else "--no-redis")
+    status, said = simulate("--jobs", "1", "--broken", how, *which)
     assert f"{seeds} seeds from {first} in" in said, said
     assert status == 1
 
 
-def test_a_seed_replays_exactly() -> None:
+@pytest.mark.parametrize("redis", ["--redis", "--no-redis"])
+def test_a_seed_replays_exactly(redis: str) -> None:
     """One seed is one story, to the last line, in every interpreter."""
-    told = {simulate("--seed", "7", "--tell")[1] for _ in range(2)}
+    told = {simulate("--seed", "7", "--tell", redis)[1] for _ in range(2)}
     assert len(told) == 1
     assert len(told.pop().splitlines()) > 20

@@ -54,6 +54,8 @@ class Verdict:
         if world.cut_short:
             seen |= world.damaged  # in the middle of a write less is noted than there is, and never more
         never = [key for key, given in world.given.items() if given.safe and key not in seen]
+        if world.redis:  # what Redis pushes out of whoever is gone, nobody knows of
+            never = [key for key in never if not world.given[key].process.dead]
         counts = [process.flows.totals().dropped for process in world.processes.values()]
         counted = sum(sum(count.values()) for count in counts)
         if len(never) > counted:

@@ -264,7 +264,7 @@ _BEFALLS: dict[str, Callable[..., None]] = {
     "shut down": Process.shut_down,
     "let go": Process.let_go,
     "stop": Process.stop,
-    "go on": Process.go_on,
+    "go on": lambda process: process.go_on(),
     "fork": lambda process, number, told: process.world.fork(process, number, told),
     "kill": lambda process: process.die("by a signal"),
     "kill in": lambda process, calls: setattr(process, "kill_in", calls),
