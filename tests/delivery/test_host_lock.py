@@ -14,6 +14,11 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 
 from opentelemetry.exporter.versori_flow.delivery import host_lock
 from opentelemetry.exporter.versori_flow.delivery.host_lock import HostLock, Turn, Wait
+from opentelemetry.exporter.versori_flow.delivery.turn_queue import TurnQueue
+from opentelemetry.exporter.versori_flow.flow.delivery import Flow
+from opentelemetry.exporter.versori_flow.flow.flows import FlowStep
+from opentelemetry.exporter.versori_flow.flow.steps import Read
+from tests.flow.model import make_policy
 from tests.test_delivery import ended_spans
 
 pytest.importorskip("fcntl", reason="no locks, no turns")
@@ -37,6 +42,15 @@ def take(**keywords: str) -> Turn:
     assert wait.over(0.0, NEVER)
     assert wait.turn is not None
     return wait.turn
+
+
+def test_a_turn_that_was_had_and_not_used_ends_with_the_exporter() -> None:
+    """Its process may live on for long, and others wait for it."""
+    queue = TurnQueue(HostLock("platform"), 10.0)
+    assert queue.reserve("flow")
+    queue.enter(FlowStep(Flow("flow", make_policy()), Read("flow", None)), 0.0, NEVER)
+    queue.end()
+    take().release()
 
 
 class Child:

@@ -246,8 +246,9 @@ class Process:
         self.world.tell(f"{self} is killed {how}")
         if how == "by a signal":
             self.look_at_what_is_kept()
-        self.world.is_killed(self)
-        self.world.cut_short |= how == "within a call"
+        cut_short = how == "within a call"
+        self.world.cut_short |= cut_short
+        self.world.is_killed(self, in_its_work=cut_short and self.host.was_faulty)
         self.dead = True
         self.host.release(self)
 

@@ -160,12 +160,12 @@ class World:
                 if given.flows[-1] != name:
                     given.flows.append(name)
 
-    def is_killed(self, process: Process) -> None:
-        """What is not safe by then nobody has to deliver."""
+    def is_killed(self, process: Process, in_its_work: bool) -> None:
+        """What is not safe by then nobody has to deliver; who is killed as he sets a damaged file aside has none."""
         self.network.cut(process)
         for key in process.own:
             given = self.given[key]
-            given.safe = any(process.holds_safely(key, flow) for flow in given.flows)
+            given.safe = not in_its_work and any(process.holds_safely(key, flow) for flow in given.flows)
 
     # -- the end -------------------------------------------------------------------------------------------
 

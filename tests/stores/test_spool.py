@@ -488,13 +488,31 @@ def test_what_failed_is_told_again_before_anything_else(folder: Path):
     assert not store.leave([])
 
 
-def test_what_is_delivered_while_all_is_told_anew_is_not_kept(folder: Path):
-    """The telling anew is of what is pending; what a PUT has carried just before it must leave the file too."""
-    flows, store = Flows(make_policy(durable=True), 100), spool(folder)
+def kept_flows(store: Spool) -> tuple[Flows, Keeper]:
+    """Flows whose pending spans that store keeps."""
+    flows = Flows(make_policy(durable=True), 100)
     keeper = Keeper(flows, TurnQueue(None, 10.0), lambda: store, True, "the store")
     keeper.inherit(0.0, float("inf"))
-    span = make_span(0, 0)
-    flows.hand_over([Routed("shop", span)], (), (), 0.0, NOW_NS)
+    return flows, keeper
+
+
+def test_after_a_damage_all_is_kept_anew_at_once(folder: Path):
+    """Not only when the courier has something to do again: that may be in a minute, and a crash comes any time."""
+    store = spool(folder)
+    flows, keeper = kept_flows(store)
+    for traces in (range(20), range(20, 21)):
+        routed = [Routed("shop", make_span(trace, 0, size=1900)) for trace in traces]
+        flows.hand_over(routed, (), (), 0.0, NOW_NS)
+        keeper.keep(0.0)
+        assert all(store.keeps("shop", key(trace, 0)) for trace in range(traces.stop))
+        damage_own(store)
+
+
+def test_what_is_delivered_while_all_is_told_anew_is_not_kept(folder: Path):
+    """The telling anew is of what is pending; what a PUT has carried just before it must leave the file too."""
+    store = spool(folder)
+    flows, keeper = kept_flows(store)
+    flows.hand_over([Routed("shop", make_span(0, 0))], (), (), 0.0, NOW_NS)
     keeper.keep(0.0)
     assert store.keeps("shop", key(0, 0))
     store._trouble.met(-61)

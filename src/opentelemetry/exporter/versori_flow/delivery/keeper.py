@@ -91,6 +91,10 @@ class Keeper:
         if self._store.wants_all(now):
             changes = [*changes, *self._flows.waiting()]
         self._store.apply(changes)
+        if self._store.wants_all(
+            time.monotonic()
+        ):  # its file was damaged: until a new one has all, a crash would lose it
+            self._store.apply(self._flows.waiting())
         return self._store.remarks()
 
     def is_safe(self, flow: str, key: Key) -> bool:

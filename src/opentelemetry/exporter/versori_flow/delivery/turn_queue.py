@@ -85,8 +85,10 @@ class TurnQueue:
         self._reserved[flow_name] = turn
 
     def end(self) -> None:
-        """Lets go what was reserved, and not used."""
-        for turn in self._reserved.values():
+        """Lets go what was had, and not used: the process may live on for long."""
+        had = (wait.turn for *_, wait in self._waiting if wait is not None)
+        for turn in (*self._reserved.values(), *had):
             if turn is not None:
                 turn.release()
         self._reserved.clear()
+        self._waiting.clear()
