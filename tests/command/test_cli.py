@@ -170,13 +170,15 @@ def test_run_uses_the_platform_that_runs(start: Callable[..., Any], program: Cal
                 "versori-flow: 2 spans in the flow 'beside'",
             ]
         assert len(running.spans("beside")) == 4
+        lists = [asked for asked in running.requests if asked.method == "GET" and asked.flow is None]
+        assert len(lists) == 4, "once before each program, and once after"
 
 
 def test_only_a_platform_that_answers_without_a_key_of_its_own_is_used(platform: LocalPlatform) -> None:
     """One that lets `run` in is found; one with another key, a server of another kind, and nothing are not."""
     found = Project.running(platform.url)
     assert found is not None
-    found.close()
+    found[0].close()
     with LocalPlatform(key="another") as keyed:
         assert Project.running(keyed.url) is None
     platform.fault("status=200,body=<html>")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from random import Random
+from types import FrameType
 from typing import Any
 
 from hypothesis import given, settings
@@ -130,6 +132,48 @@ def test_all_windows_together() -> None:
     for number in range(MOST_ACTIVE):
         assert few.offer(make_span(number, 0), default=str(number)) == Taken(0)
     assert few.offer(make_span(99, 0), default="one more") is None
+
+
+def test_an_offer_costs_the_same_however_many_flows_there_are() -> None:
+    """Whether there is room is known without a look at the flows that it is not for."""
+
+    def calls(flows: int) -> int:
+        offers, counted = Offers(max_spans=10), 0
+        for number in range(flows):
+            assert offers.offer(make_span(number, 0), default=f"flow {number}") == Taken(0)
+        routed, _ = offers.router.route([(make_span(flows, 0), "flow 0")])
+
+        def count(frame: FrameType, event: str, _: object) -> None:
+            nonlocal counted
+            counted += 1
+
+        before = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            assert offers.flows.memory.admits(routed) == 0
+        finally:
+            sys.setprofile(before)
+        return counted
+
+    assert calls(5) == calls(500)
+
+
+def test_what_has_to_move_does_so_once_there_is_room() -> None:
+    """Delivery makes the room, and no other offer has to come; one move for each span is remembered."""
+    offers, platform = Offers(max_spans=4), Platform()
+    assert offers.offer(*(make_span(0, n, name="b") for n in range(4))) == Taken(0)
+    assert offers.offer(make_span(1, 1, parent=0)) == Taken(0)
+    for name in ("b", "c", "b"):
+        offers.offer(make_span(1, 0, name=name), *(make_span(2, n) for n in range(5)))
+    assert len(offers.questions._owed_moves) == 1
+    assert offers.questions.owed() is None
+    settle_all(offers.flows, platform, 1000.0)
+    moving = offers.questions.owed()
+    assert moving is not None
+    offers.flows.hand_over(*moving, 2000.0, NOW_NS)
+    settle_all(offers.flows, platform, 2000.0)
+    assert (platform.keys("a"), platform.keys("b")[-1:]) == ([], [key(1, 1)])
+    assert offers.questions.owed() is None
 
 
 def test_what_is_too_large_ever_is_no_reason_to_wait() -> None:

@@ -462,6 +462,7 @@ class Scanned:
             assert due <= self.now, "since when it is due is not told"
         memory = self.flows.memory
         assert memory.size == size(self.flows)
+        assert memory.pending_size == sum(flow.window.pending_size for flow in self.flows)
         assert set(memory.active) == {flow.name for flow in self.flows if not flow.idle}
         assert self.flows.busy == len(self.jobs)
         assert memory.size <= WINDOWS_OF_BYTES * 1200

@@ -16,6 +16,7 @@ import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from benchmarks.spans import make_spans
 from tests.gateway.conftest import command, environment
@@ -71,6 +72,24 @@ def test_flows_by_resource_and_by_name(gateway, platform, make_provider):
             tracer.start_span("child").end()
     platform.wait_for(lambda p: len(p.spans("mine")) == 4 and p.spans("one-web") and p.spans("two-web"))
     platform.wait_for(lambda p: len(p.spans("one-web")) == 1)  # the child has moved
+
+
+def test_what_learns_its_flow_late_moves_without_another_offer(gateway, platform, make_provider):
+    """A move that found a full window is made once that one is delivered, though nobody sends any more."""
+    running = gateway(VERSORI_FLOW_MAX_SPANS="1", VERSORI_FLOW_MIN_INTERVAL="0")
+    kept = InMemorySpanExporter()
+    provider = make_provider("svc")
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    tracer = provider.get_tracer("t")
+    tracer.start_span("full", attributes={"versori.flow.name": "mine"}).end()
+    with tracer.start_as_current_span("parent", attributes={"versori.flow.name": "mine"}):
+        tracer.start_span("child").end()
+    full, child, parent = kept.get_finished_spans()
+    platform.stop()
+    for span, status in ((full, 200), (child, 200), (parent, 429)):
+        assert running.post(encode_spans([span]).SerializeToString()).status_code == status
+    platform.start()
+    platform.wait_for(lambda p: "child" in {one["name"] for one in p.spans("mine")})
 
 
 def test_who_may_send(gateway, platform):

@@ -147,7 +147,7 @@ def _platform(data: Path | None, port: int | None) -> Iterator[tuple[str, str]]:
     """The address of the local platform, and that of its page."""
     running = Project.running(launch.LOCAL_URL) if data is None and port is None else None
     if running is not None:
-        running.close()
+        running[0].close()
         yield launch.LOCAL_URL, launch.LOCAL_URL
         return
     with start_platform(data, port) as platform:

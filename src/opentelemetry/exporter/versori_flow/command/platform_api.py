@@ -55,16 +55,17 @@ class Project:
         self._api = _ProjectApi(settings, Credentials(settings))
 
     @classmethod
-    def running(cls, url: str, *, named: bool = False) -> Project | None:
-        """The local platform that answers there; None where there is none, or one that wants a key of its own.
+    def running(cls, url: str, *, named: bool = False) -> tuple[Project, list[Flow] | str] | None:
+        """The local platform that answers there, and its flows; None: there is none, or it wants another key.
 
-        `named`: the environment says that it is there, whatever it answers now.
+        `named`: the environment says that it is there, whatever it answers now (see `poll_all`).
         """
         from ..settings.load import load_settings
 
         project = cls(load_settings(launch.local_settings(url)))
-        if named or isinstance(project.poll_all(), list):
-            return project
+        found = project.poll_all()
+        if named or isinstance(found, list):
+            return project, found
         project.close()
         return None
 

@@ -73,7 +73,7 @@ def run(
             stay = sys.stdin.isatty() and sys.stderr.isatty()
         running = None if own else Project.running(url, named=bool(environ.get(launch.BASE_URL)))
         if running is not None:
-            status = _run_beside(command, environ, running, show_page=show_page)
+            status = _run_beside(command, environ, *running, show_page=show_page)
         else:
             status = _run_locally(command, environ, data, port, stay=stay, show_page=show_page)
         raise typer.Exit(status)
@@ -93,14 +93,16 @@ def _check(environ: dict[str, str]) -> None:
         load_settings()
 
 
-def _run_beside(command: list[str], environ: dict[str, str], project: Project, *, show_page: bool) -> int:
+def _run_beside(
+    command: list[str], environ: dict[str, str], project: Project, flows: list[Flow] | str, *, show_page: bool
+) -> int:
     """Runs the program with a platform that runs already, and says what arrived there."""
     url = project.settings.base_url
     with contextlib.closing(project):
         say(f"the flows are on the local platform that runs at {url}")
         if show_page:
             webbrowser.open(url)
-        before = _held(project.poll_all())
+        before = _held(flows)
         status = launch.run_child(command, {**environ, **launch.local_credentials(url)})
         found = project.poll_all()
         if isinstance(found, str):

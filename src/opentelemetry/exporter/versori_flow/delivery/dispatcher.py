@@ -125,6 +125,8 @@ class Dispatcher:
             if not self.over:
                 if now >= self._take_at:
                     self._take()
+                if (moving := self._questions.owed()) is not None:
+                    self._hand_over(moving)
                 self._keeper.inherit(now, self._questions.last_call)
                 self._questions.expire(now)
                 # Before the answers: what was taken is kept, and what an export failed for is said by then.

@@ -89,8 +89,8 @@ class OpenQuestions:
         self._open: list[Question] = []
         self._answers: list[tuple[Question, object]] = []
         self._offered: list[tuple[Question, Batch, int]] = []
-        # What the router has noted, and there was no room for yet.
-        self._owed_moves: list[Move] = []
+        # What the router has noted, and there was no room for yet: one for each span that is held.
+        self._owed_moves: dict[Key, Move] = {}
 
     @property
     def next_end(self) -> float:
@@ -119,17 +119,31 @@ class OpenQuestions:
 
     def admit(self, question: Question, batch: Batch) -> Iterator[Batch]:
         """What of an offer is to be handed over, each before the next is asked for: moves, then all spans or none."""
-        self._owed_moves += batch.moves
-        moving = self._flows.memory.may_move(self._owed_moves)
-        moves, self._owed_moves = self._owed_moves[:moving], self._owed_moves[moving:]
-        if moves:
-            yield Batch((), moves, ())
+        for move in batch.moves:
+            key = move.trace_id, move.span_id
+            before = self._owed_moves.pop(key, None)
+            source = self._flows.memory.flows.get(move.source)
+            if before is not None and before.target == move.source:
+                move = before._replace(target=move.target)
+            elif source is None or key not in source.window:
+                continue
+            self._owed_moves[key] = move
+        if (moving := self.owed()) is not None:
+            yield moving
         too_large = self._flows.memory.admits(batch.routed)
         if too_large is None:
             self.answer(question, None)
             return
         self._offered.append((question, batch, too_large))
         yield batch._replace(moves=())
+
+    def owed(self) -> Batch | None:
+        """Moves that there was no room for, as far as there is room by now; None: none."""
+        moves = list(self._owed_moves.items())
+        ready = moves[: self._flows.memory.may_move([move for _, move in moves])]
+        for key, _ in ready:
+            del self._owed_moves[key]
+        return Batch((), [move for _, move in ready], ()) if ready else None
 
     def look(self, flow_name: str, now: float) -> None:
         """An attempt at that flow is over: which questions does it settle?"""

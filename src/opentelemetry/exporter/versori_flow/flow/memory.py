@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Container, Iterable, Sequence
+from typing import NamedTuple
 
 from ..encoded_span import Move, Routed
 from .delivery import Flow
@@ -21,6 +22,13 @@ MOST_ACTIVE = 10
 _REMEMBERED = 1000
 
 
+class _Sizes(NamedTuple):
+    """Bytes of one window, and of what is pending in it."""
+
+    all: int
+    pending: int
+
+
 class Memory:
     """The flows that are held, by name, and the counts of those that have left.
 
@@ -28,26 +36,31 @@ class Memory:
         flows: The flows, by name.
         active: Those of them with something to do, or that are busy.
         size: Bytes of all windows together.
+        pending_size: Bytes of all that is pending in them.
     """
 
     def __init__(self, policy: FlowPolicy, max_flows: int) -> None:
         self.flows: dict[str, Flow] = {}
         self.active: dict[str, Flow] = {}
         self.size = 0
+        self.pending_size = 0
         self._policy = policy
-        self._sheds = policy.admits
         self._max_flows = max_flows
-        self._max_bytes = WINDOWS_OF_BYTES * policy.max_bytes
         # Idle flows: the one that was delivered longest ago first.
         self._idle = Ranking[float]()
-        # All flows by the size of their windows, the largest first.
+        # All flows by what squeezing them may take, the most first.
         self._by_size = Ranking[float]()
+        self._sizes: dict[str, _Sizes] = {}
         # What flows that have left had counted, how long they are paced, and whether they were seen: all of that
         # goes on when they come back.
         self._former: OrderedDict[str, tuple[FlowStatus, float, bool]] = OrderedDict()
         # What nobody can come back to.
         self._gone = Totals(0, 0, 0, {})
         self._of_no_flow = Totals(0, 0, 0, {})
+
+    @property
+    def _max_bytes(self) -> int:
+        return WINDOWS_OF_BYTES * self._policy.max_bytes
 
     def get(self, name: str) -> Flow:
         """The flow of that name; a new one, or one that comes back, where it is not held."""
@@ -58,9 +71,9 @@ class Memory:
 
     def measure(self, flow: Flow) -> None:
         """Something happened to the flow: how large is it, and may it leave?"""
-        name, size = flow.name, flow.window.size
-        self.size += size + int(self._by_size.rank(name) or 0)
-        self._by_size.put(name, -size)
+        name, sizes = flow.name, _Sizes(flow.window.size, flow.window.pending_size)
+        self._count(name, sizes)
+        self._by_size.put(name, -(sizes.all - sizes.pending) if self._policy.admits else -sizes.all)
         if flow.idle:
             self.active.pop(name, None)
             self._idle.put(name, flow.last_delivery)
@@ -112,10 +125,9 @@ class Memory:
         coming: dict[str, list[int]] = {}
         for flow, span in routed:
             coming.setdefault(flow, []).append(len(span.body) + 1)
-        pending = sum(flow.window.pending_size for flow in self.active.values())
-        if pending + sum(map(sum, coming.values())) > self._max_bytes:
+        if self.pending_size + sum(map(sum, coming.values())) > self._max_bytes:
             return None
-        if len(self.active) + len(coming.keys() - self.active.keys()) > MOST_ACTIVE * self._max_flows:
+        if len(self.active) + sum(name not in self.active for name in coming) > MOST_ACTIVE * self._max_flows:
             return None
         too_large = 0
         for name, sizes in coming.items():
@@ -138,12 +150,20 @@ class Memory:
     def _forget(self, name: str) -> Flow:
         flow = self.flows.pop(name)
         self._by_size.put(name, None)
-        self.size -= flow.window.size
+        self._count(name, None)
         self._former[name] = flow.status(0.0), flow.paced_until, flow.is_there
         if len(self._former) > _REMEMBERED:
             _, (status, *_) = self._former.popitem(last=False)
             self._gone = add_up([self._gone, status])
         return flow
+
+    def _count(self, name: str, sizes: _Sizes | None) -> None:
+        before = self._sizes.pop(name, _Sizes(0, 0))
+        if sizes is not None:
+            self._sizes[name] = sizes
+        now = sizes or _Sizes(0, 0)
+        self.size += now.all - before.all
+        self.pending_size += now.pending - before.pending
 
     def squeeze(self) -> Flow | None:
         """Halves the largest window where all together hold too many bytes; None where that changes nothing."""
@@ -151,8 +171,6 @@ class Memory:
         if self.size <= self._max_bytes or first is None:
             return None
         flow = self.flows[first[1]]
-        if self._sheds:  # of delivered spans alone
-            flow = max(self.flows.values(), key=lambda flow: flow.window.size - flow.window.pending_size)
         before = flow.window.size
         flow.squeeze(before // 2)
         return flow if flow.window.size < before else None

@@ -32,32 +32,15 @@ could strike, spread evenly, or by chance with a ``seed``), ``method``, ``flow``
 from __future__ import annotations
 
 import difflib
-import math
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .fault_options import COMMON, DEFAULTS, KINDS, OPTIONS, OWN
 from .replies import ApiError, Reply
 
-# Kind -> the option that its own value sets, and whether it must have one.
-_KINDS: dict[str, tuple[str | None, bool]] = {
-    "status": ("status", True),
-    "slow": ("delay", True),
-    "drip": ("interval", False),
-    "reset": (None, False),
-    "blackhole": (None, False),
-    "cut": (None, False),
-    "flood": (None, False),
-    "max-body": ("limit", True),
-    "poison": ("match", True),
-}
-_ALL_KINDS = f"the kinds are {', '.join(_KINDS)}"
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "drip": {"part": "headers"},
-    "max-body": {"status": 413},
-    "poison": {"status": 422},
-}
+_ALL_KINDS = f"the kinds are {', '.join(KINDS)}"
 
 
 class FaultError(ValueError):
@@ -152,10 +135,10 @@ def parse_fault(text: str, **options: object) -> Fault:
         raise FaultError(f"a fault needs a kind; {_ALL_KINDS}")
     kind, has_value, value = (part.strip() for part in words[0].partition("="))
     kind = kind.replace("_", "-")
-    if kind not in _KINDS:
-        raise FaultError(f"fault {text!r}: there is no kind {kind!r}{_guess(kind, _KINDS)}; {_ALL_KINDS}")
+    if kind not in KINDS:
+        raise FaultError(f"fault {text!r}: there is no kind {kind!r}{_guess(kind, KINDS)}; {_ALL_KINDS}")
     given: dict[str, object] = {}
-    own, needed = _KINDS[kind]
+    own, needed = KINDS[kind]
     if has_value:
         if own is None:
             raise FaultError(f"fault {text!r}: {kind} takes no value; write it as {kind!r}")
@@ -169,7 +152,7 @@ def parse_fault(text: str, **options: object) -> Fault:
         given[_option(text, kind, name.replace("_", "-"))] = setting
     if needed and own not in given:
         raise FaultError(f"fault {text!r}: {kind} needs a value: {kind}=...")
-    defaults = _DEFAULTS.get(kind, {})
+    defaults = DEFAULTS.get(kind, {})
     fault = Fault(kind=kind, text=_in_words(kind, own, given), **{**defaults, **_converted(text, given)})
     _check_playable(text, fault)
     return fault
@@ -188,8 +171,8 @@ def _check_playable(text: str, fault: Fault) -> None:
 
 def _option(text: str, kind: str, name: str) -> str:
     """The attribute that an option sets, if this kind has it."""
-    own, _ = _KINDS[kind]
-    allowed = {*_COMMON, *_OWN.get(kind, ()), *([own] if own else [])}
+    own, _ = KINDS[kind]
+    allowed = {*COMMON, *OWN.get(kind, ()), *([own] if own else [])}
     if name not in allowed:
         raise FaultError(
             f"fault {text!r}: {kind} has no option {name!r}{_guess(name, allowed)}; "
@@ -220,92 +203,10 @@ def _quoted(value: object) -> str:
 def _converted(text: str, given: dict[str, object]) -> dict[str, Any]:
     converted = {}
     for name, value in given.items():
-        convert, wanted = _OPTIONS[name]
+        convert, wanted = OPTIONS[name]
         try:
             converted[name] = convert(value)
         except (ValueError, TypeError):
             option = name.replace("_", "-")
             raise FaultError(f"fault {text!r}: {option} is {value!r}; it should be {wanted}") from None
     return converted
-
-
-def _text(value: Any) -> str:
-    if not (text := str(value).strip()):
-        raise ValueError
-    return text
-
-
-def _whole(low: int, high: int | None = None) -> Callable[[Any], int]:
-    def convert(value: Any) -> int:
-        number = int(str(value))
-        if number < low or (high is not None and number > high):
-            raise ValueError
-        return number
-
-    return convert
-
-
-def _number(high: float = math.inf) -> Callable[[Any], float]:
-    def convert(value: Any) -> float:
-        number = float(str(value))
-        if not 0 <= number <= high or math.isinf(number):
-            raise ValueError
-        return number
-
-    return convert
-
-
-def _yes_or_no(value: Any) -> bool:
-    if (word := str(value).lower()) not in _YES_OR_NO:
-        raise ValueError
-    return _YES_OR_NO[word]
-
-
-def _list(value: Any) -> tuple[str, ...]:
-    return tuple(value.split(";") if isinstance(value, str) else map(str, value))
-
-
-def _part(value: Any) -> str:
-    if value not in ("headers", "body"):
-        raise ValueError
-    return str(value)
-
-
-_YES_OR_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
-_COMMON = ("times", "share", "seed", "method", "flow", "delay")
-_OWN = {
-    "status": ("retry-after", "message", "code", "fields", "location", "body", "apply"),
-    "slow": ("apply",),
-    "drip": ("part",),
-    "reset": ("part", "apply"),
-    "blackhole": ("apply",),
-    "flood": ("gzip", "apply"),
-    "max-body": ("message", "code"),
-    "poison": ("named", "status", "message", "code"),
-}
-_FLAG: tuple[Callable[[Any], Any], str] = (_yes_or_no, "yes or no")
-_SECONDS: tuple[Callable[[Any], Any], str] = (_number(), "seconds, 0 or more")
-_WORDS: tuple[Callable[[Any], Any], str] = (_text, "a text")
-# Every option: what makes a value of its text, and what the text should be.
-_OPTIONS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "status": (_whole(200, 599), "an HTTP status from 200 to 599"),
-    "delay": _SECONDS,
-    "interval": _SECONDS,
-    "limit": (_whole(0), "a number of bytes"),
-    "match": _WORDS,
-    "times": (_whole(1), "a whole number, 1 or more"),
-    "share": (_number(1), "a number from 0 to 1"),
-    "seed": (_whole(0), "a whole number"),
-    "method": (lambda value: _text(value).upper(), "an HTTP method"),
-    "flow": _WORDS,
-    "retry_after": (_text, "seconds or an HTTP date"),
-    "message": _WORDS,
-    "code": _WORDS,
-    "fields": (_list, "paths with ; between them"),
-    "location": _WORDS,
-    "body": (str, "a text"),
-    "part": (_part, "headers or body"),
-    "named": _FLAG,
-    "gzip": _FLAG,
-    "apply": _FLAG,
-}
