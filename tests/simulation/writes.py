@@ -72,7 +72,9 @@ class Writes:
                 entry = making.job.flow.window.get(key)
                 if entry is not None and entry.pending:
                     continue  # carried before, by a PUT whose answer was lost; its turn comes in a search
-                if world.plan.roomy and key not in self._platform.excused:
+                if making.late:  # it was pending then, and may have been given up since
+                    self._platform.excused.add(key)
+                elif world.plan.roomy and key not in self._platform.excused:
                     raise Violation(f"a PUT by {making.process} leaves out {key}, which it had read")
                 continue
             if world.plan.write_mode == "replace":
