@@ -160,6 +160,18 @@ def test_what_was_carried_for_others_is_settled_once_redis_is_back(own_redis, ho
     assert [kept.key for left in store.inherit(0) for kept in left.spans] == [span(1).key]
 
 
+def test_what_a_full_redis_has_is_settled_though_it_could_not_be_told_anew(own_redis):
+    """Whoever delivers for himself, and has told Redis before, asks it for all that it has."""
+    server = own_redis("--maxmemory-policy", "noeviction")
+    store = FleetStore(join(server.url), "redis", longest_lease=10)
+    store.apply(added(mine := span(1)))
+    store.release(claimed(store), 0, unsure=False)
+    server.tell("CONFIG", "SET", "maxmemory", "1")
+    store.put_all(added(mine))
+    store.apply([Change("shop", (), [mine.key], ())])
+    assert mine in claimed(store).spans
+
+
 def test_what_was_delivered_meanwhile_is_learnt_after_all_was_put_again(shared_redis):
     """Whoever has a new connection puts all again; what another process has delivered is pending there no longer."""
     fleet, other = join(shared_redis.url), join(shared_redis.url)

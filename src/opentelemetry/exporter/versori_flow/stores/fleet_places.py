@@ -18,7 +18,8 @@ class Places:
     it alone: a newer text may have come meanwhile.
 
     Attributes:
-        unsettled: Flows of which spans of others were carried without a claim: Redis does not know of it.
+        unsettled: Flows of which spans were carried without a claim that are others', or that Redis could not be
+            told anew: it may have them, and does not know.
     """
 
     def __init__(self) -> None:
@@ -59,7 +60,7 @@ class Places:
             if flow in self._carried:
                 self._carried[flow].update((key, there.get(key) is not False) for key in settled)
                 own = []
-            elif any(there.get(key) is False for key in settled):
+            elif not all(there.get(key) for key in settled):
                 self.unsettled.add(flow)
             for key in (*settled, *gone):
                 self.discard(flow, key)
