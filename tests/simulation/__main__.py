@@ -12,6 +12,7 @@ import time
 from functools import partial
 from types import FrameType
 
+from . import scale
 from .broken import BROKEN
 from .install import install
 from .machine import Violation
@@ -38,7 +39,10 @@ def main() -> int:
     parser.add_argument("--tell", action="store_true", help="tell it also where every promise was kept")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (one for each core)")
     parser.add_argument("--broken", choices=BROKEN, help="break the exporter first, to see who notices it")
+    scale.add_options(parser.add_argument_group("one large fleet, with nothing going wrong"))
     given = parser.parse_args()
+    if given.scale:
+        return scale.main(given)
     if given.broken is not None:
         BROKEN[given.broken].apply()
     install()

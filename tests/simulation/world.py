@@ -21,7 +21,6 @@ from .redis_fleet import BEFALLS_REDIS, RedisFleet
 from .redis_process import RedisProcess
 from .verdict import Given, Verdict
 
-_MOST_EVENTS = 300_000
 _QUIET_WITHIN = 400.0
 """Seconds in which everything is delivered once nothing goes wrong any more: the longest waits are a minute."""
 
@@ -36,6 +35,8 @@ class World:
     Raises:
         Violation: One was not.
     """
+
+    most_events: float = 300_000
 
     def __init__(self, plan: Plan, aloud: bool = False) -> None:
         self.plan = plan
@@ -87,7 +88,7 @@ class World:
         while heap and heap[0][0] <= until:
             self.now, _, what = heapq.heappop(heap)
             self.events += 1
-            if self.events > _MOST_EVENTS:
+            if self.events > self.most_events:
                 raise Violation("it never comes to rest")
             what()
         self.now = until
