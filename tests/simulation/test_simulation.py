@@ -49,3 +49,15 @@ def test_a_seed_replays_exactly(redis: str) -> None:
     told = {simulate("--seed", "7", "--tell", redis)[1] for _ in range(2)}
     assert len(told) == 1
     assert len(told.pop().splitlines()) > 20
+
+
+@pytest.mark.parametrize(("store", "writers"), [("memory", 20), ("sqlite", 20), ("redis", 1)])
+def test_a_large_fleet_is_measured(store: str, writers: int) -> None:
+    """A flow is written once in an interval: by each process, and over Redis by one of all; all becomes visible."""
+    size = ("--hosts", "5", "--processes", "4", "--every", "3", "--warm", "3", "--seconds", "6")
+    status, said = simulate("--scale", "--store", store, *size)
+    assert status == 0, said
+    figures = {line[:32].strip(): float(line[32:]) for line in said.splitlines()[1:] if line[:1] != " "}
+    assert figures["never visible"] == 0, said
+    assert 0 < figures["PUTs a second"] <= writers + 1 / 6, said
+    assert (figures["store commands a second"] > 0) == (store == "redis"), said

@@ -55,7 +55,9 @@ class Verdict:
             seen |= world.damaged  # in the middle of a write less is noted than there is, and never more
         never = [key for key, given in world.given.items() if given.safe and key not in seen]
         if world.redis:  # what Redis pushes out of whoever is gone, nobody knows of
-            never = [key for key in never if not world.given[key].process.dead]
+            never = [
+                key for key in never if not (world.given[key].process.dead or world.given[key].process.over)
+            ]
         counts = [process.flows.totals().dropped for process in world.processes.values()]
         counted = sum(sum(count.values()) for count in counts)
         if len(never) > counted:
