@@ -115,9 +115,10 @@ class Socket:
         del self._inbox[:most]
         return data
 
-    def hear(self, data: bytes) -> None:
-        """An answer has come."""
-        self.process.heard_at = self.process.world.now
+    def hear(self, data: bytes, of_script: bool) -> None:
+        """An answer has come; that of a script says which Redis it is."""
+        if of_script:
+            self.process.heard_at = self.process.world.now
         self._inbox += data
         self._wake()
 
@@ -211,7 +212,7 @@ class Wire:
             if fault == "cut after":
                 self._world.after(back, socket.end)
             elif fault != "lost answer" and process.host.number not in self.cut_off:
-                self._world.after(back, partial(socket.hear, answer))
+                self._world.after(back, partial(socket.hear, answer, words[0][:4] == b"EVAL"))
 
         entry = socket, arrive
         self._under_way.append(entry)
