@@ -32,7 +32,7 @@ class RedisProcess(Process):
 
     Attributes:
         waiting: Its threads that wait, for Redis or for a time.
-        heard_at: When a script has answered it last.
+        heard_at: When what has answered it last was told by a script.
     """
 
     late = 3.0  # Redis may not answer; whoever asks waits as long as he said himself

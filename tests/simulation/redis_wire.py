@@ -115,10 +115,9 @@ class Socket:
         del self._inbox[:most]
         return data
 
-    def hear(self, data: bytes, of_script: bool) -> None:
-        """An answer has come; that of a script says which Redis it is."""
-        if of_script:
-            self.process.heard_at = self.process.world.now
+    def hear(self, data: bytes, told_at: float) -> None:
+        """An answer has come; that of a script, told at a time, says which Redis it was."""
+        self.process.heard_at = max(self.process.heard_at, told_at)
         self._inbox += data
         self._wake()
 
@@ -209,10 +208,11 @@ class Wire:
             if not self.listens:
                 return
             answer = self._server.answer(words)
+            told_at = self._world.now if words[0].startswith(b"EVAL") else 0.0
             if fault == "cut after":
                 self._world.after(back, socket.end)
             elif fault != "lost answer" and process.host.number not in self.cut_off:
-                self._world.after(back, partial(socket.hear, answer, words[0][:4] == b"EVAL"))
+                self._world.after(back, partial(socket.hear, answer, told_at))
 
         entry = socket, arrive
         self._under_way.append(entry)
