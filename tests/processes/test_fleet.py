@@ -62,7 +62,7 @@ def units_of(programs: dict[str, Program]) -> list[str]:
 def test_many_hosts_write_one_flow(platform: LocalPlatform, join: Join) -> None:
     """With a third of the requests failing: every span once, and the PUTs of all of them are an interval apart."""
     platform.fault("status=503,share=0.34")
-    room = {"VERSORI_FLOW_MAX_SPANS": "50000"}
+    room = {"VERSORI_FLOW_MAX_SPANS": "50000", "VERSORI_FLOW_MAX_BYTES": "67108864"}
     programs = {f"w{n}": join("writer.py", f"w{n}", SECONDS, "--elsewhere", **room) for n in range(WRITERS)}
     time.sleep(float(SECONDS))
     platform.clear_faults()

@@ -12,6 +12,9 @@ from opentelemetry.exporter.versori_flow.server import LocalPlatform
 SECONDS = os.environ.get("TEST_WRITERS_SECONDS", "4")
 """How long they write: 20 and more show more, and take it."""
 
+PATIENT = {"VERSORI_FLOW_EXPORT_WAIT": "10"}
+"""A busy machine is no slow platform, which the exporter would speak of."""
+
 
 def written(program: Program, name: str) -> list[str]:
     """What a writer that has ended says that it traced."""
@@ -26,8 +29,8 @@ def test_two_writers(platform: LocalPlatform, run: Run, where: str) -> None:
     On one host they take turns, and nothing has to be put right.
     """
     options = ["--elsewhere"] if where == "elsewhere" else []
-    one = run("writer.py", "one", SECONDS, *options, PROCESSOR="batch", SCHEDULE_DELAY="300")
-    two = run("writer.py", "two", SECONDS, *options, PROCESSOR="direct")
+    one = run("writer.py", "one", SECONDS, *options, PROCESSOR="batch", SCHEDULE_DELAY="300", **PATIENT)
+    two = run("writer.py", "two", SECONDS, *options, PROCESSOR="direct", **PATIENT)
     expected = sorted([*written(one, "one"), *written(two, "two")])
     assert names(platform.spans(FLOW)) == expected, one.output + two.output
 
@@ -36,12 +39,12 @@ def test_a_long_lived_parent_and_short_lived_children(
     platform: LocalPlatform, run: Run, processor: str
 ) -> None:
     """Children that live for one unit of work, one after another and together, beside one that goes on."""
-    parent = run("writer.py", "parent", "4", PROCESSOR="direct")
+    parent = run("writer.py", "parent", "4", PROCESSOR="direct", **PATIENT)
     platform.wait_for(lambda p: p.spans(FLOW), 30)
     expected = []
     for n in range(3):
-        expected += written(run("writer.py", f"after.{n}", "0", PROCESSOR=processor), f"after.{n}")
-    together = [run("writer.py", f"together.{n}", "0", PROCESSOR=processor) for n in range(4)]
+        expected += written(run("writer.py", f"after.{n}", "0", PROCESSOR=processor, **PATIENT), f"after.{n}")
+    together = [run("writer.py", f"together.{n}", "0", PROCESSOR=processor, **PATIENT) for n in range(4)]
     for n, program in enumerate(together):
         expected += written(program, f"together.{n}")
     expected += written(parent, "parent")

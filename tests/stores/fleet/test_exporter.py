@@ -166,3 +166,23 @@ def test_a_search_is_not_paced(shared_redis: RedisServer, platform: LocalPlatfor
         assert len(platform.spans("shop")) == 31
     finally:
         exporter.shutdown()
+
+
+def test_what_another_process_found_refused_is_counted_as_that(
+    shared_redis: RedisServer, platform: LocalPlatform
+) -> None:
+    """Whoever has put a span that the platform refuses counts it as `refused`, whichever process met the refusal."""
+    writers = [start(platform, shared_redis.url) for _ in range(2)]
+    try:
+        with platform.fault("status=503"):
+            for _, trace in writers:
+                trace("bad")
+            platform.wait_for(lambda p: p.counts()["GET", 503], 10)
+        with platform.fault("poison=bad"):
+            wait_until(lambda: all(exporter.status()["shop"].dropped for exporter, _ in writers))
+        assert {reason for exporter, _ in writers for reason in exporter.status()["shop"].dropped} == {
+            "refused"
+        }
+    finally:
+        for exporter, _ in writers:
+            exporter.shutdown()
