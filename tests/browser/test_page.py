@@ -291,10 +291,13 @@ def test_a_small_screen(watched: Page, platform: LocalPlatform) -> None:
     for url in (
         platform.url,
         *(address(platform, **view) for view in ({}, {"view": "calls"}, {"view": "compare"})),
+        VIEWS["details"](platform),
         address(platform, "import", trace=DEEP),
     ):
         watched.goto(url)
         assert watched.evaluate("document.documentElement.scrollWidth") <= 375, url
+        # Beside the details there is no room for it.
+        assert watched.evaluate("document.querySelector('main').offsetWidth") == 375, url
     deepest = watched.locator("li.row[aria-level='30'] .span").first.bounding_box()
     assert deepest is not None
     assert deepest["width"] > 130
@@ -389,7 +392,11 @@ def test_forced_colours_and_paper(page: Page, platform: LocalPlatform) -> None:
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert len(bars) == 2
     assert ground not in bars
-    page.emulate_media(forced_colors="none", media="print")
+    page.goto(VIEWS["details"](platform))
+    page.emulate_media(forced_colors="none", media="print", color_scheme="dark")
     for control in ("#live", "#keys", ".search", ".tools", ".fold"):
         expect(page.locator(control).first).to_be_hidden()
     expect(page.locator("li.row").last).to_be_visible()
+    ground = "element => getComputedStyle(element).backgroundColor"
+    for part in ("body", "#panel", ".chosen"):
+        assert page.locator(part).evaluate(ground) == "rgb(255, 255, 255)", part

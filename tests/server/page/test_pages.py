@@ -421,10 +421,12 @@ def test_a_browser_gets_its_errors_as_pages(platform: LocalPlatform, http: httpx
         ("/nowhere", {}, 404),
         ("/", {"host": "evil.example"}, 403),
         ("/flow/%00", {}, 404),
+        (f"/o/{platform.organisation_id}/projects/{platform.project_id}/workflows/gone", {}, 404),
+        ("/api/v2/o/x/projects/y/workflows", {}, 400),
     ):
         page = http.get(path, headers=BROWSER | headers)
         assert (page.status_code, len(Page(page).all("main"))) == (status, 1)
-        assert http.get(path, headers=headers).json()["code"] in ("not_found", "forbidden")
+        assert http.get(path, headers=headers).json()["code"] in ("not_found", "forbidden", "invalid_id")
         assert page.status_code == status
 
 

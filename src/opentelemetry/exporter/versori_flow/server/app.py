@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -37,7 +38,7 @@ def build(
     """Puts the application together: what the API has not is the page's, behind its gate."""
     methods = ["GET", "PUT", "DELETE"]
     routes = [
-        Route(f"{prefix}{path}", _endpoint(api), methods=allowed)
+        Route(f"{prefix}{path}", _shown(_endpoint(api), pages), methods=allowed)
         for prefix in ("", "/api/v2")
         for path, allowed in ((_FLOWS, ["GET"]), (_FLOWS + "/{flow_name}", methods))
     ]
@@ -84,6 +85,26 @@ def _endpoint(called: FlowsEndpoint | FaultsEndpoint | Receiver) -> Callable[[Re
         return await called(request)
 
     return endpoint
+
+
+def _shown(
+    answer: Callable[[Request], Awaitable[Response]], pages: Pages
+) -> Callable[[Request], Awaitable[Response]]:
+    """An answer of the API, where it refuses a browser as a page: exporters don't ask for text/html."""
+
+    async def shown(request: Request) -> Response:
+        response = await answer(request)
+        # Without the key the page's own style is behind the gate too.
+        if not wants_page(request) or not 400 <= response.status_code < 500 or response.status_code == 401:
+            return response
+        try:
+            said = json.loads(bytes(response.body))
+            error = ApiError(response.status_code, str(said["code"]), str(said["message"]))
+        except (ValueError, LookupError, TypeError):
+            return response  # what a fault was ordered to say
+        return pages.failure(error)
+
+    return shown
 
 
 def _refused(request: Request, error: Exception) -> ApiError:

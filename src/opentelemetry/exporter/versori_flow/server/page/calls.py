@@ -10,7 +10,7 @@ from .model import Trace
 
 # Beyond these the picture helps nobody; the table has them all.
 _MOST_IN_PICTURE = 40
-_WIDTH, _HEIGHT, _ACROSS, _DOWN = 200, 66, 255, 84
+_WIDTH, _HEIGHT, _ACROSS, _DOWN = 200, 66, 250, 84
 
 
 class Name(NamedTuple):
@@ -111,7 +111,7 @@ class CallGraph:
             if caller is not None and caller in places and called in places
         ]
         height = max(map(len, columns), default=0) * _DOWN
-        return Picture(boxes, lines, len(columns) * _ACROSS - 30, height + 12, len(self.kinds) - len(places))
+        return Picture(boxes, lines, len(columns) * _ACROSS - 26, height + 12, len(self.kinds) - len(places))
 
     def _columns(self, wanted: set[Name]) -> list[list[Name]]:
         columns: list[list[Name]] = []

@@ -106,6 +106,8 @@ class FlowList:
             "more": max(len(lines) - most, 0),
             "more_link": list_address({**search.parameters(), **_order(parameters), "rows": str(most * 5)}),
             "all": len(flows),
+            # One alone says nothing.
+            "projects": len({flow.address[:2] for flow in flows}),
             "search": search,
             "order": order,
             "backwards": backwards,

@@ -87,9 +87,8 @@ class Pages:
 
     def failure(self, error: ApiError) -> Response:
         """An error as a page."""
-        title = {403: "Not allowed", 404: "Nothing here", 405: "Not like this"}.get(
-            error.status, "That failed"
-        )
+        titles = {400: "Not understood", 403: "Not allowed", 404: "Nothing here", 405: "Not like this"}
+        title = titles.get(error.status, "That failed")
         return self._page(
             "failure.html", error.status, title=title, text=line(error.message, 500), code=error.status
         )

@@ -111,6 +111,8 @@ async function details(link) {
     take(page, "panel");
     document.getElementById("panel").scrollTop = 0;
     settle();
+  } catch (error) {
+    location.assign(link.href); // the browser says why it can't be had
   } finally {
     going--;
   }
