@@ -60,7 +60,7 @@ class Wait(NamedTuple):
     Attributes:
         seconds: For how long not; infinite: there is nothing to deliver.
         seen: For the next claim.
-        pending: All spans that no PUT has carried; None: as before.
+        pending: All spans that no PUT has carried; None: of those before none has left.
         left: Likewise of `Claim`.
         others: Whether a process that ends need not wait: another one stays, and delivers what is there.
     """

@@ -36,7 +36,7 @@ if me ~= '' and wait > 0 and f.waiting > 0 then
   if others_live(me) or (stayer and stayer ~= me and tonumber(stays) > NOW) then others = 1
   else call('HSET', f.meta, 'stayer', me, 'stays', NOW + SILENT) end
 end
-local pending, items, news = false, {}, wait == 0 or not last or tonumber(last) > change
+local pending, items, news = false, {}, wait == 0 or change < 0 or tonumber(last or 0) > change
 if news then pending = call('ZRANGE', f.pending, 0, -1) end
 if wait == 0 then items = items_of(f, call('ZRANGEBYSCORE', f.order, '(' .. arrival, '+inf')) end
 local dropped = news and call('ZRANGEBYSCORE', f.dropped, '(' .. change, '+inf', 'WITHSCORES') or {}

@@ -93,6 +93,7 @@ local function flow(at, name)
   return f
 end
 
+-- Something has left: who waits wants to know. What came is no news to him, and in a busy fleet too much.
 local function changed(f) call('HSET', f.meta, 'changed', number()) end
 
 local function line_up(f)
@@ -262,8 +263,10 @@ for i = 5, #ARGV, 4 do
   end
   for why, ids in pairs(gone) do leave(f, ids, tonumber(why)) end
   local news = ARGV[i + 1] ~= '' and add(f, ARGV[i + 1])
+  local before = #lost
   if news then bound(f, tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])) end
-  if news or #settled > 0 or next(gone) then changed(f) end
+  if #lost > before or #settled > 0 or next(gone) then changed(f)
+  elseif news then call('HINCRBY', f.meta, 'changed', 0) end
   line_up(f)
   note(f)
 end
