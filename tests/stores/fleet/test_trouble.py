@@ -160,6 +160,25 @@ def test_what_was_carried_for_others_is_settled_once_redis_is_back(own_redis, ho
     assert [kept.key for left in store.inherit(0) for kept in left.spans] == [span(1).key]
 
 
+def test_a_replica_that_was_behind_is_told_what_was_delivered(own_redis):
+    """After a failover Redis may have as pending what was carried long ago; it is brought, and settled, again."""
+    server = own_redis()
+    fleet = join(server.url)
+    store = FleetStore(fleet, "redis", longest_lease=10)
+    store.apply(added(mine := span(1)))
+    for key in server.tell("KEYS", "*"):
+        server.tell("COPY", key, key, "DB", "1")
+    claim = claimed(store)
+    store.apply([Change("shop", (), [mine.key], ())])
+    store.settle(claim, 0, verified=True)
+    server.tell("SWAPDB", "0", "1")
+    fleet.close()
+    list(store.inherit(time.monotonic()))
+    assert store.wants_all(time.monotonic())
+    store.put_all([])
+    assert mine in claimed(store).spans
+
+
 def test_what_a_full_redis_has_is_settled_though_it_could_not_be_told_anew(own_redis):
     """Whoever delivers for himself, and has told Redis before, asks it for all that it has."""
     server = own_redis("--maxmemory-policy", "noeviction")

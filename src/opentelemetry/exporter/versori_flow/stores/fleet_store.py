@@ -69,8 +69,9 @@ class FleetStore:
         return (self._fleet.wants_all or self._trouble.owes) and not self._trouble.rests(now)
 
     def put_all(self, waiting: Sequence[Change]) -> None:
-        """Tells anew all that is pending."""
+        """Tells anew all that is pending; the next claims bring all: Redis may be one that is behind."""
         self._places.forget_all()
+        self._seen.clear()
         self._put([*self._places.take_owed(), *waiting], everything=True)
 
     def forget(self, flows: Iterable[str]) -> None:
@@ -118,12 +119,9 @@ class FleetStore:
             self._trouble.met(error, now)
             return None
         self._heard()
-        before, self._seen[flow] = self._seen.get(flow, Seen()), answer.seen
+        self._seen[flow] = answer.seen
         news = News()
-        if self._fleet.wants_all:  # what has left is learnt once all is put again
-            change = before.change if before.epoch == answer.seen.epoch else 0
-            self._seen[flow] = answer.seen._replace(change=change)
-        elif answer.pending is not None:
+        if answer.pending is not None and not self._fleet.wants_all:
             settled, dropped, moved = self._places.left(flow, answer.pending, answer.left)
             news = News(settled=settled, dropped=dropped, moved=moved)
         brought: list[Kept] = []
