@@ -7,20 +7,23 @@ from random import Random
 from types import FrameType
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opentelemetry.exporter.versori_flow.delivery.question import Kind, OpenQuestions, Question, Taken
-from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
+from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Move
 from opentelemetry.exporter.versori_flow.flow.flows import Flows
 from opentelemetry.exporter.versori_flow.flow.memory import MOST_ACTIVE, WINDOWS_OF_BYTES
 from opentelemetry.exporter.versori_flow.http.answers import Unavailable
 from opentelemetry.exporter.versori_flow.intake import Batch
 from opentelemetry.exporter.versori_flow.routing.router import Router
-from tests.flow.model import NOW_NS, Platform, key, make_policy, make_span
+from tests.flow.model import NOW_NS, Platform, flow_of, key, make_policy, make_span
 from tests.flow.several import attempt_next, settle_all
 
 DOWN = Unavailable("503", "no", None, True)
+HEAD = flow_of().window.overhead
+"""Bytes of a body without spans."""
 
 
 class Offers:
@@ -96,7 +99,9 @@ def test_nothing_that_was_let_in_is_pushed_out(seed: int, max_spans: int, max_by
     now = settle_all(offers.flows, platform, now)
     for spans in refused:
         for span in spans:
-            assert isinstance(offers.offer(span, now=now), Taken)
+            if offers.offer(span, now=now) is None:  # moves that were owed came first, and took the room
+                now = settle_all(offers.flows, platform, now)
+                assert isinstance(offers.offer(span, now=now), Taken)
             now = settle_all(offers.flows, platform, now)
 
 
@@ -174,6 +179,62 @@ def test_what_has_to_move_does_so_once_there_is_room() -> None:
     settle_all(offers.flows, platform, 2000.0)
     assert (platform.keys("a"), platform.keys("b")[-1:]) == ([], [key(1, 1)])
     assert offers.questions.owed() is None
+
+
+@pytest.mark.parametrize(
+    ("pending", "offered", "answer"),
+    [
+        ([], [10_000], Taken(0)),
+        ([], [10_001], Taken(1)),
+        ([], [20_000, 300, 10_001], Taken(2)),
+        ([], [4999, 4999], Taken(0)),
+        ([], [4999, 5000], None),
+        ([], [300] * 5, Taken(0)),
+        ([], [300] * 6, None),
+        ([2400], [2598], Taken(0)),
+        ([2400], [2599], None),
+        ([300] * 2, [300], Taken(0)),
+        ([300] * 3, [300], None),
+    ],
+)
+def test_a_window_has_room_to_the_byte(pending: list[int], offered: list[int], answer: object) -> None:
+    """Each span with its comma; one that fills a window alone is let in where nothing waits there."""
+    offers = Offers(max_spans=5, max_bytes=HEAD + 10_000)
+    for number, size in enumerate(pending):
+        offers.offer(make_span(0, number, size=size))
+    spans = [make_span(1, number, size=size) for number, size in enumerate(offered)]
+    assert offers.offer(*spans) == answer
+    assert offers.flows.totals().dropped == (
+        {"too_large": answer.too_large} if answer and answer.too_large else {}
+    )
+
+
+@pytest.mark.parametrize(
+    ("pending", "moving", "made"),
+    [
+        ([], [10_000], 1),
+        ([], [4999, 4999], 2),
+        ([], [4999, 5000], 1),
+        ([], [300] * 4, 3),
+        ([3000], [6998], 1),
+        ([3000], [6999], 0),
+        ([300] * 2, [300], 1),
+        ([300] * 3, [300], 0),
+    ],
+)
+def test_moves_are_made_from_the_first_on_as_far_as_there_is_room(
+    pending: list[int], moving: list[int], made: int
+) -> None:
+    """What is not here any more takes none; pending spans may fill the window for them."""
+    flows = Flows(make_policy(max_spans=3, max_bytes=HEAD + 10_000, admits=True), 100)
+    source = Flows(make_policy(max_spans=9, max_bytes=90_000), 100).memory.get("a")
+    flows.memory.flows["a"] = source
+    source.hand_over([make_span(0, number, size=size) for number, size in enumerate(moving)], NOW_NS)
+    waiting = [("b", make_span(1, number, size=size)) for number, size in enumerate(pending)]
+    flows.hand_over(waiting, [], [], 0.0, NOW_NS)
+    moves = [Move("a", "b", *key(0, number)) for number in range(len(moving))]
+    gone = [Move("a", "b", *key(7, 0)), Move("nobody", "b", *key(0, 0))]
+    assert flows.memory.may_move([*gone, *moves]) == len(gone) + made
 
 
 def test_what_is_too_large_ever_is_no_reason_to_wait() -> None:

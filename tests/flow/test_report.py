@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from opentelemetry.exporter.versori_flow.flow.bulletin import MAX_LINES
-from opentelemetry.exporter.versori_flow.flow.flows import Flows
+from opentelemetry.exporter.versori_flow.flow.flows import Flows, Receipt
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
 from opentelemetry.exporter.versori_flow.flow.report import Reporter, Trouble, error_type, explain
 from opentelemetry.exporter.versori_flow.flow.steps import Stale
@@ -25,7 +25,7 @@ from opentelemetry.exporter.versori_flow.http.answers import (
     Unavailable,
     Unreadable,
 )
-from tests.flow.model import NOW_NS, Platform, make_span
+from tests.flow.model import NOW_NS, Platform, make_policy, make_span
 from tests.flow.several import Routing, settle_all
 
 DOWN = Unavailable("503", "no", None, True)
@@ -342,3 +342,56 @@ def test_the_end_is_one_line_for_each_reason() -> None:
         "flow 'f03': 1 span is lost: it could not be turned into JSON: TypeError",
     ]
     assert said(routing.flows, 1000.0, last=True) == []
+
+
+def test_exports_that_wait_in_vain_are_said_once_a_minute() -> None:
+    """With how many flows that are, and how many exports there were since the last line."""
+    flows, receipts = Flows(make_policy(), 100), list[Receipt]()
+    routed = [("a", make_span(0, 0)), ("b", make_span(1, 0))]
+    flows.waited_in_vain([], 999.0)
+    receipts = flows.hand_over(routed, [], [], 1000.0, NOW_NS)
+    lines = []
+    for now, waited in ((1000.0, 1), (1001.0, 1), (1002.0, 2), (1060.0, 2), (1120.0, 1)):
+        flows.waited_in_vain(receipts[:waited], now)
+        lines += said(flows, now)
+    slow = (
+        " not delivered within VERSORI_FLOW_EXPORT_WAIT, and the exporter goes on: the platform is slow to"
+        " answer, or another process of this host is writing there"
+    )
+    assert lines == [
+        (logging.WARNING, f"flow 'a' is{slow}"),
+        (logging.WARNING, f"2 flows are{slow} (2 more exports since the last line)"),
+        (logging.WARNING, f"flow 'a' is{slow}"),
+    ]
+
+
+@pytest.mark.parametrize(("flows", "more"), [(2, ""), (5, ""), (6, " and 1 more")])
+def test_the_flows_that_lost_most_are_named(flows: int, more: str) -> None:
+    """Each with all that it lost."""
+    routing = Routing()
+    for number in range(flows):
+        for span in range(flows - number):
+            routing.hand_over(make_span(number, span), default=f"f{number}")
+    routing.flows.abandon()
+    named = ", ".join(f"'f{number}': {flows - number}" for number in range(min(flows, 5)))
+    ((level, text),) = said(routing.flows, 1000.0, last=True)
+    assert level == logging.ERROR
+    assert text.endswith(
+        f" of {flows} flows are lost: they were still waiting when the exporter shut down ({named}{more})"
+    )
+
+
+def test_losses_of_one_flow_are_added_up() -> None:
+    routing = Routing(max_spans=1)
+    routing.hand_over(make_span(0, 0), make_span(1, 0), make_span(2, 0))
+    routing.flows.abandon()
+    assert {level for level, _ in said(routing.flows, 1000.0, last=True)} == {logging.ERROR}
+
+
+@pytest.mark.parametrize("flows", [1, 2])
+def test_an_outage_says_of_how_many_flows_spans_wait(flows: int) -> None:
+    routing = Routing()
+    for number in range(flows):
+        routing.hand_over(make_span(number, 0), default=f"f{number}")
+    fail_all(routing.flows, DOWN, 1000.0)
+    assert [(" of 2 flows" in text) for _, text in said(routing.flows, 1000.0)] == [flows == 2]

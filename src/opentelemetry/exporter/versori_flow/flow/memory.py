@@ -107,9 +107,7 @@ class Memory:
             if entry is not None:
                 sizes = coming.setdefault(move.target, [])
                 sizes.append(len(entry.body) + 1)
-                window = self._window(move.target)
-                alone = window.pending == 0 and len(sizes) == 1
-                if not (alone or _has_room(window, sizes, 1)):
+                if not _has_room(self._window(move.target), sizes, 1):
                     return number
         return len(moves)
 
@@ -194,7 +192,9 @@ class Memory:
 
 
 def _has_room(window: Window, sizes: Sequence[int], share: int) -> bool:
-    """Whether these and what is pending fit into that part of a window."""
+    """Whether these and what is pending fit into that part of a window; one alone is all that a window is for."""
+    if not window.pending and len(sizes) == 1:
+        return True
     if window.pending + len(sizes) > -(-window.max_spans // share):
         return False
     return window.pending_size + sum(sizes) <= (window.max_bytes - window.overhead) // share
