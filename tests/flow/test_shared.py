@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
 from opentelemetry.exporter.versori_flow.flow.flows import Flows
 from opentelemetry.exporter.versori_flow.flow.journal import Kept, News
-from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
+from opentelemetry.exporter.versori_flow.flow.ledger import DropReason, FlowStatus
 from opentelemetry.exporter.versori_flow.http.answers import Unavailable
 from tests.flow.model import NOW_NS, SECOND, Platform, erase, foreign, key, make_span
 from tests.flow.several import Routing, attempt_next, settle_all
@@ -127,6 +127,41 @@ def test_what_a_store_keeps_is_not_lost_at_the_end(
     assert totals(routing.flows) == counts
 
 
+def test_status_says_where_spans_wait_and_what_is_lost_of_no_flow() -> None:
+    routing = Routing(store="redis://there", durable=True)
+    routing.flows.lose(0, DropReason.UNREADABLE)
+    assert routing.flows.status(T) == {}
+    routing.hand_over(A)
+    routing.flows.lose(2, DropReason.UNREADABLE)
+    assert routing.flows.status(T) == {
+        "": FlowStatus("", "clean", 2, 0, 0, {"unreadable": 2}, None, None, "redis://there"),
+        "a": FlowStatus("a", "dirty", 1, 0, 1, {}, None, 0.0, "redis://there"),
+    }
+
+
+def test_nobody_waits_for_a_flow_while_the_platform_is_out_of_reach() -> None:
+    """Whichever flow has found that out; and a flush tries again soon, for as long as it lasts."""
+    routing = Routing(min_interval=0.0)
+    receipts = routing.hand_over(A, make_span(2, 0, name="b"))
+    assert [routing.flows.verdict(receipt, T) for receipt in receipts] == [None, None]
+    job = routing.flows.begin_next(T)
+    assert job is not None
+    routing.flows.feed(job, UNREACHED, T, NOW_NS)
+    assert [routing.flows.verdict(receipt, T) for receipt in receipts] == [False, False]
+    assert routing.flows.next_due() == T + 2
+    flushed = routing.flows.hurry(T + 0.5, T + 3)
+    assert sorted((receipt.flow.name, receipt.lost) for receipt in flushed) == [("a", 0), ("b", 0)]
+    dues = []
+    for _ in range(3):
+        due = routing.flows.next_due()
+        assert due is not None
+        dues.append(due - T)
+        job = routing.flows.begin_next(due)
+        assert job is not None
+        routing.flows.feed(job, UNREACHED, due, NOW_NS)
+    assert dues == [0.5, 1.5, 2.5]
+
+
 # -- what other processes have left ---------------------------------------------------------------------------
 
 
@@ -195,6 +230,7 @@ def test_what_moved_away_and_is_left_here_again_is_taken(platform: Platform) -> 
         (News(delivered=[kept(make_span(3, 0))]), (2, 0, 2, {}), [1, 2, 3]),
         (News(delivered=[kept(A)], settled=[key(1, 0)]), (2, 1, 1, {}), [1, 2]),
         (News(settled=[key(1, 0)], dropped={key(1, 0): DropReason.REFUSED}), (2, 1, 1, {}), [1, 2]),
+        (News(delivered=[kept(make_span(3, 0))], moved=[key(3, 0)]), (2, 0, 2, {}), [1, 2]),
         (News(settled=[key(1, 0)], moved=[key(1, 0)]), (2, 1, 1, {}), [2]),
     ],
 )
@@ -242,6 +278,18 @@ def test_a_newer_text_here_is_not_replaced_by_an_older_one_from_elsewhere(platfo
     assert totals(routing.flows) == (1, 0, 1, {})
     settle_all(routing.flows, platform, T)
     assert [span["name"] for span in platform.spans("a")] == ["newer"]
+
+
+def test_what_is_learnt_is_counted_on_top(platform: Platform) -> None:
+    """Of what was delivered and handed over before; a newer text of others takes the place of a delivered one."""
+    routing, newer = shared(A), make_span(1, 0, start=-9, end=-8, text="newer")
+    settle_all(routing.flows, platform, T)
+    routing.hand_over(B, make_span(3, 0), make_span(4, 0))
+    routing.flows.learn("a", News([kept(newer)], [key(2, 0)], moved=[key(3, 0)]), T + 1, NOW_NS)
+    assert totals(routing.flows) == (3, 2, 1, {})
+    assert [entry.body for flow in routing.flows for entry in flow.window if entry.key == key(1, 0)] == [
+        newer.body
+    ]
 
 
 # -- somebody else's turn -------------------------------------------------------------------------------------
