@@ -444,6 +444,7 @@ def test_serve_names_what_is_wrong(platform: LocalPlatform, arguments: list[str]
     taken = [str(platform.port) if word == "TAKEN" else word for word in arguments]
     done = versori_flow("serve", "--port", "0", *taken)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith("versori-flow: ")
     assert words in done.stderr
 
 

@@ -46,5 +46,5 @@ def serve(
         return
     try:
         server.serve(host, port, data, key, fault or [], allowed_hosts=allow_host or [], verbose=verbose)
-    except ValueError as error:
+    except (ValueError, SystemExit) as error:
         fail(str(error))
