@@ -98,6 +98,23 @@ def test_news_disturb_nobody(watched: Page, platform: LocalPlatform) -> None:
     assert abs(before["y"] - after["y"]) < 3
 
 
+def test_news_choose_nothing(watched: Page, platform: LocalPlatform) -> None:
+    """A trace that is chosen for a comparison stays chosen while newer ones arrive, and until Back leaves it."""
+    watched.goto(address(platform, view="compare"))
+    live(watched)
+    choice = watched.get_by_label("Left")
+    first, chosen = choice.input_value(), choice.locator("option").nth(3).get_attribute("value") or ""
+    choice.select_option(chosen)
+    platform.put("shop", orders(6))
+    expect(choice.locator("option")).to_have_count(6)
+    expect(choice).to_have_value(chosen)
+    platform.put("shop", orders(4))
+    watched.get_by_role("button", name="Compare").click()
+    watched.wait_for_url(f"**a={chosen}*")
+    watched.go_back()
+    expect(choice).to_have_value(first)
+
+
 def test_pause(watched: Page, platform: LocalPlatform) -> None:
     """While paused the page stays as it is and says that there is more; then it catches up."""
     watched.goto(address(platform))
@@ -132,7 +149,7 @@ def test_a_restart_is_noticed(page: Page) -> None:
 
 
 def test_search(watched: Page, platform: LocalPlatform) -> None:
-    """A search is in the address, is found again by it, and goes from the list into the flow."""
+    """A search is in the address, is found again by it, goes from the list into the flow, and leaves no word behind."""
     watched.goto(platform.url)
     watched.keyboard.press("/")
     watched.keyboard.type("http.route=/orders")
@@ -146,8 +163,16 @@ def test_search(watched: Page, platform: LocalPlatform) -> None:
     expect(watched.locator("details.trace")).to_have_count(1)
     watched.locator("#clear").click()
     expect(watched.locator("details.trace")).to_have_count(4)
+    watched.keyboard.press("/")
+    watched.keyboard.type("charge")
+    watched.get_by_label("errors").check()
+    watched.get_by_role("button", name="Search").click()
+    watched.wait_for_url("**q=charge*")
+    watched.locator("#clear").click()
+    expect(watched.locator("#q")).to_have_value("")
+    expect(watched.get_by_label("errors")).not_to_be_checked()
     watched.go_back()
-    expect(watched.locator("details.trace")).to_have_count(1)
+    expect(watched.locator("#q")).to_have_value("charge")
 
 
 def test_keys(watched: Page, platform: LocalPlatform) -> None:
@@ -180,6 +205,23 @@ def test_keys(watched: Page, platform: LocalPlatform) -> None:
     keys.press("ArrowDown")
     keys.press("z")
     expect(watched.locator("#whole")).to_be_visible()
+
+
+def test_keys_of_a_list(watched: Page, platform: LocalPlatform) -> None:
+    """Flows, and kinds of calls, are rows for the keys too, and one stop of the Tab key."""
+    platform.put("calm", orders(1))
+    stops = "links => links.filter(link => link.tabIndex === 0).length"
+    for url, first, last in (
+        (f"{platform.url}/?sort=name", "calm", "shop"),
+        (address(platform, view="calls"), "POST /orders", "validate order"),
+    ):
+        watched.goto(url)
+        assert watched.locator(".flows tbody a").evaluate_all(stops) == 1
+        for key, name in (("ArrowDown", first), ("End", last), ("k", ""), ("Home", first)):
+            watched.keyboard.press(key)
+            expect(watched.locator("tbody :focus")).to_contain_text(name)
+        watched.keyboard.press("e")
+        expect(watched.locator("tr:focus-within .failed")).to_be_visible()
 
 
 def test_next_error(watched: Page, platform: LocalPlatform) -> None:
@@ -233,6 +275,27 @@ def test_links_lead_to_their_spans(watched: Page, platform: LocalPlatform) -> No
     watched.locator(".row .span", has_text="send receipt").click()
     watched.locator("#panel .links a").click()
     expect(watched.locator("#panel h2")).to_have_text("POST /orders")
+
+
+@pytest.mark.parametrize("width", [1280, 375])
+def test_a_span_far_down(watched: Page, platform: LocalPlatform, width: int) -> None:
+    """Whoever comes for a span, or goes on to its caller, sees its row beside its details, however far down it is."""
+    platform.put("import", deep())
+    watched.set_viewport_size({"width": width, "height": 800})
+    shown = """() => {
+        const row = document.querySelector(".row.chosen").getBoundingClientRect();
+        const panel = document.getElementById("panel").getBoundingClientRect();
+        return row.top >= 0 && row.bottom <= (panel.left > 100 ? innerHeight : panel.top);
+    }"""
+    last = platform.spans("import")[-1]["spanContext"]
+    watched.goto(f"{platform.url}/find?trace={last['traceId']}&span={last['spanId']}")
+    watched.wait_for_function(shown)
+    watched.goto("about:blank")
+    watched.goto(address(platform, "import", trace=DEEP, span=last["spanId"]))
+    watched.wait_for_function(shown)
+    watched.evaluate("scrollTo(0, 0)")
+    watched.get_by_role("link", name="Its caller").click()
+    watched.wait_for_function(shown)
 
 
 def test_zoom_by_dragging(watched: Page, platform: LocalPlatform) -> None:

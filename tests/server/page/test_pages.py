@@ -135,6 +135,9 @@ def test_a_large_trace(platform: LocalPlatform, http: httpx.Client) -> None:
     assert max(int(row["aria-level"] or 0) for row in page.all("li")) == 31
     assert len(Page(http.get(page.link(id="further"))).names()) == 1000
     assert "500 more spans" in page.text
+    # Its row is there for whoever comes for a span.
+    found = http.get("/find", params={"span": spans[-1]["spanContext"]["spanId"]}, follow_redirects=True)
+    assert Page(found).names()[-1] == "1000"
 
 
 EVENTS = [{"name": "e", "timestamp": at(second / 10)} for second in range(20)]

@@ -70,7 +70,7 @@ class FlowScreens:
             return "compare.html", {**values, **_compared(traces, parameters)}
         if "trace" in parameters:
             trace = _wanted(traces, parameters["trace"])
-            shape = _shape(parameters, search, _ALONE_ROWS)
+            shape = _shape(parameters, search, _ALONE_ROWS)._replace(wanted=parameters.get("span", ""))
             waterfall = lay_out(trace, shape, Zoom.read(parameters, trace.length))
             return "trace.html", {
                 **values,
@@ -108,8 +108,10 @@ class FlowScreens:
                 continue
             span = next((span for span in trace.spans if span.span_id == span_id), None) if span_id else None
             if span is not None or not span_id:
-                found = {"trace": trace.key} | ({} if span is None else {"span": span.key})
-                return Links(flow.address, {}).bare(**found)
+                links = Links(flow.address, {})
+                if span is None:
+                    return links.bare(trace=trace.key)
+                return links.bare(trace=trace.key, span=span.key) + row_anchor(trace, span)
         return None
 
 
@@ -125,7 +127,7 @@ class _RowLinks:
         """Shows the details of a span."""
         if trace.key not in self._stems:
             self._stems[trace.key] = self._links("/flow", **{"span": None, "in": trace.key})
-        return f"{self._stems[trace.key]}&span={row.span.key}"
+        return f"{self._stems[trace.key]}&span={row.span.key}{row_anchor(trace, row.span)}"
 
     def fold(self, row: Row) -> str:
         """Folds a subtree away, or unfolds it."""
@@ -133,6 +135,11 @@ class _RowLinks:
         if len(folded) == len(self._folded):
             folded.append(row.span.key)
         return self._links(fold=",".join(folded) or None)
+
+
+def row_anchor(trace: Trace, span: Span) -> str:
+    """Where in its page a span's row is."""
+    return f"#r-{trace.key}-{span.key}"
 
 
 def _parameters(query: Mapping[str, str]) -> dict[str, str]:
@@ -166,7 +173,8 @@ def _entries(traces: list[Trace], parameters: Mapping[str, str], search: Search)
     for place, trace in enumerate(found[:most]):
         opened = None
         if trace.key in asked or place == 0 or (rows and rows + len(trace.spans) <= _OPEN_ROWS):
-            opened = lay_out(trace, shape, Zoom(0, trace.length))
+            wanted = parameters.get("span", "") if trace.key == parameters.get("in") else ""
+            opened = lay_out(trace, shape._replace(wanted=wanted), Zoom(0, trace.length))
             rows += len(opened.rows)
         matches = sum(search.finds(span.stored) for span in trace.spans) if search else 0
         entries.append(Entry(trace, opened, matches))

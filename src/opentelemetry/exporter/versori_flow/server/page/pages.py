@@ -26,7 +26,7 @@ from ..replies import ApiError
 from ..request_body import read_body
 from ..saved_flows import FlowAddress, SavedFlow, SavedFlows
 from .flow_list import FlowList, moment_of
-from .flow_screen import FlowScreens, NoSuchTraceError, started
+from .flow_screen import FlowScreens, NoSuchTraceError, row_anchor, started
 from .links import Links, find_address
 from .live import Changes, Stream
 from .text import ago, bytes_size, count, length, line, token
@@ -270,5 +270,5 @@ def _templates(digests: dict[str, str]) -> Environment:
         json=json.dumps,
         thousands="{:,}".format,
     )
-    made.globals.update(digests=digests, find_address=find_address)
+    made.globals.update(digests=digests, find_address=find_address, row_anchor=row_anchor)
     return made

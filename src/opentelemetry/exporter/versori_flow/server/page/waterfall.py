@@ -48,12 +48,14 @@ class Shape(NamedTuple):
         levels: How many levels are shown; None for all.
         search: Which spans are shown, and what they hang on.
         most: How many rows at most.
+        wanted: The key of a span that has its row however far down that is.
     """
 
     folded: frozenset[str] = frozenset()
     levels: int | None = None
     search: Search = Search.read({})
     most: int = 300
+    wanted: str = ""
 
 
 class Row(NamedTuple):
@@ -110,8 +112,11 @@ def lay_out(trace: Trace, shape: Shape, zoom: Zoom) -> Waterfall:
     found, kept = _kept(trace, shape.search)
     shown = [span for span in _unfolded(trace, shape) if kept is None or span in kept]
     sizes = _sizes(trace)
-    rows = [_row(span, trace, shape, zoom, sizes[span], found) for span in shown[: shape.most]]
-    beyond = shown[shape.most :]
+    most = shape.most
+    if shape.wanted:
+        most = max(most, 1 + next((at for at, span in enumerate(shown) if span.key == shape.wanted), 0))
+    rows = [_row(span, trace, shape, zoom, sizes[span], found) for span in shown[:most]]
+    beyond = shown[most:]
     total = zoom.end - zoom.start
     return Waterfall(
         trace=trace,

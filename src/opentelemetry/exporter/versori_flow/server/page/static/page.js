@@ -7,7 +7,7 @@ root.classList.add("js");
 
 // --- One page becomes the next -------------------------------------------------------------------------------
 
-// What a person has opened or closed stays so, whatever the server would do.
+// What a person has opened, closed or chosen stays so, whatever the server would do.
 const touched = new WeakSet();
 
 function syncAttributes(element, wanted) {
@@ -15,12 +15,27 @@ function syncAttributes(element, wanted) {
     if (wanted.hasAttribute(name) || name === "tabindex" || name === "data-js") continue;
     if (name === "open" && touched.has(element)) continue;
     element.removeAttribute(name);
+    refill(element, name);
   }
   for (const { name, value } of [...wanted.attributes]) {
     if (name === "tabindex" && element.hasAttribute("tabindex")) continue;
     if (name === "open" && touched.has(element)) continue;
-    if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+    if (element.getAttribute(name) === value) continue;
+    element.setAttribute(name, value);
+    refill(element, name);
   }
+}
+
+// A field keeps what is typed until its page is one of another search: the attribute alone no longer shows then.
+function refill(field, name) {
+  if (field.nodeName !== "INPUT") return;
+  if (name === "value") field.value = field.defaultValue;
+  if (name === "checked") field.checked = field.defaultChecked;
+}
+
+function reselect(field, chosen, otherwise) {
+  const keeps = touched.has(field) && [...field.options].some((option) => option.value === chosen);
+  field.value = keeps ? chosen : otherwise;
 }
 
 // Changes a node into another one, and keeps every element that has the same id in both.
@@ -30,6 +45,7 @@ function morph(node, wanted) {
     return;
   }
   syncAttributes(node, wanted);
+  const chosen = node.value;
   const known = new Map();
   for (const child of node.children) if (child.id) known.set(child.id, child);
   const kept = new Set();
@@ -49,6 +65,7 @@ function morph(node, wanted) {
     morph(same, next);
   }
   while (at) at = drop(at);
+  if (node.nodeName === "SELECT") reselect(node, chosen, wanted.value);
 }
 
 function drop(node) {
@@ -111,6 +128,7 @@ async function details(link) {
     take(page, "panel");
     document.getElementById("panel").scrollTop = 0;
     settle();
+    reveal();
   } catch (error) {
     location.assign(link.href); // the browser says why it can't be had
   } finally {
@@ -145,9 +163,12 @@ document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.method !== "get" || !form.action) return;
   event.preventDefault();
+  for (const field of form.elements) touched.delete(field);
   const fields = [...new FormData(form)].filter(([, value]) => value);
   go(`${new URL(form.action).pathname}?${new URLSearchParams(fields)}`, "push");
 });
+
+document.addEventListener("change", (event) => event.target.matches("select") && touched.add(event.target));
 
 addEventListener("popstate", () => go(location.href, "back"));
 
@@ -293,17 +314,19 @@ async function copy(button) {
 
 // --- Rows ------------------------------------------------------------------------------------------------------
 
-const rows = () => [...main.querySelectorAll("li.row")].filter((row) => row.checkVisibility());
+const ROWS = "li.row, .flows tbody tr:has(a)";
+const LINKS = "ol.rows a, .flows tbody a";
+const rows = () => [...main.querySelectorAll(ROWS)].filter((row) => row.checkVisibility());
 
 // One row is a stop of the Tab key; arrows lead to the others.
 function settle() {
-  const links = main.querySelectorAll("ol.rows a");
+  const links = main.querySelectorAll(LINKS);
   const url = new URL(location.href);
   const key = url.searchParams.get("span");
   const chosen = key && document.getElementById(`r-${url.searchParams.get("in") || url.searchParams.get("trace")}-${key}`);
   let stop = [...links].find((link) => link.tabIndex === 0 && link.dataset.js) || null;
   if (chosen) stop = chosen.querySelector(".span");
-  if (!stop) stop = main.querySelector("ol.rows a.span");
+  if (!stop) stop = main.querySelector("ol.rows a.span, .flows tbody a");
   for (const link of links) {
     link.tabIndex = link === stop ? 0 : -1;
     if (link === stop) link.dataset.js = "stop";
@@ -313,12 +336,22 @@ function settle() {
   if (chosen) chosen.classList.add("chosen");
 }
 
+// The row of the details, where it is out of sight or below them, which on a small screen lie over the others.
+function reveal() {
+  const row = main.querySelector(".row.chosen");
+  if (!row) return;
+  const panel = document.getElementById("panel").getBoundingClientRect();
+  const { top, bottom, left } = row.getBoundingClientRect();
+  const end = panel.left <= left ? panel.top : innerHeight;
+  if (top < 30 || bottom > end) scrollBy(0, (top + bottom - end) / 2);
+}
+
 function choose(row, focus = true) {
-  for (const link of main.querySelectorAll('ol.rows a[tabindex="0"]')) {
+  for (const link of main.querySelectorAll(LINKS)) {
     link.tabIndex = -1;
     delete link.dataset.js;
   }
-  const link = row.querySelector("a.span");
+  const link = row.querySelector("a.span, :is(th, td) a");
   if (!link) return;
   link.tabIndex = 0;
   link.dataset.js = "stop";
@@ -329,14 +362,15 @@ function choose(row, focus = true) {
 }
 
 const current = () => {
-  const link = document.activeElement.closest("li.row a") || main.querySelector("ol.rows a[data-js]");
-  return link ? link.closest("li.row") : null;
+  const row = document.activeElement.closest(ROWS);
+  const link = row || main.querySelector(":is(ol.rows, .flows tbody) a[data-js]");
+  return link && link.closest(ROWS);
 };
 
 function step(by) {
   const all = rows();
   const at = all.indexOf(current());
-  const focused = document.activeElement.closest("li.row");
+  const focused = document.activeElement.closest(ROWS);
   const next = all[Math.max(0, Math.min(all.length - 1, focused ? at + by : Math.max(at, 0)))];
   if (next) choose(next);
 }
@@ -355,19 +389,21 @@ function sideways(right) {
   }
 }
 
+const FAILED = "li.row.failed, details.failing:not([open]), a.further.failing, .flows tbody tr:has(a):has(.failed)";
+
 // The next error, in a trace that is closed and beyond the last row too.
 async function nextError(by) {
-  const stops = [...main.querySelectorAll("li.row.failed, details.failing:not([open]), a.further.failing")].filter((stop) => stop.checkVisibility());
+  const stops = [...main.querySelectorAll(FAILED)].filter((stop) => stop.checkVisibility());
   if (by < 0) stops.reverse();
-  const here = document.activeElement.closest("li.row") || current();
+  const here = current();
   const isAfter = (stop) => {
     const where = here.compareDocumentPosition(stop);
     return by > 0 ? where & Node.DOCUMENT_POSITION_FOLLOWING : where & Node.DOCUMENT_POSITION_PRECEDING;
   };
-  const unvisited = here && !document.activeElement.closest("li.row") && here.matches(".failed");
+  const unvisited = here && !document.activeElement.closest(ROWS) && here.matches(FAILED);
   const next = (unvisited ? here : here && stops.find((stop) => stop !== here && isAfter(stop))) || stops[0];
   if (!next) return;
-  if (next.matches("li.row")) return void choose(next);
+  if (next.matches(ROWS)) return void choose(next);
   if (next.matches("details")) {
     const closed = next.querySelector(":scope > .tools > .closed");
     const url = new URL(location.href);
@@ -406,7 +442,7 @@ const keys = {
   p: () => live && pause(),
   z: async () => {
     const row = current();
-    if (!row) return;
+    if (!row || !row.matches("li.row")) return;
     await details(row.querySelector("a.span"));
     const zoom = document.getElementById("zoom");
     if (zoom) go(zoom.href, "push");
@@ -425,10 +461,11 @@ document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") typing.blur();
     return;
   }
-  const inRows = event.target.closest("li.row") || event.target === document.body || event.target === main;
+  const inRows = event.target.closest(ROWS) || event.target === document.body || event.target === main;
   const moves = event.key.startsWith("Arrow") || event.key === "Home" || event.key === "End";
-  // Where there are no rows the keys that move scroll, as ever.
-  if (moves && (!inRows || !main.querySelector("ol.rows a"))) return;
+  // Where there are no rows, or none that fold, the keys that move scroll, as ever.
+  const sideward = event.key === "ArrowLeft" || event.key === "ArrowRight";
+  if (moves && (!inRows || !main.querySelector(sideward ? "ol.rows a" : LINKS))) return;
   const action = Object.hasOwn(keys, event.key) ? keys[event.key] : null;
   if (!action) return;
   event.preventDefault();
@@ -479,5 +516,6 @@ document.addEventListener("pointerup", () => {
 });
 
 settle();
+reveal();
 if (paused) say("Paused");
 listen();
