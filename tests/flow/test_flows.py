@@ -210,6 +210,11 @@ def test_the_end_is_for_all_flows() -> None:
     assert flows.next_due() == T
     assert settle_all(flows, platform, T) == T
     assert platform.reads == reads + 2 + 3
+    # What moves, or was left a moment before, comes after that, and may be the flow's first: it is no exception.
+    reads = platform.reads
+    routing.hand_over(make_span(2, 1, name="late"), make_span(3, 1, name="b"))
+    assert settle_all(flows, platform, T) == T
+    assert platform.reads == reads + 2 + 2
     routing.hand_over(make_span(4, 0), make_span(5, 0, name="b"))
     flows.abandon()
     assert [counts(flows)[name][3] for name in ("a", "b", "done")] == [{"shutdown": 1}, {"shutdown": 1}, {}]

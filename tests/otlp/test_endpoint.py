@@ -181,7 +181,7 @@ def test_an_outage_is_no_end():
 
 
 def test_bodies_that_drip_or_break_off():
-    """A body that takes too long has its answer (408, to be sent again); one that breaks off disturbs nobody."""
+    """A body that takes too long has its answer (503, which is sent again); one that breaks off disturbs nobody."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await (await endpoint(Request(scope, receive)))(scope, receive, send)
@@ -204,7 +204,7 @@ def test_bodies_that_drip_or_break_off():
                 dripping.sendall(b" ")
                 ready = select.select([dripping], [], [], 0.05)[0]
             answer = dripping.recv(4096)
-            assert answer.startswith(b"HTTP/1.1 408")
+            assert answer.startswith(b"HTTP/1.1 503")
             assert b"retry-after: 1" in answer.lower()
         answer = httpx.post(
             f"http://127.0.0.1:{server.port}/v1/traces", content=ONE, headers={"Content-Type": JSON}

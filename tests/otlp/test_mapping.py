@@ -8,12 +8,13 @@ import json
 import logging
 import math
 from collections.abc import Iterator
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
@@ -35,9 +36,11 @@ from opentelemetry.trace import (
 )
 from starlette.requests import Request
 
+from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
 from opentelemetry.exporter.versori_flow.encoding.span import FLOW_NAME_ATTRIBUTE
 from opentelemetry.exporter.versori_flow.otlp import json_text
 from opentelemetry.exporter.versori_flow.otlp.endpoint import TracesEndpoint
+from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from opentelemetry.exporter.versori_flow.server.http_server import HttpServer
 from tests.encoding.spans import encode, new_encoder
 
@@ -236,6 +239,42 @@ def test_one_mapping(receiver, spans, packed):
         assert (answer.status_code, answer.content) == (200, b"{}" if "json" in content_type else b"")
         assert all(type(span) is ReadableSpan for span in receiver.spans)
         assert in_order(receiver.spans) == direct
+
+
+def stored(platform: LocalPlatform) -> dict[str, list[str]]:
+    return {
+        flow: sorted(json.dumps(one, sort_keys=True) for one in platform.spans(flow))
+        for flow in platform.names()
+    }
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(sdk_spans(), min_size=1, max_size=3).map(lambda drawn: [*chain(*drawn)]))
+def test_what_is_stored_is_one(spans):
+    """What the exporter stores of spans is what a platform stores that got them as OTLP: flow by flow."""
+    assume(len({(one.context.trace_id, one.context.span_id) for one in spans}) == len(spans))
+    logging.getLogger("opentelemetry.attributes").setLevel(logging.ERROR)
+    with LocalPlatform() as direct, LocalPlatform() as received:
+        exporter = VersoriFlowSpanExporter(
+            api_key="k",
+            organisation_id=direct.organisation_id,
+            project_id=direct.project_id,
+            base_url=direct.url,
+        )
+        exporter.export(spans)
+        exporter.shutdown()
+        request = encode_spans(spans)
+        answer = httpx.post(
+            f"{received.url}/v1/traces",
+            content=as_json(request),
+            headers={"Content-Type": "application/json"},
+            trust_env=False,
+        )
+        assert answer.status_code == 200
+        count = sum(map(len, stored(direct).values()))
+        assert count == len(spans)
+        received.wait_for(lambda p: sum(map(len, stored(p).values())) == count)
+        assert stored(received) == stored(direct)
 
 
 def span(**members: Any) -> dict[str, Any]:

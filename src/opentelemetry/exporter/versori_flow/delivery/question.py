@@ -12,7 +12,7 @@ from ..native import Waiter
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from ..encoded_span import Move
+    from ..encoded_span import EncodedSpan, Move
     from ..flow.flows import Flows, Receipt
     from ..flow.window import Key
 
@@ -118,7 +118,11 @@ class OpenQuestions:
             self._conclude(question, True)
 
     def admit(self, question: Question, batch: Batch) -> Iterator[Batch]:
-        """What of an offer is to be handed over, each before the next is asked for: moves, then all spans or none."""
+        """What of an offer is to be handed over, each before the next is asked for: moves, then all spans or none.
+
+        A span that has to move, and that comes again, leaves its place together with that: later it might take
+        its older text to where the newer one has been delivered.
+        """
         for move in batch.moves:
             key = move.trace_id, move.span_id
             before = self._owed_moves.pop(key, None)
@@ -135,7 +139,12 @@ class OpenQuestions:
             self.answer(question, None)
             return
         self._offered.append((question, batch, too_large))
-        yield batch._replace(moves=())
+        again = [
+            (span.trace_id, span.span_id)
+            for flow, span in batch.routed
+            if self._is_owed(flow, span) and self._flows.memory.fits(flow, span)
+        ]
+        yield batch._replace(moves=[self._owed_moves.pop(key) for key in dict.fromkeys(again)])
 
     def owed(self) -> Batch | None:
         """Moves that there was no room for, as far as there is room by now; None: none."""
@@ -144,6 +153,10 @@ class OpenQuestions:
         for key, _ in ready:
             del self._owed_moves[key]
         return Batch((), [move for _, move in ready], ()) if ready else None
+
+    def _is_owed(self, flow: str, span: EncodedSpan) -> bool:
+        move = self._owed_moves.get((span.trace_id, span.span_id))
+        return move is not None and move.target == flow
 
     def look(self, flow_name: str, now: float) -> None:
         """An attempt at that flow is over: which questions does it settle?"""

@@ -64,6 +64,7 @@ class Flows:
         self._probe = Probe(policy.backoff)
         # Changed since `changes` was called last; one that has left memory since, and come back, is two.
         self._changed: dict[Flow, None] = {}
+        self._ends_at: float | None = None
 
     def __iter__(self) -> Iterator[Flow]:
         return iter(self.memory.flows.values())
@@ -78,8 +79,7 @@ class Flows:
     ) -> list[Receipt]:
         """Takes spans, moves earlier ones, and counts those that are lost before they begin, each with its flow.
 
-        Returns:
-            One for each flow that got a span.
+        There is a receipt for each flow that got a span.
         """
         by_flow: dict[str, list[EncodedSpan]] = {}
         for name, span in routed:
@@ -103,6 +103,8 @@ class Flows:
             marks[name] = touch(name).lose_unencodable(failure.reason)
         flows = self.memory.flows
         for name in lost_before:
+            if self._ends_at is not None:
+                flows[name].close(now, self._ends_at)
             self._line_up(flows[name], now)
         self._make_room(now, lost_before)
         return [Receipt(flows[name], mark, lost_before[name]) for name, mark in marks.items()]
@@ -210,6 +212,7 @@ class Flows:
     def close(self, now: float, until: float) -> None:
         """The exporter ends: deliver, and read back, at once. Every flow that is held may have to."""
         self._probe.end()
+        self._ends_at = until
         for flow in self:
             flow.close(now, until)
             self._line_up(flow, now)
@@ -234,11 +237,7 @@ class Flows:
         self._line_up(flow, now)
 
     def abandon(self, keeps: Callable[[str, Key], bool] = lambda flow, key: False) -> dict[str, int]:
-        """The exporter has ended: what is pending is lost, but for what a store keeps.
-
-        Returns:
-            How many spans that are, by flow.
-        """
+        """The exporter has ended: what is pending is lost, but for what a store keeps: so many spans, by flow."""
         left = {}
         for flow in list(self.memory.active.values()):
             kept = flow.abandon(partial(keeps, flow.name))

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
-from ..encoded_span import Move, Routed
+from ..encoded_span import EncodedSpan, Move, Routed
 from .delivery import Flow
 from .ledger import DropReason, FlowStatus, Totals, add_up
 from .policy import FlowPolicy
@@ -135,6 +135,10 @@ class Memory:
             if fitting and not _has_room(window, fitting, 2 if window.pending else 1):
                 return None
         return too_large
+
+    def fits(self, flow: str, span: EncodedSpan) -> bool:
+        """Whether a span is not too large for its flow's window."""
+        return len(span.body) <= (window := self._window(flow)).max_bytes - window.overhead
 
     def _window(self, name: str) -> Window:
         return (self.flows.get(name) or Flow(name, self._policy)).window

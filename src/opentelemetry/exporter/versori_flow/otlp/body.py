@@ -44,7 +44,7 @@ async def read(request: Request, held: Held, within: float = READ_WITHIN) -> byt
     """Reads the body; its bytes are counted as held.
 
     Raises:
-        Refusal: 413, it is too large; 408, it takes too long; 503, all together are too large.
+        Refusal: 413, it is too large; 503, it takes too long, or all together are too large.
         ClientDisconnect: The client left in the middle of it.
     """
     body = bytearray()
@@ -63,7 +63,8 @@ async def read(request: Request, held: Held, within: float = READ_WITHIN) -> byt
         await asyncio.wait_for(fill(), within)
     except asyncio.TimeoutError:
         held.give_back(len(body))
-        raise Refusal(408, f"the body was not here within {within:g} s", again=True) from None
+        # Not 408: what is sent again on that is no matter of OTLP.
+        raise Refusal(503, f"the body was not here within {within:g} s", again=True) from None
     except BaseException:
         held.give_back(len(body))
         raise

@@ -15,7 +15,7 @@ RETRY_AFTER = 1
 """Seconds. Who sends again grows its own wait; all of them together must not come in the same moment."""
 
 # google.rpc.Code, for each HTTP status that is answered here.
-_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 408: 4, 413: 8, 415: 3, 429: 8, 500: 13, 503: 14}
+_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 413: 8, 415: 3, 429: 8, 500: 13, 503: 14}
 
 
 class Refusal(Exception):  # noqa: N818 - no fault of this side
