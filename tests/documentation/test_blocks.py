@@ -157,6 +157,21 @@ def test_what_is_to_be_typed_works(block, folder, environment):
             play(command.replace("8901", port).replace("/var/lib/shop", str(folder)), folder, environment)
 
 
+def test_every_example_is_shown():
+    """A block that names an example takes in that file, whole; each example that is a page's has one."""
+    shown = [
+        (named, marked)
+        for page in PAGES
+        for named, marked in re.findall(
+            r'^```\w+ title="([^"]+)"\n(.*?)^```', page.read_text("utf-8"), re.M | re.S
+        )
+    ]
+    assert len(shown) >= len(list((ROOT / "docs" / "frameworks").iterdir()))
+    for named, marked in shown:
+        assert marked == f'--8<-- "{named}"\n'
+        assert (ROOT / named).is_file()
+
+
 @pytest.mark.parametrize("block", blocks("python"))
 def test_python_runs(block, folder, environment):
     """A block of Python is a program, as it stands, or a test."""
