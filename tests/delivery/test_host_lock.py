@@ -187,7 +187,7 @@ def test_what_was_taken_back_is_left_to_nobody(platform, make_exporter, make_pro
     child = Child(platform.url, platform.organisation_id, platform.project_id, flow="shop")
     exporter = make_exporter(export_wait=0)
     exporter.export(ended_spans(make_provider().get_tracer("test"), 2))
-    exporter.shutdown(800)
+    exporter.shutdown(2000)
     child.end()
     assert (len(platform.spans("shop")), exporter.status()["shop"].delivered) == (2, 2)
     assert list((folder / "spool").glob("*.db")) == []

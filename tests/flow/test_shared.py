@@ -191,7 +191,7 @@ def test_what_was_left_and_stands_here_already_is_settled_at_once(platform: Plat
 
 
 def test_what_moved_away_and_is_left_here_again_is_taken(platform: Platform) -> None:
-    """A read that shows it would not be believed to be anybody else's."""
+    """A span that had moved to another flow, and that another process has left for this one, is delivered here."""
     child = make_span(1, 1, parent=0)
     routing = Routing()
     routing.hand_over(child)

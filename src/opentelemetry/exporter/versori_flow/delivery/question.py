@@ -148,6 +148,8 @@ class OpenQuestions:
 
     def owed(self) -> Batch | None:
         """Moves that there was no room for, as far as there is room by now; None: none."""
+        if not self._owed_moves:
+            return None
         moves = list(self._owed_moves.items())
         ready = moves[: self._flows.memory.may_move([move for _, move in moves])]
         for key, _ in ready:
