@@ -154,22 +154,29 @@ def test_what_is_to_be_typed_works(block, folder, environment):
         if "show" in block.text:
             fill(folder, environment)
         for command in commands(block.text):
-            play(command.replace("8901", port).replace("/var/lib/shop", str(folder)), folder, environment)
+            command = command.replace("8901", port).replace("flow gateway", f"flow gateway --port {port}")
+            play(re.sub(r"/var/lib/[\w-]+", str(folder), command), folder, environment)
 
 
-def test_every_example_is_shown():
-    """A block that names an example takes in that file, whole; each example that is a page's has one."""
-    shown = [
-        (named, marked)
-        for page in PAGES
-        for named, marked in re.findall(
-            r'^```\w+ title="([^"]+)"\n(.*?)^```', page.read_text("utf-8"), re.M | re.S
+def test_no_command_hides():
+    """What is typed is a console block, but for the runtimes of other languages, which are not here."""
+    for page in PAGES:
+        languages = re.findall(r"^```(\w+).*\n(?=[^`])", page.read_text("utf-8"), re.M)
+        assert {"console", "python", "text", "yaml"}.issuperset(languages) or page.stem == "other-languages"
+
+
+def test_a_span_by_hand():
+    """The request that is written out stores its span."""
+    page = (ROOT / "docs" / "other-languages.md").read_text(encoding="utf-8")
+    request = re.search(r"^```sh\n(curl .*?)^```", page, re.M | re.S)
+    assert request is not None
+    with LocalPlatform() as platform:
+        command = request[1].replace("http://localhost:4318", platform.url)
+        done = subprocess.run(
+            ["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False
         )
-    ]
-    assert len(shown) >= len(list((ROOT / "docs" / "frameworks").iterdir()))
-    for named, marked in shown:
-        assert marked == f'--8<-- "{named}"\n'
-        assert (ROOT / named).is_file()
+        assert done.stdout == "{}"
+        assert platform.wait_for(lambda there: there.spans("shop"))[0]["name"] == "by hand"
 
 
 @pytest.mark.parametrize("block", blocks("python"))
