@@ -70,7 +70,7 @@ class Writes:
                 continue
             if came_at < making.read_at:
                 entry = making.job.flow.window.get(key)
-                if entry is not None and entry.pending:
+                if entry is not None and (entry.pending or self._is_suspected(making, key)):
                     continue  # carried before, by a PUT whose answer was lost; its turn comes in a search
                 if making.late:  # it was pending then, and may have been given up since
                     self._platform.excused.add(key)
@@ -103,6 +103,11 @@ class Writes:
             self._platform.raced.pop((name, key), None)
         self._platform.flows[name] = document
         self._platform.seen.setdefault(name, set()).update(document.spans)
+
+    def _is_suspected(self, making: Any, key: Key) -> bool:
+        """Whether a search holds it back, of which is learnt only now that another process has delivered it."""
+        search = making.job.flow._exchange._search
+        return bool(self._world.redis and search and any(entry.key == key for entry in search.held_back))
 
     def _look_at_return(self, making: Any, key: Key) -> None:
         """What had moved away from a flow is written there again by whoever could not know: that is documented.
