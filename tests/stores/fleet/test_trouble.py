@@ -160,6 +160,15 @@ def test_what_was_carried_for_others_is_settled_once_redis_is_back(own_redis, ho
     assert [kept.key for left in store.inherit(0) for kept in left.spans] == [span(1).key]
 
 
+def test_who_ends_leaves_all_to_a_redis_that_was_emptied(shared_redis):
+    """What it had put before is not there any more, which it learns when it leaves the rest."""
+    store = FleetStore(join(shared_redis.url), "redis", longest_lease=10)
+    store.apply(added(before := span(1)))
+    shared_redis.tell("FLUSHALL")
+    assert store.leave(added(before, rest := span(2)))
+    assert {kept for kept, _ in join(shared_redis.url).window("shop")} == {before, rest}
+
+
 def test_a_replica_that_was_behind_is_told_what_was_delivered(own_redis):
     """After a failover Redis may have as pending what was carried long ago; it is brought, and settled, again."""
     server = own_redis()

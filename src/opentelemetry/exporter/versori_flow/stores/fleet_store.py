@@ -265,6 +265,8 @@ class FleetStore:
         missing = [change for change in missing if change.added]
         if missing or not self._trouble.rests(time.monotonic()):
             self._put([*self._places.take_owed(), *missing], everything=False)
+        if self.wants_all(time.monotonic()):  # it has turned out to be another one
+            self.put_all(pending)
         self._trouble.end()
         self._fleet.close()
         return not self._trouble.owes
