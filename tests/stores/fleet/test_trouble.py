@@ -160,6 +160,20 @@ def test_what_was_carried_for_others_is_settled_once_redis_is_back(own_redis, ho
     assert [kept.key for left in store.inherit(0) for kept in left.spans] == [span(1).key]
 
 
+def test_what_moved_away_meanwhile_is_not_brought_back_by_who_tells_all_anew(shared_redis):
+    """It had the span from another process, and not heard yet that it moved; its own it tells anew in any case."""
+    fleet, other = join(shared_redis.url), join(shared_redis.url)
+    store = FleetStore(fleet, "redis", longest_lease=10)
+    other.put(added(moved := span(1), stays := span(2)))
+    store.apply(added(own := span(3)))
+    store.release(claimed(store), 0, unsure=False)
+    other.put([Change("shop", (), (), [moved.key, own.key])])
+    fleet.close()
+    list(store.inherit(time.monotonic()))
+    store.put_all(added(moved, stays, own))
+    assert {kept for kept, _ in other.window("shop")} == {stays, own}
+
+
 def test_who_ends_leaves_all_to_a_redis_that_was_emptied(shared_redis):
     """What it had put before is not there any more, which it learns when it leaves the rest."""
     store = FleetStore(join(shared_redis.url), "redis", longest_lease=10)

@@ -1,6 +1,6 @@
 """What happened to the spans of a flow since a store was told last. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ..encoded_span import EncodedSpan
@@ -40,6 +40,7 @@ class Change(NamedTuple):
         settled: A PUT has carried them.
         gone: Dropped, or moved to another flow.
         dropped: Those of them that were dropped, and why.
+        theirs: Those of `added` that were another process's: they are told anew, and may have left meanwhile.
     """
 
     flow: str
@@ -47,6 +48,7 @@ class Change(NamedTuple):
     settled: Sequence[Key]
     gone: Sequence[Key]
     dropped: Mapping[Key, DropReason] = {}
+    theirs: Collection[Key] = ()
 
 
 class News(NamedTuple):

@@ -221,7 +221,13 @@ class Fleet:
     def _put(self, batch: Sequence[Piece]) -> list[bytes]:
         arguments: list[bytes | int | str] = [*self._bounds]
         for piece in batch:
-            arguments += [piece.flow, b"".join(piece.items), piece.settled, piece.gone]
+            arguments += [
+                piece.flow,
+                b"".join(piece.items),
+                piece.settled,
+                piece.gone,
+                b" ".join(piece.theirs),
+            ]
         lost: list[bytes] = self._run(PUT, [piece.flow for piece in batch], *arguments)[1]
         return lost
 

@@ -30,6 +30,7 @@ class Piece(NamedTuple):
     items: list[bytes]
     settled: bytes
     gone: bytes
+    theirs: list[bytes]
 
 
 def batches(changes: Sequence[Change]) -> Iterator[list[Piece]]:
@@ -38,15 +39,17 @@ def batches(changes: Sequence[Change]) -> Iterator[list[Piece]]:
     spans = size = 0
     for change in changes:
         gone = b" ".join(b"%b=%d" % (id_of(key), _WHY.index(change.dropped.get(key))) for key in change.gone)
-        piece = Piece(as_bytes(change.flow), [], b" ".join(map(id_of, change.settled)), gone)
+        piece = Piece(as_bytes(change.flow), [], b" ".join(map(id_of, change.settled)), gone, [])
         batch.append(piece)
         for kept in {kept.key: kept for kept in change.added}.values():
             item = _packed(kept)
             if spans == _MOST_SPANS or (spans and size + len(item) > _MOST_BYTES):
                 yield batch
-                piece = Piece(piece.flow, [], b"", b"")
+                piece = Piece(piece.flow, [], b"", b"", [])
                 batch, spans, size = [piece], 0, 0
             piece.items.append(item)
+            if kept.key in change.theirs:
+                piece.theirs.append(id_of(kept.key))
             spans += 1
             size += len(item)
         if len(batch) == _MOST_FLOWS:

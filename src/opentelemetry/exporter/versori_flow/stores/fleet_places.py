@@ -54,7 +54,7 @@ class Places:
         """What of that Redis is to be told now."""
         told = []
         for change in changes:
-            flow, added, settled, gone, _ = change
+            flow, added, settled, gone = change[:4]
             there = self._there.get(flow, {})
             own = [key for key in settled if there.get(key)]
             if flow in self._carried:
@@ -99,9 +99,16 @@ class Places:
         owed, self._owed = self._owed, []
         return owed
 
-    def forget_all(self) -> None:
-        """Redis may have lost everything."""
+    def forget_all(self, waiting: Sequence[Change]) -> list[Change]:
+        """Redis may have lost everything; returns all that is pending, and whose it is."""
+        told = [
+            change._replace(
+                theirs={key for key, is_own in self._there.get(change.flow, {}).items() if not is_own}
+            )
+            for change in waiting
+        ]
         self._there.clear()
+        return told
 
     def discard(self, flow: str, key: Key) -> bool:
         """It is pending no longer, here or there; whether it was."""

@@ -70,9 +70,9 @@ class FleetStore:
 
     def put_all(self, waiting: Sequence[Change]) -> None:
         """Tells anew all that is pending; the next claims bring all: Redis may be one that is behind."""
-        self._places.forget_all()
+        told = self._places.forget_all(waiting)
         self._seen.clear()
-        self._put([*self._places.take_owed(), *waiting], everything=True)
+        self._put([*self._places.take_owed(), *told], everything=True)
 
     def forget(self, flows: Iterable[str]) -> None:
         """The windows of these flows have left memory, or differ from Redis': the next claim brings all of them."""

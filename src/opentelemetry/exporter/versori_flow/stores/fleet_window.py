@@ -181,14 +181,24 @@ end
 PUT = Script(
     COMMON
     + """
--- KEYS project, flow... ; ARGV fresh max_spans max_bytes max_store_bytes (flow items settled gone)...
-local function add(f, packed)
+-- KEYS project, flow... ; ARGV fresh max_spans max_bytes max_store_bytes (flow items settled gone theirs)...
+-- Which of these spans have moved away, or were dropped: who tells them for another process may not know that.
+local function left(f, ids)
+  local gone = {}
+  for part in parts(ids) do
+    for i, at in ipairs(call('ZMSCORE', f.dropped, unpack(part))) do gone[part[i]] = at or nil end
+  end
+  return gone
+end
+local function add(f, packed, gone)
   local at, n, ids, items, traces_of, ends_of, sizes = 1, 0, {}, {}, {}, {}, {}
   local take, max, min = struct.unpack, math.max, math.min
   while at <= #packed do
     n = n + 1
     traces_of[n], ids[n], ends_of[n], sizes[n], items[n], at = take('>Hc0Hc0dIIc0', packed, at)
+    if gone[ids[n]] then ids[n], items[n], n = nil, nil, n - 1 end
   end
+  if n == 0 then return false end
   local had, arrival = call('HMGET', f.body, unpack(ids)), tostring(number())
   local body, order, names, ends, latest = {}, {}, {}, {}, NOW * 1000
   n = 0
@@ -249,12 +259,12 @@ local function bound(f, max_spans, max_bytes, max_store_bytes)
 end
 
 local adding = false
-for i = 5, #ARGV, 4 do adding = adding or ARGV[i + 1] ~= '' end
+for i = 5, #ARGV, 5 do adding = adding or ARGV[i + 1] ~= '' end
 -- Refused by a full Redis before anything is done, or not at all.
 if adding then number(0) else make_room() end
 begin()
-for i = 5, #ARGV, 4 do
-  local f = flow(5 + (i - 5) / 4 * 8, ARGV[i])
+for i = 5, #ARGV, 5 do
+  local f = flow(5 + (i - 5) / 5 * 8, ARGV[i])
   local settled, gone = words(ARGV[i + 2]), {}
   settle(f, settled, math.huge)
   for id, why in string.gmatch(ARGV[i + 3], '(%S+)=(%d)') do
@@ -262,7 +272,7 @@ for i = 5, #ARGV, 4 do
     table.insert(gone[why], id)
   end
   for why, ids in pairs(gone) do leave(f, ids, tonumber(why)) end
-  local news = ARGV[i + 1] ~= '' and add(f, ARGV[i + 1])
+  local news = ARGV[i + 1] ~= '' and add(f, ARGV[i + 1], left(f, words(ARGV[i + 4])))
   local before = #lost
   if news then bound(f, tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])) end
   if #lost > before or #settled > 0 or next(gone) then changed(f)

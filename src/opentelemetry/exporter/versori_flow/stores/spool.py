@@ -69,14 +69,15 @@ class Spool:
         self._begin_in_a_child()
         now = time.monotonic()
         told: dict[Place, Kept] = {}
-        for flow, come, settled, gone, _ in changes:
-            for key in (*settled, *gone):
+        for change in changes:
+            flow = change.flow
+            for key in (*change.settled, *change.gone):
                 place = (flow, key)
                 told.pop(place, None)
                 self._own.forget(place)
                 self._heritage.forget(place)
                 self._outdated.discard(place)
-            for kept in come:
+            for kept in change.added:
                 told[flow, kept.key] = kept
         may_add = self._trouble.may_add() and self.durable
         is_done = self._keep(told if may_add else {}, now)
