@@ -169,15 +169,14 @@ def test_the_end_of_the_exporter_ends_the_wait():
 def test_a_flush_ends_the_wait_for_who_is_stuck(platform, make_exporter, make_provider, caplog):
     """It leaves a fifth of the time that somebody waits, in which the span is delivered; `export` waited once."""
     child = Child(platform.url, platform.organisation_id, platform.project_id, flow="shop")
-    exporter = make_exporter(export_wait=0.3, timeout=20)
+    exporter = make_exporter(export_wait=1, timeout=20)
     spans = ended_spans(make_provider().get_tracer("test"), 3)
     began = time.monotonic()
     assert [exporter.export([span]) for span in spans] == [SpanExportResult.FAILURE] * 3
-    assert time.monotonic() - began < 0.6
+    assert time.monotonic() - began < 2
     assert "another process of this host" in caplog.text
     assert not platform.requests
     assert exporter.force_flush(1500)
-    assert time.monotonic() - began < 2
     assert len(platform.spans("shop")) == 3
     child.end()
 
