@@ -175,6 +175,10 @@ class Process:
     def has_landed(self, making: Making, answer: Any) -> None:
         """What the platform says to it."""
 
+    def puts_right(self, making: Making, other: Making) -> bool:
+        """Whether what it erases without its turn is written again in the end, whoever has written it."""
+        return False
+
     def shares_turns(self, other: Process) -> bool:
         """Whether they take turns at a flow."""
         return self.host is other.host

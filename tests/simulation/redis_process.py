@@ -144,6 +144,11 @@ class RedisProcess(Process):
         entry = None if held is None else held.window.get(key)
         return bool(self.world.redis.has(flow, key) or (entry is not None and not entry.pending))
 
+    def puts_right(self, making: Making, other: Making) -> bool:
+        # A lease has run out. That is known, and looked for, unless the PUT came long after it was given up.
+        known = all(one.attempt.in_turn and not one.late for one in (making, other))
+        return known and not self.world.redis.may_lose([making.flow])
+
     def shares_turns(self, other: Process) -> bool:
         return True
 

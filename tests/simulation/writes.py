@@ -86,7 +86,8 @@ class Writes:
             if writer is not None and not alone:
                 self._erased.add((writer.process.number, name))
             # Who has waited for a turn in vain may look too early: that is documented.
-            if key in self._platform.foreign or not alone:
+            put_right = writer is not None and making.process.puts_right(making, writer)
+            if key in self._platform.foreign or not (alone or put_right):
                 self._platform.excused.add(key)
             elif alone and writer is not None and writer.process.shares_turns(making.process):
                 raise Violation(f"two had their turn at once: {what}")
