@@ -134,6 +134,27 @@ def test_export_prints_the_flow_as_it_is_stored(
     assert (said.status, said.err) == (1, f"versori-flow: {tmp_path}: Is a directory\n")
 
 
+def test_numbers_beyond_a_float_leave_json_json(
+    platform: LocalPlatform, command: Callable[..., Said]
+) -> None:
+    """What is printed as JSON is JSON, whatever numbers a flow holds: such a one stays as it was written."""
+    odd = b'1e999,"at":-1E400,"long":' + b"9" * 5000
+    spans = [span("a", 1, attributes={"n": 0.25}), span("b", 2, trace=2, attributes={"n": 0.25})]
+    stored = json.dumps(make_flow(*spans, name="shop")).encode()
+    platform.put("shop", stored.replace(b"0.25", odd).replace(b'"duration": 0', b'"duration": 1e999'))
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    for words in (["show", "--json"], ["export", "--format", "otlp"], ["diff", "--json"], ["list", "--json"]):
+        said = command(words[0], *(["shop"] if words[0] != "list" else []), *words[1:])
+        assert (said.status, said.err) == (0, "")
+        json.loads(said.out, parse_constant=refuse)
+        assert "1e999" in said.out or words[0] in ("diff", "list")
+    for words in (["show"], ["diff"], ["list"]):
+        assert command(*words, *(["shop"] if words[0] != "list" else [])).status == 0
+
+
 def readable_spans() -> list[ReadableSpan]:
     """Spans that have everything that OpenTelemetry knows."""
     state = TraceState([("a", "1"), ("b", "2")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -157,9 +158,14 @@ def test_the_command_shows_drains_and_drops(platform: LocalPlatform, run: Run, t
     assert FLOW in listed
     assert "left by a process that is gone" in listed
     assert "6 spans" in command("show", FLOW)
+    (waits,) = json.loads(command("show", FLOW, "--json"))
+    assert json.loads(command("list", "--json")) == [waits]
+    assert (waits["flow"], waits["spans"], waits["alive"]) == (FLOW, 6, False)
+    assert (waits["base_url"], waits["project_id"]) == (platform.url, platform.project_id)
     assert "6 spans delivered, 0 dropped, 0 left" in command("drain")
     delivered(platform, "one.0", "one.1", "one.2")
     assert command("list").strip() == "nothing waits"
+    assert json.loads(command("list", "--json")) == []
     platform.stop()
     killed(run, "two", 1, tmp_path)
     assert "2 spans thrown away" in command("drop", "--yes")

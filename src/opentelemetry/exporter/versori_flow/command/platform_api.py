@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -227,9 +228,18 @@ def _decoded(body: bytes, otherwise: str) -> Flow:
 
 def _document(body: bytes) -> Flow | None:
     with contextlib.suppress(ValueError, RecursionError):
-        document = json.loads(body, parse_int=lambda n: n if len(n) > _MOST_DIGITS else int(n))
+        document = json.loads(body, parse_int=_integer, parse_float=_float, parse_constant=str)
         return document if isinstance(document, dict) else None
     return None
+
+
+def _integer(digits: str) -> int | str:
+    return digits if len(digits) > _MOST_DIGITS else int(digits)
+
+
+def _float(digits: str) -> float | str:
+    """A number that no float holds stays its text: an infinity would not be JSON when it is printed."""
+    return found if math.isfinite(found := float(digits)) else digits
 
 
 def _flows(document: Flow) -> list[Flow]:

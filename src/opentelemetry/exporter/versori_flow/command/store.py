@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from .platform_api import AsJson
 from .terminal import console, fail
 from .tree import count, plain
 from .versori_cli import credentials
@@ -40,9 +42,12 @@ _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
 @store.command("list")
-def list_(url: _Store = None) -> None:
+def list_(url: _Store = None, as_json: AsJson = False) -> None:
     """List what waits: by flow where its process is gone, in one number where it lives."""
     waiting = _survey(url)
+    if as_json:
+        typer.echo(json.dumps([_as_json(each) for each in waiting], indent=2))
+        return
     if not waiting:
         typer.echo("nothing waits")
         return
@@ -61,11 +66,18 @@ def list_(url: _Store = None) -> None:
 
 
 @store.command()
-def show(flow: Annotated[str, typer.Argument(help="The flow's name.")], url: _Store = None) -> None:
+def show(
+    flow: Annotated[str, typer.Argument(help="The flow's name.")],
+    url: _Store = None,
+    as_json: AsJson = False,
+) -> None:
     """Show what waits for one flow, file by file."""
     waiting = [each for each in _survey(url) if each.flow == flow and each.spans]
     if not waiting:
         fail(f"nothing that a process left waits for {flow!r}")
+    if as_json:
+        typer.echo(json.dumps([_as_json(each) for each in waiting], indent=2))
+        return
     for each in waiting:
         target = each.target
         parts = [count(each.spans, "span")]
@@ -206,6 +218,23 @@ def _asked(question: Callable[[], _T]) -> _T:
         return question()
     except StoreError as error:
         fail(str(error))
+
+
+def _as_json(each: Waiting) -> dict[str, Any]:
+    """What a program reads; null where it is not known."""
+    target = each.target
+    return {
+        "flow": each.flow,
+        "spans": each.spans,
+        "bytes": each.size or None,
+        "oldest": _instant(each.oldest) or None,
+        "state": _state(each),
+        "alive": each.alive,
+        "in": each.path,
+        "base_url": target.base_url if target else None,
+        "organisation_id": target.organisation if target else None,
+        "project_id": target.project if target else None,
+    }
 
 
 def _state(each: Waiting) -> str:
