@@ -91,7 +91,8 @@ def test_whatever_the_courier_meets(platform: LocalPlatform, run: Run, kind: str
     facts = program.told()
     # What was left of a half import may be another error for who tries again.
     assert any(error in said for said in facts["errors"]), program.output
-    assert program.stderr.count(error) == 1, program.output
+    # Once for the exporter's own work, and once where a request failed for it too.
+    assert 1 <= program.stderr.count(error) <= 2, program.output
     assert "Traceback" not in program.stderr, program.output
     assert (facts["delivered"], facts["pending"], facts["dropped"]) == (40, 0, 0), program.output
 
