@@ -212,6 +212,7 @@ def test_it_goes_on_where_it_stopped(push, platform, tmp_path):
         ("no json", "is no JSON of spans"),
         ('{"name": "x"}', "is none of"),
         (json.dumps({"spans": []}), "is none of"),
+        ('{"n": ' + "9" * 5000 + "}", "is no JSON of spans"),
     ],
 )
 def test_what_is_no_such_file(push, tmp_path, content, said):

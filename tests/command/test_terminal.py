@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -115,3 +117,31 @@ def test_ctrl_c_at_any_moment(variables: dict[str, str], words: list[str], said:
         _, errors = command.communicate(timeout=PATIENCE)
     assert command.returncode in (130, -signal.SIGINT)
     assert "Traceback" not in first + errors
+
+
+IMPORTS = """
+import os, signal, sys
+script, when = sys.argv[1:]
+class Interrupts:
+    def find_spec(self, name, *_):
+        if name == when:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupts())
+module, _, name = script.partition(":")
+sys.argv[1:] = ["--version"]
+getattr(__import__(module, fromlist=[name]), name)()
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["opentelemetry.exporter.versori_flow", "opentelemetry.sdk.trace", "typer"]
+)
+def test_ctrl_c_while_the_script_imports(module: str) -> None:
+    """The console script says nothing when it is interrupted in the middle of its imports."""
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    script = re.search(r'^versori-flow = "(.*)"$', project, re.M)
+    assert script is not None
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS, script[1], module], capture_output=True, timeout=PATIENCE, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")

@@ -6,10 +6,14 @@ import signal
 import sys
 
 
-def main() -> None:
-    """Runs the command, or says in one line what to install for it."""
-    handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if handled:
+def main(handled: bool = False) -> None:
+    """Runs the command, or says in one line what to install for it.
+
+    Args:
+        handled: Python's own handler of Ctrl-C was there, and has been taken away for the time being.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        handled = True
         # Nothing is begun yet: a Ctrl-C while modules are imported ends it, without a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:

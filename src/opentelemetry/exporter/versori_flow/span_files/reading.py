@@ -89,7 +89,7 @@ class SpanFile:
         return zipkin.Reader().read if self.form == "Zipkin" else saved_flow.read
 
     def _look(self, file: _File) -> None:
-        for number, (prefix, event, value) in enumerate(ijson.parse(file.text, multiple_values=True)):
+        for number, (prefix, event, value) in enumerate(_parts(file.text)):
             if prefix == "" and event == "start_array":
                 self.form, self._prefix = "Zipkin", "item"
                 return
@@ -128,6 +128,12 @@ class _File:
     def __exit__(self, *_: object) -> None:
         self.text.close()
         self.raw.close()
+
+
+def _parts(text: Any) -> Iterator[tuple[str, str, Any]]:
+    # Without `use_float` a number of 5,000 digits ends the process: yajl's binding minds no error of int().
+    parts: Iterator[tuple[str, str, Any]] = ijson.parse(text, multiple_values=True, use_float=True)
+    return parts
 
 
 def _otlp(group: dict[str, Any]) -> Received:
