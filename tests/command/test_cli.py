@@ -489,7 +489,7 @@ def test_serve_warns_where_others_can_reach_it(start: Callable[..., Any]) -> Non
     command.terminate()
     _, errors = command.communicate(timeout=PATIENCE)
     assert command.returncode == 0
-    assert "0.0.0.0 is not a loopback address" in errors
+    assert errors.startswith("versori-flow: 0.0.0.0 is not a loopback address")
     assert "no key is set" in errors
 
 

@@ -192,6 +192,7 @@ def test_descriptors_that_run_out_cost_a_line() -> None:
         assert running.http.get(FLOWS).json() == {"flows": []}
         assert running.processor_time() - before < 0.5
         assert running.errors.count("\n") == 1
+        assert running.errors.startswith("versori-flow: ")
         assert "ulimit -n" in running.errors
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import signal
 import sys
 import threading
@@ -16,6 +17,8 @@ from . import request_log
 from .access import is_loopback
 from .faults import Fault
 from .platform import LocalPlatform
+
+_logger = logging.getLogger("opentelemetry.exporter.versori_flow")
 
 
 def serve(
@@ -58,7 +61,7 @@ def serve(
                 if key is None
                 else "the key crosses the network in the clear."
             )
-            print(f"Warning: {host} is not a loopback address, and {warning}", file=sys.stderr)
+            _logger.warning("%s is not a loopback address, and %s", host, warning)
         where = "in memory" if data is None else f"in {data}"
         if key is None:
             print(f"Local platform at {platform.url} (open it in a browser); flows are kept {where}.")
