@@ -260,15 +260,21 @@ def test_threads_go_when_it_is_over(platform: LocalPlatform, traced):
     assert threads() <= before
 
 
+def shutting_down(exporter) -> threading.Thread:
+    """A thread in the midst of the exporter's shutdown."""
+    thread = threading.Thread(target=exporter.shutdown)
+    thread.start()
+    while not exporter._courier.closing:
+        time.sleep(0)
+    return thread
+
+
 def test_a_second_shutdown_waits_for_the_first(platform: LocalPlatform, traced):
     """Whoever shuts down while another thread does returns when all is delivered, not before."""
     platform.fault("slow=0.3")
     exporter, tracer = traced()
     tracer.start_span("one").end()
-    first = threading.Thread(target=exporter.shutdown)
-    first.start()
-    while not exporter._courier.closing:
-        time.sleep(0)
+    first = shutting_down(exporter)
     exporter.shutdown(10_000)
     assert len(platform.spans("shop")) == 1
     first.join(10)
@@ -279,10 +285,7 @@ def test_a_second_shutdown_with_less_time_cuts_nothing(platform: LocalPlatform, 
     platform.fault("slow=0.5")
     exporter, tracer = traced()
     tracer.start_span("one").end()
-    first = threading.Thread(target=exporter.shutdown)
-    first.start()
-    while not exporter._courier.closing:
-        time.sleep(0)
+    first = shutting_down(exporter)
     began = time.monotonic()
     exporter.shutdown(100)
     assert time.monotonic() - began < 0.4

@@ -105,7 +105,11 @@ class Process:
             return
         if self.stopped:
             self._deferred.append(what)
-            return
+        else:
+            self.run_now(what)
+
+    def run_now(self, what: Callable[[], None]) -> None:
+        """Runs something in this process, which lives and is not stopped."""
 
         def and_look() -> None:
             what()

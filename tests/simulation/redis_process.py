@@ -19,7 +19,7 @@ from opentelemetry.exporter.versori_flow.flow.flows import FlowStep
 from opentelemetry.exporter.versori_flow.settings import redis_url
 
 from .attempts import Making
-from .machine import Host, Violation
+from .machine import Violation
 from .platform import Key
 from .process import Process
 from .redis_wire import Strand
@@ -37,21 +37,13 @@ class RedisProcess(Process):
 
     late = 3.0  # Redis may not answer; whoever asks waits as long as he said himself
 
-    def __init__(
-        self,
-        world: Any,
-        number: int,
-        host: Host,
-        durable: bool,
-        parent: Process | None = None,
-        told: bool = True,
-    ) -> None:
+    def __init__(self, *given: Any, **more: Any) -> None:
         self.waiting: dict[Strand, None] = {}
         self.heard_at = float("-inf")
         self._queue: deque[Callable[[], None]] = deque()
         self._desk_taken = False
         self._woken: list[Strand] = []
-        super().__init__(world, number, host, durable, parent, told)
+        super().__init__(*given, **more)
 
     def __str__(self) -> str:
         return f"process {self.number} (redis, host {self.host.number})"
@@ -71,12 +63,7 @@ class RedisProcess(Process):
 
     # -- being run -----------------------------------------------------------------------------------------
 
-    def run(self, what: Callable[[], None]) -> None:
-        if self.dead:
-            return
-        if self.stopped:
-            self._deferred.append(what)
-            return
+    def run_now(self, what: Callable[[], None]) -> None:
         self._queue.append(what)
         if not self._desk_taken:
             self._desk_taken = True

@@ -216,9 +216,8 @@ class Courier:
         if get_ident() in at_work:
             return None  # it would wait for itself
         while not waiter.answered:
-            dispatcher = self._dispatcher
-            if dispatcher is not None and dispatcher.over:  # and it may not have seen the question
-                return dispatcher.answer_at_rest(question)
+            if self.over:  # and it may not have seen the question
+                return self._at_rest(question)
             left = question.until + grace - time.monotonic()
             if left <= 0 or sys.is_finalizing():
                 return None

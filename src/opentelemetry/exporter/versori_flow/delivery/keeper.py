@@ -91,9 +91,8 @@ class Keeper:
         if self._store.wants_all(now):
             changes = [*changes, *self._flows.waiting()]
         self._store.apply(changes)
-        if self._store.wants_all(
-            time.monotonic()
-        ):  # its file was damaged: until a new one has all, a crash would lose it
+        # Its file was damaged, if so: until a new one has all, a crash would lose it.
+        if self._store.wants_all(time.monotonic()):
             self._store.apply(self._flows.waiting())
         return self._store.remarks()
 

@@ -31,8 +31,9 @@ def say_one(level: int, text: str) -> None:
 
     At exit a handler's stream may be closed already, a test runner's say, and logging would show a traceback for it.
     """
-    open_ones = [handler for handler in _handlers() if not _is_closed(handler)]
-    if len(open_ones) == len(list(_handlers())):
+    handlers = list(_handlers())
+    open_ones = [handler for handler in handlers if not _is_closed(handler)]
+    if open_ones == handlers:
         logger.log(level, "%s", text)
         return
     record = logger.makeRecord(logger.name, level, __file__, 0, "%s", (text,), None)
