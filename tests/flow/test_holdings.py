@@ -367,6 +367,32 @@ def test_what_is_pushed_out_under_way_is_open_until_the_answer(
     assert counts(flow) == (5, delivered + 2, 0, {"window_full": 1 + lost})
 
 
+@pytest.mark.parametrize("answer", [Stored(200, None), DOWN])
+@pytest.mark.parametrize("text", ["", "newer"])
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_span_that_comes_anew_while_a_put_carries_what_was_pushed_out_of_it_is_one(
+    answer: Any, text: str, moved: bool
+) -> None:
+    """It is pending once, counts once, and a store keeps it whatever becomes of the PUT."""
+    flow = flow_of(make_span(0, 0), merge=False, max_spans=1, durable=True)
+    step: Any = flow.begin(T)
+    flow.hand_over([make_span(1, 0)], NOW_NS + 10**12)
+    assert counts(flow) == (2, 0, 2, {})
+    flow.changes()
+    meets = flow_of(name="b") if moved else flow
+    meets.hand_over([make_span(0, 0, text=text, end=2000)], NOW_NS + 2 * 10**12)
+    if moved:
+        move(meets, flow, key(0, 0))
+    assert counts(flow) == (2, 0, 1, {"window_full": 1})
+    flow.feed(step, answer, T, NOW_NS)
+    assert counts(flow) == (2, 0, 1, {"window_full": 1})
+    told = flow.changes()
+    assert told is not None
+    assert ([span.key for span in told.added], told.settled, told.gone) == ([key(0, 0)], [], [key(1, 0)])
+    settle(flow, Platform(), T)
+    assert counts(flow) == (2, 1, 0, {"window_full": 1})
+
+
 def test_what_was_pushed_out_under_way_is_lost_at_the_end() -> None:
     """With all that is pending, and counted once, whatever is answered then."""
     flow = flow_of(make_span(0, 0), merge=False, max_spans=1)

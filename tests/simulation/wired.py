@@ -85,7 +85,7 @@ def _note_what_is_given_up(process: Any) -> None:
 
     def note(keeps: Any = lambda flow, key: False) -> dict[str, int]:
         for flow in process.flows:
-            pushed_out = flow._spans._pushed_out
+            pushed_out = flow._spans._pushed_out.values()
             process.dropped.update(
                 entry.key
                 for entry in [*flow.window, *pushed_out]

@@ -188,7 +188,7 @@ class Desk:
         return {
             entry.key
             for flow in self.flows
-            for entry in [*flow.window, *flow._spans._pushed_out]
+            for entry in [*flow.window, *flow._spans._pushed_out.values()]
             if entry.pending and not (store is not None and store.keeps(flow.name, entry.key))
         }
 

@@ -39,7 +39,7 @@ class Holdings:
         self._policy = policy
         # What a PUT carries is delivered if it succeeds, though newer spans have pushed it out meanwhile.
         self._under_way: set[int] = set()
-        self._pushed_out: list[Entry] = []
+        self._pushed_out: dict[Key, Entry] = {}
         self._last_put: tuple[float, int] | None = None
         self._said: set[str] = set()
 
@@ -57,7 +57,8 @@ class Holdings:
                 self.ledger.handed_over += 1
                 self.lose(1, DropReason.TOO_LARGE, self._no_room_for(len(span.body), room))
             else:
-                self.ledger.handed_over += self.window.add(span, now_ns)
+                key = (span.trace_id, span.span_id)
+                self.ledger.handed_over += self.window.add(span, now_ns) - self._supersedes(key)
                 if self.journal is not None and not is_kept:
                     self._note(self.journal, span)
         self.trim()
@@ -104,15 +105,14 @@ class Holdings:
         latest_end = self.window.latest_end(key[0])
         self.window.remove(entry)
         self._gone([entry])
-        if entry.pending:
-            self.ledger.handed_over -= 1
+        self.ledger.handed_over -= entry.pending
         return entry, latest_end
 
     def take_in(self, entry: Entry, latest_end: int) -> None:
         """Takes a span that another flow gave up."""
         here = self.window.get(entry.key)
         if here is None or here.origin is Origin.FOREIGN:  # else a newer text of it came here first
-            self.ledger.handed_over += 1
+            self.ledger.handed_over += 1 - self._supersedes(entry.key)
             self.window.restore(entry, latest_end)
             if self.journal is not None:
                 self.journal.add(kept(entry, latest_end))
@@ -121,12 +121,11 @@ class Holdings:
         """A PUT carries these."""
         self._under_way = set(map(id, carried))
 
-    def deliver(self, carried: Iterable[Entry]) -> None:
+    def deliver(self, carried: Sequence[Entry]) -> None:
         """A PUT has carried these."""
-        carried = list(carried)
-        shown = set(map(id, carried))
-        came_through = [entry for entry in self._pushed_out if id(entry) in shown]
-        self._pushed_out = [entry for entry in self._pushed_out if id(entry) not in shown]
+        came_through = [entry for entry in carried if self._pushed_out.get(entry.key) is entry]
+        for entry in came_through:
+            del self._pushed_out[entry.key]
         if self.journal is not None:
             for entry in (*(entry for entry in carried if self.window.holds(entry)), *came_through):
                 self.journal.leave(entry.key, settled=True)
@@ -135,9 +134,9 @@ class Holdings:
     def back(self) -> None:
         """The PUT is over: what was pushed out meanwhile, and is not delivered, is lost."""
         self._under_way = set()
-        lost, self._pushed_out = self._pushed_out, []
+        lost, self._pushed_out = self._pushed_out, {}
         if lost:
-            self._gone(lost, DropReason.WINDOW_FULL)
+            self._gone(lost.values(), DropReason.WINDOW_FULL)
             self.lose(len(lost), DropReason.WINDOW_FULL, self.trouble)
 
     def measure(self, size: int, now: float) -> None:
@@ -250,7 +249,7 @@ class Holdings:
         lost = [entry for entry in pending if not keeps(entry.key)]
         for entry in lost:
             self.window.remove(entry)
-        under_way = [entry for entry in self._pushed_out if keeps(entry.key)]
+        under_way = {key: entry for key, entry in self._pushed_out.items() if keeps(key)}
         count, self._pushed_out = len(lost) + len(self._pushed_out) - len(under_way), under_way
         if count:
             self.lose(count, DropReason.SHUTDOWN, self.trouble)
@@ -269,10 +268,14 @@ class Holdings:
 
     def _push_out(self, entries: Sequence[Entry], reason: DropReason, detail: str) -> None:
         under_way = [entry for entry in entries if id(entry) in self._under_way]
-        self._pushed_out += under_way
+        self._pushed_out.update((entry.key, entry) for entry in under_way)
         if len(entries) > len(under_way):
             self._gone((entry for entry in entries if id(entry) not in self._under_way), reason)
             self.lose(len(entries) - len(under_way), reason, detail)
+
+    def _supersedes(self, key: Key) -> bool:
+        """Whether a text takes the place of one that a PUT carries, and that is here no longer: it is one span."""
+        return self._pushed_out.pop(key, None) is not None
 
     def _note(self, journal: Journal, span: EncodedSpan) -> None:
         entry = self.window.get((span.trace_id, span.span_id))
