@@ -9,13 +9,15 @@ smallest and the largest round; ratios are medians of the ratios round by round.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -26,6 +28,7 @@ from opentelemetry.exporter.zipkin.node_endpoint import NodeEndpoint
 from opentelemetry.sdk.trace import ReadableSpan
 
 from benchmarks.ending import ending
+from benchmarks.redis_faults import running_redis
 from benchmarks.report import DOWN, NO_GOAL, ULID, Report, exporter, interleaved, must
 from benchmarks.sink import sink
 from benchmarks.spans import make_spans
@@ -39,6 +42,7 @@ from opentelemetry.exporter.versori_flow.http.answers import Found
 from opentelemetry.exporter.versori_flow.http.api import FlowsApi
 from opentelemetry.exporter.versori_flow.http.credentials import Credentials
 from opentelemetry.exporter.versori_flow.settings.load import load_settings
+from tests.stores.fleet.redis_server import RedisServer
 
 BATCH = 512
 _CARRIERS = ("_transport", "_client", "_session", "session")
@@ -92,27 +96,35 @@ def encoding(report: Report, rounds: int) -> None:
     batch = make_spans(BATCH)
     encoder = SpanEncoder(RESOURCE_ATTRIBUTES)
     zipkin, node = JsonV2Encoder(), NodeEndpoint()
-    batches = iter([make_spans(BATCH, seed=seed) for seed in range(2 * (rounds + 2))])
-    with tempfile.TemporaryDirectory() as folder:
-        store, durable = only_stores("memory:"), only_stores(f"sqlite://{folder}")
-        runs = interleaved(
-            rounds,
-            {
-                "ours": lambda: encoder.encode(batch),
-                "store": lambda: store.export(next(batches)),
-                "durable": lambda: durable.export(next(batches)),
-                "otlp": lambda: encode_spans(batch).SerializeToString(),
-                "zipkin": lambda: zipkin.serialize(batch, node),
-            },
-        )
-        durable.shutdown(1000)
+    batches = iter([make_spans(BATCH, seed=seed) for seed in range(3 * (rounds + 2))])
+    contestants: dict[str, Callable[[], object]] = {
+        "ours": lambda: encoder.encode(batch),
+        "otlp": lambda: encode_spans(batch).SerializeToString(),
+        "zipkin": lambda: zipkin.serialize(batch, node),
+    }
+    with contextlib.ExitStack() as held:
+        folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
+        stores = {"store": "memory:", "durable": f"sqlite://{folder / 'store'}"}
+        redis = held.enter_context(running_redis(folder, wanted=True))
+        if isinstance(redis, RedisServer):
+            stores["fleet"] = f"redis://127.0.0.1:{redis.port}/0"
+        else:
+            report.fact("export() that only stores into Redis", f"not measured: {redis}")
+        for name, url in stores.items():
+            keeping = only_stores(url)
+            held.callback(keeping.shutdown, 1000)
+            contestants[name] = lambda keeping=keeping: keeping.export(next(batches))
+        runs = interleaved(rounds, contestants)
     for name, what in (
         ("ours", "encoding, ours"),
         ("otlp", "encoding, OTLP protobuf"),
         ("zipkin", "encoding, Zipkin JSON"),
         ("store", "export() that only stores, ours"),
         ("durable", "the same into sqlite:///folder"),
+        ("fleet", "the same into redis://127.0.0.1"),
     ):
+        if name not in runs:
+            continue
         report.times(f"{what}: processor time of a span", runs[name].cpu, BATCH, "us")
     report.ratio("encoding: OTLP protobuf / ours", runs["ours"].cpu, runs["otlp"].cpu, 6.0, at_least=True)
     report.ratio("encoding: Zipkin JSON / ours", runs["ours"].cpu, runs["zipkin"].cpu, NO_GOAL, at_least=True)
@@ -123,9 +135,11 @@ def encoding(report: Report, rounds: int) -> None:
         4.5,
         at_least=True,
     )
-    report.ratio(
-        "export() that only stores, sqlite / memory", runs["durable"].cpu, runs["store"].cpu, 2.0, False
-    )
+    for name, url in (("durable", "sqlite"), ("fleet", "redis")):
+        if name in runs:
+            what = f"export() that only stores, {url} / memory"
+            report.ratio(f"{what}: processor", runs[name].cpu, runs["store"].cpu, 2.0, False)
+            report.ratio(f"{what}: wall", runs[name].wall, runs["store"].wall, NO_GOAL, False)
 
 
 def steady_stream(report: Report, rounds: int) -> None:

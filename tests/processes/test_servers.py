@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from sysconfig import get_path
 
@@ -15,6 +18,10 @@ from running import FLOW, Program, Run, names, works
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 
 REQUESTS = [f"/{n}" for n in range(12)]
+
+WORKERS = int(os.environ.get("TEST_WORKERS", "3"))
+SECONDS = float(os.environ.get("TEST_WORKERS_SECONDS", "3"))
+"""How many workers share a folder, and for how long: 8 for 60 s show more, and take it."""
 
 
 def ask(program: Program, port: int, path: str) -> str:
@@ -85,6 +92,38 @@ def test_gunicorn_replaces_its_workers(
         "gunicorn", "web:wsgi", "-w", "1", "-b", f"127.0.0.1:{free_port}", "--max-requests", "4", *options
     )
     assert len(check(program, platform, free_port)) >= 3, program.output
+
+
+def test_gunicorn_shares_a_folder_while_requests_fail(
+    platform: LocalPlatform, start: Run, free_port: int, tmp_path: Path
+) -> None:
+    """Every worker keeps what is pending in one folder, a third of the PUTs and reads fail: each span is there once."""
+    platform.fault("status=503,share=0.34")
+    program = start(
+        *("gunicorn", "web:wsgi", "-w", str(WORKERS), "-b", f"127.0.0.1:{free_port}"),
+        PROCESSOR="direct",
+        VERSORI_FLOW_STORE=f"sqlite://{tmp_path / 'store'}",
+        VERSORI_FLOW_MAX_SPANS="50000",
+        VERSORI_FLOW_MAX_BYTES="67108864",
+    )
+    enough, numbers, asked = threading.Event(), count(), []
+
+    def traffic() -> None:
+        while not enough.wait(0.02):
+            asked.append(path := f"/{next(numbers)}")
+            ask(program, free_port, path)
+
+    with ThreadPoolExecutor(4) as clients:
+        running = [clients.submit(traffic) for _ in range(4)]
+        enough.wait(SECONDS)
+        enough.set()
+        for each in running:
+            each.result()
+    platform.clear_faults()
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0, program.output
+    platform.wait_for(lambda p: len(p.spans(FLOW)) >= 2 * len(asked), 30)
+    assert names(platform.spans(FLOW)) == works(*asked), program.output
 
 
 def test_uvicorn(platform: LocalPlatform, start: Run, free_port: int, processor: str) -> None:
