@@ -11,9 +11,10 @@ from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
 from opentelemetry.exporter.versori_flow.flow.flows import Flows
 from opentelemetry.exporter.versori_flow.flow.journal import Kept, News
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason, FlowStatus
+from opentelemetry.exporter.versori_flow.flow.steps import Read
 from opentelemetry.exporter.versori_flow.http.answers import Unavailable
-from tests.flow.model import NOW_NS, SECOND, Platform, erase, foreign, key, make_span
-from tests.flow.several import Routing, attempt_next, settle_all
+from tests.flow.model import DOWN, NOW_NS, SECOND, Platform, erase, foreign, key, make_span
+from tests.flow.several import Routing, attempt_next, perform, settle_all
 
 T = 1000.0
 UNREACHED = Unavailable("connect", "refused", None, answered=False)
@@ -320,6 +321,29 @@ def test_a_look_that_is_put_off_is_not_made(platform: Platform) -> None:
     routing.flows.put_off(job, T, T + 3)
     assert (routing.flows.busy, routing.flows.next_due(), routing.flows.hurry(T, T + 60)) == (0, None, [])
     assert routing.flows.status(T)["a"].state == "clean"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_may_have_been_left_amid_an_attempt_is_looked_for_after_it(
+    platform: Platform, fails: bool
+) -> None:
+    """With the turn, unless its own spans go on: their next attempt has the turn too."""
+    routing = shared(A)
+    job = following = routing.flows.begin_next(T)
+    routing.flows.learn("a", News(doubted=True), T, NOW_NS)
+    while following is not None:
+        answer = DOWN if fails else perform(following, platform)
+        following = routing.flows.feed(following, answer, T, NOW_NS)
+    next_one = routing.flows.begin_next(T)
+    if fails:
+        assert (next_one, routing.flows.pending("a")) == (None, 1)
+        return
+    assert job is not None
+    assert next_one is not None
+    assert next_one.step == Read("a", None, in_turn=True)
+    while next_one is not None:
+        next_one = routing.flows.feed(next_one, perform(next_one, platform), T, NOW_NS)
+    assert routing.flows.next_due() is None
 
 
 def test_what_was_pushed_out_while_its_put_is_put_off_is_lost() -> None:

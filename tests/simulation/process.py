@@ -48,6 +48,7 @@ class Process:
         self.stopped = False
         self.was_stopped = -_FOREVER
         self.ample = self.troubled_end = False
+        self.ends_by = _FOREVER
         self.hurried_until = -_FOREVER
         self.dropped: set[tuple[str, str]] = set()
         self.own: dict[tuple[str, str], None] = {}
@@ -130,7 +131,10 @@ class Process:
         if self.dispatcher.over:
             if not self.over:
                 self.over = True
-                self.troubled_end = not self.ample or any(flow.in_trouble for flow in self.flows)
+                in_trouble = any(flow.in_trouble for flow in self.flows)
+                self.troubled_end = not self.ample or in_trouble or self.world.now >= self.ends_by
+                if self.troubled_end:
+                    self.world.unsaid_at = self.world.now
                 self.world.tell(f"{self} has ended: {self.flows.totals()}")
                 self.after(self.random.choice((0.0, 0.0, 1.0, 30.0)), self._exit)
         elif self.intake.messages.qsize():
@@ -213,7 +217,9 @@ class Process:
         if not self.closing:
             self.closing = True
             self.ample = self.world.resting
-            self._ask(Kind.SHUTDOWN, min(seconds, self.world.plan.timeout))
+            seconds = min(seconds, self.world.plan.timeout)
+            self.ends_by = self.world.now + seconds
+            self._ask(Kind.SHUTDOWN, seconds)
 
     def let_go(self) -> None:
         if not self.closing:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from opentelemetry.exporter.versori_flow.delivery import fleet_keeper, fleet_turns
 from opentelemetry.exporter.versori_flow.http.answers import Rejected, TooLarge
 from opentelemetry.exporter.versori_flow.stores import fleet, fleet_store, fleet_trouble, redis_client
-from opentelemetry.exporter.versori_flow.stores.fleet_items import as_bytes, id_of
+from opentelemetry.exporter.versori_flow.stores.fleet_items import as_bytes, id_of, key_of
 
 from .attempts import Making
 from .machine import BOOTED, EPOCH, Violation, clock, here
@@ -139,6 +139,22 @@ class RedisFleet:
         return int(waiting + data.zcard(self.prefix + b"due"))
 
     # -- what must hold ------------------------------------------------------------------------------------
+
+    def look_at_what_waits(self, begun: float) -> None:
+        """Of those that end in order the last one delivers for all, unless one that is gone seems to live on.
+
+        Who could not use Redis may not know yet that he can.
+        """
+        if self.troubled or self._world.unsaid_at >= begun - fleet_store._RELIED_ON:
+            return
+        flows = self._world.platform.flows
+        delivered = {key for document in flows.values() for key in document.spans}
+        for name in flows:
+            waiting = set(map(key_of, self.server.data.zrange(self._key(b"pending", name), b"0", b"-1")))
+            if waiting - delivered:
+                raise Violation(
+                    f"all have ended, and spans of {name!r} wait: {sorted(waiting - delivered)[:3]}"
+                )
 
     def look_at_pace(self, making: Making, answer: Any) -> None:
         """Between two PUTs of the fleet lies its interval, but for a search, and for what nobody could say to Redis."""

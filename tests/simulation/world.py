@@ -48,6 +48,7 @@ class World:
         self.given: dict[Key, Given] = {}
         self.damaged: set[Key] = set()
         self.cut_short = False
+        self.unsaid_at = float("-inf")  # when somebody last went who may not have said goodbye
         self.hosts = [Host(self, number) for number in range(plan.hosts)]
         self.platform = Platform(self)
         self.network = Network(self)
@@ -164,6 +165,7 @@ class World:
     def is_killed(self, process: Process, in_its_work: bool) -> None:
         """What is not safe by then nobody has to deliver; who is killed as he sets a damaged file aside has none."""
         self.network.cut(process)
+        self.unsaid_at = self.now
         for key in process.own:
             given = self.given[key]
             given.safe = not in_its_work and any(process.holds_safely(key, flow) for flow in given.flows)
@@ -219,9 +221,12 @@ class World:
         return [*states, *(f"host {host.number}: {host.rows()}" for host in self.hosts)]
 
     def _end(self) -> None:
-        for process in self.living:
+        living, begun = self.living, self.now
+        for process in living:
             process.shut_down(self.plan.timeout)
         self._wait_for(lambda: not self.living, "not all have ended")
+        if self.redis and living and not any(process.troubled_end for process in living):
+            self.redis.look_at_what_waits(begun)
         numbers = count(1000)
         for host, durable in self._heirs():
             heir = self.spawn(next(numbers), host, durable)

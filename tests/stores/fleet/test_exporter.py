@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import subprocess
 from collections.abc import Callable, Iterator
@@ -147,6 +148,21 @@ def test_what_one_leaves_another_delivers(
         assert caplog.text.count("can't be reached") <= ("sentinel" in place.url)  # a failover takes a moment
     finally:
         second.shutdown()
+
+
+def test_who_was_let_go_lives_no_longer(shared_redis: RedisServer, platform: LocalPlatform) -> None:
+    """Nobody leaves anything to an exporter that nobody has any more: it says goodbye, as one that is shut down."""
+    shared_redis.tell("FLUSHALL")
+    exporter, trace = start(platform, shared_redis.url)
+    trace("one")
+
+    def living() -> int:
+        return sum(shared_redis.tell("ZCARD", key) for key in shared_redis.tell("KEYS", "versori:*:alive"))
+
+    wait_until(lambda: living() == 1)
+    del exporter, trace
+    gc.collect()
+    wait_until(lambda: living() == 0)
 
 
 def test_a_search_is_not_paced(shared_redis: RedisServer, platform: LocalPlatform) -> None:

@@ -197,6 +197,24 @@ def test_of_those_that_end_one_stays_unless_somebody_lives(shared_redis):
     assert one.claim("shop", ends=True).others
 
 
+@pytest.mark.parametrize("has_its_turn", [True, False])
+def test_who_has_stayed_for_others_stays_no_longer_than_that(shared_redis, has_its_turn):
+    """It had its turn, or others have delivered all: what somebody else leaves from then on is not left to it."""
+    holder, stayer, late = (join(shared_redis.url) for _ in range(3))
+    holder.put(added(span(1)))
+    stayer.put(added(span(2)))
+    claim = holder.claim("shop")
+    assert not stayer.claim("shop", ends=True).others
+    carried = [span(1).key] if has_its_turn else [span(1).key, span(2).key]
+    assert holder.settle(claim, carried, wait=0 if has_its_turn else 30, verified=False)
+    answer = stayer.claim("shop", ends=True)
+    assert isinstance(answer, Claim) == has_its_turn
+    late.put(added(span(3)))
+    answer = late.claim("shop", ends=True)
+    assert isinstance(answer, Wait)
+    assert not answer.others
+
+
 def test_a_flow_can_be_dropped(shared_redis):
     """All of it is forgotten, and its processes learn that; its holder's settlement changes nothing."""
     one, two = join(shared_redis.url), join(shared_redis.url)

@@ -8,13 +8,14 @@ import time
 import pytest
 
 from opentelemetry.exporter.versori_flow.flow.journal import Change
+from opentelemetry.exporter.versori_flow.stores import fleet_store
 from opentelemetry.exporter.versori_flow.stores.connection import StoreError
 from opentelemetry.exporter.versori_flow.stores.fleet_answers import Claim
 from opentelemetry.exporter.versori_flow.stores.fleet_store import FleetStore
 from tests.authority import Authority
 
 from .conftest import added, join, keys, span
-from .redis_server import free_port, require_redis
+from .redis_server import free_port, require_redis, wait_until
 
 require_redis()
 
@@ -181,6 +182,37 @@ def test_who_ends_leaves_all_to_a_redis_that_was_emptied(shared_redis):
     shared_redis.tell("FLUSHALL")
     assert store.leave(added(before, rest := span(2)))
     assert {kept for kept, _ in join(shared_redis.url).window("shop")} == {before, rest}
+
+
+def test_who_ends_while_redis_is_away_looks_then_for_what_others_have_left_to_it(own_redis, monkeypatch):
+    """It could not say that it lives no longer: it waits a moment for that, and delivers where nobody else would."""
+    monkeypatch.setattr(fleet_store, "_LAST_WORD", 20.0)
+    monkeypatch.setattr(fleet_store, "_RELIED_ON", 30.0)
+    server = own_redis()
+    store = FleetStore(join(server.url), "redis", longest_lease=10)
+    store.inherit(time.monotonic())
+    other = join(server.url)
+    server.pause()
+    store.look_no_more()
+    assert store.is_wanted
+    assert store.next_look() < time.monotonic() + 15
+    server.go_on()
+    other.put(added(span(1)))
+    wait_until(lambda: time.monotonic() >= store.next_look())
+    store.look_no_more()
+    assert [left.flow for left in store.inherit(time.monotonic())] == ["shop"]
+    assert not store.is_wanted
+    assert store.next_look() == float("inf")
+
+
+def test_who_ends_waits_for_no_redis_where_nobody_relies_on_it(own_redis):
+    """It never asked what is due, or Redis is away for longer than others count on it."""
+    server = own_redis()
+    store = FleetStore(join(server.url), "redis", longest_lease=10)
+    server.kill()
+    store.look_no_more()
+    assert not store.is_wanted
+    assert store.next_look() == float("inf")
 
 
 def test_a_replica_that_was_behind_is_told_what_was_delivered(own_redis):

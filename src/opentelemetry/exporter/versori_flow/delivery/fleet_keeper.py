@@ -81,7 +81,7 @@ class FleetKeeper(Keeper):
         store = self._fleet_turns.store
         if store is None:
             return
-        if until != _FOREVER:
+        if until != _FOREVER or store.ends:
             store.look_no_more()
         for flow in [flow for flow, at in self._again.items() if at <= now]:
             del self._again[flow]
@@ -156,8 +156,10 @@ class FleetKeeper(Keeper):
     def gone(self, now: float, until: float) -> bool:
         """Whether the fleet has all that was left to it, and nothing waits that nobody else delivers."""
         store = self._fleet_turns.store
-        if self._again and store is not None and store.down_since() == _FOREVER:
-            return False
+        if store is not None:
+            store.look_no_more()  # who was let go hasn't yet
+            if store.is_wanted or (self._again and store.down_since() == _FOREVER):
+                return False
         if not self._left or store is None or self._are_kept(store):
             return True
         self._take_back(now, until)

@@ -48,6 +48,7 @@ class Flow:
         # How many hand-overs there were.
         self._mark = 0
         self._left = False
+        self._doubted = False  # somebody may have left something since the attempt under way began
 
     def hand_over(self, spans: Iterable[EncodedSpan], now_ns: int) -> int:
         """Takes spans of the application; returns a mark for `settled`."""
@@ -221,9 +222,8 @@ class Flow:
         for key in news.moved:
             if key not in self.window and self._exchange.moved_away(key):
                 self._mark += 1
-        if news.doubted and not (self.busy or self._exchange.waiting):
-            self._exchange.alarmed = True
-            self._schedule.check_at = now
+        if news.doubted:
+            self._doubt(now)
 
     def goes_on(self, now: float) -> None:
         """The PUT of the attempt under way begins only now: whoever is asked whether it may has taken his time."""
@@ -233,7 +233,7 @@ class Flow:
         """The attempt under way is not made, or not gone on with: somebody else has its turn until then."""
         exchange = self._exchange
         exchange.rewrite |= exchange.attempt is not None and exchange.attempt.rewriting
-        exchange.attempt = None
+        exchange.attempt, self._doubted = None, False
         self._spans.back()
         if exchange.waiting:
             self._schedule.wait_until(until)
@@ -280,9 +280,15 @@ class Flow:
         """
         following = self._exchange.feed(step, answer, now, now_ns, in_turn)
         if following is None:
-            all_is = self.settled(self._mark)
-            self._schedule.settled(self._mark if all_is else self._exchange.settled_mark)
+            self._schedule.settled(self._mark if self.settled(self._mark) else self._exchange.settled_mark)
+            if self._doubted:
+                self._doubt(now)
         return following
+
+    def _doubt(self, now: float) -> None:
+        self._doubted = self.busy
+        if not (self.busy or self._exchange.waiting):
+            self._exchange.alarmed, self._schedule.check_at = True, now
 
     def _news(self) -> int:
         self._mark += 1

@@ -29,11 +29,13 @@ if holder ~= FRESH then
     call('ZREM', REST, f.name)
   end
 end
--- Of those that end, and must wait, one stays for all, unless somebody lives on.
+-- Of those that end, and must wait, one stays for all, unless somebody lives on; until it need not wait any more.
 local me, others = ARGV[8], 0
-if me ~= '' and wait > 0 and f.waiting > 0 then
+if me ~= '' then
   local stayer, stays = unpack(call('HMGET', f.meta, 'stayer', 'stays'))
-  if others_live(me) or (stayer and stayer ~= me and tonumber(stays) > NOW) then others = 1
+  if wait <= 0 or f.waiting == 0 then
+    if stayer == me then call('HDEL', f.meta, 'stayer', 'stays') end
+  elseif others_live(me) or (stayer and stayer ~= me and tonumber(stays) > NOW) then others = 1
   else call('HSET', f.meta, 'stayer', me, 'stays', NOW + SILENT) end
 end
 local pending, items, news = false, {}, wait == 0 or change < 0 or tonumber(last or 0) > change

@@ -1,6 +1,6 @@
 """The store `redis://`: what waits here waits in the fleet's window too, and what others delivered is learnt.
 
-Redis may be away: then nothing is asked of it for some seconds, and all that is pending is put once it is back.
+Redis may be away: then nothing is asked of it for a while; all that is pending is put once it is back.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from .fleet_trouble import Trouble
 from .seam import Left
 
 _BETWEEN_POLLS = 1.0
+_RELIED_ON, _LAST_WORD = 3.0, 1.0
+"""Seconds for which others count on a process that asked what is due (`SILENT` in the scripts); and for which one
+that ends waits for a Redis that is away, to tell them."""
+
 _TAKEN_ON = 16
 """Flows of others that are taken on with one poll: the fleet shares them."""
 
@@ -36,7 +40,6 @@ class FleetStore:
         longest_lease: Seconds; how long a lease may become where attempts outlast it.
 
     Attributes:
-        durable: True.
         ends: Whether this process ends: it takes on nothing more of others.
     """
 
@@ -52,7 +55,8 @@ class FleetStore:
         self._stayed_for: set[str] = set()
         self._news: list[Left] = []
         self._trouble = Trouble(fleet.ping)
-        self._look_at = _NEVER
+        self._look_at, self._asked_at = _NEVER, _NEVER
+        self._goodbye_by = _FOREVER
 
     # -- what happens here ---------------------------------------------------------------------------------
 
@@ -200,18 +204,25 @@ class FleetStore:
     def look_no_more(self) -> None:
         """This process ends: it takes on nothing more of others, but for what nobody else would."""
         now = time.monotonic()
-        if self.ends or self._trouble.rests(now):
-            self.ends = True
-            return
-        self.ends = True
-        try:
-            waiting = self._fleet.goodbye()
-        except StoreError as error:
-            self._trouble.met(error, now)
-            return
-        self._heard()
-        for flow in waiting:
-            self.take_on(flow)
+        if not self.ends:
+            self.ends, self._goodbye_by = True, min(now + _LAST_WORD, max(now, self._asked_at + _RELIED_ON))
+        if self._goodbye_by != _NEVER and not self._trouble.rests(now):
+            try:
+                waiting = self._fleet.goodbye()
+            except StoreError as error:
+                self._trouble.met(error, now)
+            else:
+                self._goodbye_by = _NEVER
+                self._heard()
+                for flow in waiting:
+                    self.take_on(flow)
+        if time.monotonic() >= self._goodbye_by:
+            self._goodbye_by = _NEVER
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it can't end yet: there is news, or others may leave something to it."""
+        return bool(self._news) or self._goodbye_by != _NEVER
 
     def take_on(self, flow: str) -> None:
         """Looks at a flow for others: its spans come with its turn."""
@@ -226,7 +237,9 @@ class FleetStore:
         """When to call `inherit` again, in seconds of the monotonic clock."""
         if self._news:
             return _NEVER
-        return _FOREVER if self.ends else max(self._look_at, self._trouble.next_trial())
+        if self.ends:
+            return min(self._trouble.next_trial(), self._goodbye_by) if self.is_wanted else _FOREVER
+        return max(self._look_at, self._trouble.next_trial())
 
     def inherit(self, now: float) -> Sequence[Left]:
         """What was learnt, and flows that somebody should deliver."""
@@ -234,6 +247,7 @@ class FleetStore:
             self._look_at = now + _BETWEEN_POLLS * random.uniform(0.75, 1.25)  # noqa: S311 - not in step
             try:
                 due = self._fleet.due()
+                self._asked_at = now
                 self._heard()
             except StoreError as error:
                 self._trouble.met(error, now)
@@ -258,11 +272,8 @@ class FleetStore:
 
     def leave(self, pending: Sequence[Change]) -> bool:
         """Puts what is not in Redis yet, and lets go of it."""
-        missing = [
-            change._replace(added=[kept for kept in change.added if not self.keeps(change.flow, kept.key)])
-            for change in pending
-        ]
-        missing = [change for change in missing if change.added]
+        lacked = [[kept for kept in c.added if not self.keeps(c.flow, kept.key)] for c in pending]
+        missing = [c._replace(added=added) for c, added in zip(pending, lacked, strict=True) if added]
         if missing or not self._trouble.rests(time.monotonic()):
             self._put([*self._places.take_owed(), *missing], everything=False)
         if self.wants_all(time.monotonic()):  # it has turned out to be another one
