@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from opentelemetry.exporter.versori_flow.delivery import fleet_keeper
-from opentelemetry.exporter.versori_flow.flow import delivery
 from opentelemetry.exporter.versori_flow.stores import fleet, fleet_store
 
 
@@ -33,16 +32,6 @@ def _for_anybody(script: Any) -> Any:
     )
 
 
-def _for_ever(script: Any) -> Any:
-    """Who has stayed for others is not forgotten."""
-    return fleet.Script(script.text.replace("if stayer == me then call('HDEL'", "if false then call('HDEL'"))
-
-
-def _only_once(doubt: Any) -> Any:
-    """What is left in the middle of an attempt is not looked for."""
-    return lambda self, now: None if self.busy else doubt(self, now)
-
-
 REDIS_BROKEN: dict[str, tuple[int, int, Callable[[], None]]] = {
     "Redis is told nothing": (0, 1, _put(fleet.Fleet, _put=lambda self, batch: [])),
     "Redis is not told anew": (8, 1, _put(fleet_store.FleetStore, wants_all=lambda self, now: False)),
@@ -50,12 +39,5 @@ REDIS_BROKEN: dict[str, tuple[int, int, Callable[[], None]]] = {
     "a lease is everybody's": (9, 1, _put(fleet, CLAIM=_for_anybody(fleet.CLAIM))),
     "a fleet has no pace": (6, 1, _put(fleet.Fleet, settle=_at_once(fleet.Fleet.settle))),
     "nobody delivers for others": (3, 1, _put(fleet_store.FleetStore, take_on=lambda self, flow: None)),
-    "who stays for others stays on": (0, 1, _put(fleet, CLAIM=_for_ever(fleet.CLAIM))),
-    "what is left amid an attempt is forgotten": (
-        0,
-        1,
-        _put(delivery.Flow, _doubt=_only_once(delivery.Flow._doubt)),
-    ),
-    "who was let go says no goodbye": (0, 1, _put(fleet_store.FleetStore, is_wanted=False)),
     "without Redis nobody goes on": (17, 1, _put(fleet_keeper, _AGAIN=3600.0)),
 }
