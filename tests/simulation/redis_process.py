@@ -119,10 +119,11 @@ class RedisProcess(Process):
     def look_at_what_is_kept(self) -> None:
         if self._desk_taken or self.world.redis.troubled or not self.world.plan.roomy:
             return  # what Redis can't take is in memory only, and that is said; what it has pushed out is lost
+        dropped = set().union(*(process.dropped for process in self.world.processes.values()))
         for flow in self.flows:
             for entry in flow.window:
-                if not entry.pending or entry.key not in self.own:
-                    continue  # delivered, or another process's, who may have moved it meanwhile
+                if not entry.pending or entry.key not in self.own or entry.key in dropped:
+                    continue  # delivered, or another process's, who may have moved it meanwhile; or lost there
                 if not self.world.redis.has(flow.name, entry.key):
                     raise Violation(f"{self} is killed, and Redis lacks {entry.key} of {flow.name!r}")
 
