@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
 from opentelemetry.exporter.versori_flow.flow.delivery import Flow
 from opentelemetry.exporter.versori_flow.flow.report import explain
-from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
+from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS, Schedule
 from opentelemetry.exporter.versori_flow.flow.stored import UnreadableFlow, read
 from opentelemetry.exporter.versori_flow.http.answers import (
     Absent,
@@ -37,10 +37,25 @@ from tests.flow.model import (
     flow_of,
     foreign,
     key,
+    make_policy,
     make_span,
     said,
     settle,
 )
+
+# -- reading back at the end ----------------------------------------------------------------------------------
+
+
+def test_the_look_of_an_end_comes_while_there_is_time_for_it() -> None:
+    """However long the PUT took: half of the time that is left, and not after it."""
+    schedule = Schedule(make_policy(), T)
+    schedule.close(T, T + 2, mark=1, tries=5)
+    schedule.plan_check(T, took=10.0, alone=False)
+    assert schedule.check_at == T + 1
+    schedule.plan_check(T + 1, took=0.1, alone=False)
+    assert schedule.check_at is not None
+    assert T + 1.1 <= schedule.check_at <= T + 1.3
+
 
 # -- pacing ---------------------------------------------------------------------------------------------------
 

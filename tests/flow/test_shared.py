@@ -13,7 +13,19 @@ from opentelemetry.exporter.versori_flow.flow.journal import Kept, News
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason, FlowStatus
 from opentelemetry.exporter.versori_flow.flow.steps import Read
 from opentelemetry.exporter.versori_flow.http.answers import Unavailable
-from tests.flow.model import DOWN, NOW_NS, SECOND, Platform, erase, foreign, key, make_span
+from tests.flow.model import (
+    DOWN,
+    NOW_NS,
+    SECOND,
+    Platform,
+    delivered_flow,
+    document,
+    erase,
+    foreign,
+    key,
+    make_span,
+    settle,
+)
 from tests.flow.several import Routing, attempt_next, perform, settle_all
 
 T = 1000.0
@@ -344,6 +356,28 @@ def test_what_may_have_been_left_amid_an_attempt_is_looked_for_after_it(
     while next_one is not None:
         next_one = routing.flows.feed(next_one, perform(next_one, platform), T, NOW_NS)
     assert routing.flows.next_due() is None
+
+
+@pytest.mark.parametrize("how", ["inherited", "delivered elsewhere"])
+def test_what_moved_away_and_comes_back_from_another_process_is_at_home_again(
+    platform: Platform, how: str
+) -> None:
+    """It is not taken for a span that does not belong there: the flow is read back, and not written for it."""
+    flow = delivered_flow(platform, A, B, durable=True)
+    flow.take(key(1, 0))
+    settle(flow, platform, T)
+    assert platform.keys("a") == [key(2, 0)]
+    if how == "inherited":
+        flow.inherit([kept(A)], NOW_NS)
+        settle(flow, platform, T)
+    else:
+        platform.stored["a"] = document(A.body, B.body)
+        flow.learn(News(delivered=[kept(A)]), T, NOW_NS)
+    puts = len(platform.puts)
+    flow.close(T)
+    settle(flow, platform, T)
+    assert set(platform.keys("a")) == {key(1, 0), key(2, 0)}
+    assert len(platform.puts) == puts
 
 
 def test_what_was_pushed_out_while_its_put_is_put_off_is_lost() -> None:

@@ -57,6 +57,27 @@ def test_what_another_window_gave_up_is_pending_here() -> None:
     assert (entry.pending, target.pending, target.latest_end(trace_id(0))) == (True, 1, end)
 
 
+def test_nothing_that_is_pending_ages_out() -> None:
+    """Delivered traces leave first, oldest first; then the delivered spans of those with pending ones, a root last."""
+    held = window(
+        *(make_span(0, n, start=n, end=50, parent=0 if n else None) for n in range(3)),
+        make_span(1, 0, end=1),
+        make_span(2, 0, end=2),
+        delivered=True,
+    )
+    held.add(make_span(0, 3, start=3, end=50, parent=0), LATER)
+    left = [key(0, 0), key(0, 1), key(0, 2), key(1, 0), key(2, 0), key(0, 3)]
+    for gone in (key(1, 0), key(2, 0), key(0, 1), key(0, 2), key(0, 0)):
+        held.max_spans = len(left) - 1
+        held.age_out()
+        left.remove(gone)
+        assert sorted(keys(held)) == sorted(left)
+    held.max_spans = 0
+    held.age_out()
+    assert keys(held) == [key(0, 3)]
+    assert (held.spans, held.pending) == (1, 1)
+
+
 # -- clocks ------------------------------------------------------------------------------------------------
 
 
