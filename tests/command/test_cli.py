@@ -425,25 +425,27 @@ def test_serve_runs_until_told_to_end(serve: Callable[..., Any], number: int) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "words", "status"),
     [
-        (["--port", "99999"], "port is 99999"),
-        (["--port", "-1"], "port is -1"),
-        (["--port", "TAKEN"], "is taken"),
-        (["--data", __file__], f"in {__file__}: it is a file; name a folder"),
-        (["--key", ""], "the key is empty"),
-        (["--key", " "], "the key is empty"),
-        (["--fault", "flood of frogs"], "the kinds are status, slow, drip"),
-        (["--fault", "nonsense"], "the kinds are status, slow, drip"),
-        (["--fault", "status=503,retry-after=1\n1"], "retry-after should be printable ASCII"),
-        (["--fault", "status=302,location=http://é"], "location should be printable ASCII"),
+        (["--port", "99999"], "port is 99999", 2),
+        (["--port", "-1"], "port is -1", 2),
+        (["--port", "TAKEN"], "is taken", 1),
+        (["--data", __file__], f"in {__file__}: it is a file; name a folder", 1),
+        (["--key", ""], "the key is empty", 2),
+        (["--key", " "], "the key is empty", 2),
+        (["--fault", "flood of frogs"], "the kinds are status, slow, drip", 2),
+        (["--fault", "nonsense"], "the kinds are status, slow, drip", 2),
+        (["--fault", "status=503,retry-after=1\n1"], "retry-after should be printable ASCII", 2),
+        (["--fault", "status=302,location=http://é"], "location should be printable ASCII", 2),
     ],
 )
-def test_serve_names_what_is_wrong(platform: LocalPlatform, arguments: list[str], words: str) -> None:
-    """What `serve` can't start with is one line on standard error and exit status 1."""
+def test_serve_names_what_is_wrong(
+    platform: LocalPlatform, arguments: list[str], words: str, status: int
+) -> None:
+    """What `serve` can't start with is one line on standard error; status 2 where it is not written as it should be."""
     taken = [str(platform.port) if word == "TAKEN" else word for word in arguments]
     done = versori_flow("serve", "--port", "0", *taken)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert (done.returncode, done.stderr.count("\n")) == (status, 1), done.stderr
     assert done.stderr.startswith("versori-flow: ")
     assert words in done.stderr
 

@@ -46,5 +46,7 @@ def serve(
         return
     try:
         server.serve(host, port, data, key, fault or [], allowed_hosts=allow_host or [], verbose=verbose)
-    except (ValueError, SystemExit) as error:
+    except ValueError as error:
+        fail(str(error), 2)  # as any option that is not written as it should be
+    except SystemExit as error:
         fail(str(error))
