@@ -161,17 +161,27 @@ def test_what_was_carried_for_others_is_settled_once_redis_is_back(own_redis, ho
     assert [kept.key for left in store.inherit(0) for kept in left.spans] == [span(1).key]
 
 
-def test_what_moved_away_meanwhile_is_not_brought_back_by_who_tells_all_anew(shared_redis):
+@pytest.mark.parametrize("before", ["nothing", "told anew", "could not be told anew"])
+def test_what_moved_away_meanwhile_is_not_brought_back_by_who_tells_all_anew(own_redis, before):
     """It had the span from another process, and not heard yet that it moved; its own it tells anew in any case."""
-    fleet, other = join(shared_redis.url), join(shared_redis.url)
+    server = own_redis()
+    fleet, other = join(server.url), join(server.url)
     store = FleetStore(fleet, "redis", longest_lease=10)
     other.put(added(moved := span(1), stays := span(2)))
     store.apply(added(own := span(3)))
     store.release(claimed(store), 0, unsure=False)
+    waiting = added(moved, stays, own)
+    if before == "told anew":
+        store.put_all(waiting)
+    elif before == "could not be told anew":
+        server.pause()
+        store.put_all(waiting)
+        server.go_on()
+        wait_until(lambda: store.wants_all(time.monotonic()))
     other.put([Change("shop", (), (), [moved.key, own.key])])
     fleet.close()
     list(store.inherit(time.monotonic()))
-    store.put_all(added(moved, stays, own))
+    store.put_all(waiting)
     assert {kept for kept, _ in other.window("shop")} == {stays, own}
 
 

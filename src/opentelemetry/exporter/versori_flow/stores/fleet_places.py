@@ -32,8 +32,8 @@ class Places:
         # Flows that are looked at for others.
         self._taken_on: set[str] = set()
         self._owed: list[Change] = []
-        # Pending here with a text that Redis could not be told; what it has of them may be older.
-        self._untold: dict[str, set[Key]] = {}
+        # Pending here with a text that Redis could not be told, and whether each is own; Redis' may be older.
+        self._untold: dict[str, dict[Key, bool]] = {}
 
     def has(self, flow: str, key: Key) -> bool:
         """Whether Redis has it as pending."""
@@ -46,7 +46,8 @@ class Places:
     def _told(self, flow: str, keys: Iterable[Key]) -> None:
         untold = self._untold.get(flow)
         if untold is not None:
-            untold.difference_update(keys)
+            for key in keys:
+                untold.pop(key, None)
             if not untold:
                 del self._untold[flow]
 
@@ -73,7 +74,7 @@ class Places:
         """Redis was told."""
         for change in changes:
             if change.added:
-                keys = dict.fromkeys((kept.key for kept in change.added), True)
+                keys = {kept.key: kept.key not in change.theirs for kept in change.added}
                 self._there.setdefault(change.flow, {}).update(keys)
                 self._told(change.flow, keys)
                 if change.flow in self._late:
@@ -84,7 +85,7 @@ class Places:
         for change in changes:
             for kept in change.added:
                 self.discard(change.flow, kept.key)
-                self._untold.setdefault(change.flow, set()).add(kept.key)
+                self._untold.setdefault(change.flow, {})[kept.key] = kept.key not in change.theirs
             if change.gone:
                 self._owed.append(change._replace(added=(), settled=()))
             self.owe(change.flow, change.settled)
@@ -101,12 +102,10 @@ class Places:
 
     def forget_all(self, waiting: Sequence[Change]) -> list[Change]:
         """Redis may have lost everything; returns all that is pending, and whose it is."""
-        told = [
-            change._replace(
-                theirs={key for key, is_own in self._there.get(change.flow, {}).items() if not is_own}
-            )
-            for change in waiting
-        ]
+        told = []
+        for change in waiting:
+            known = self._there.get(change.flow, {}) | self._untold.get(change.flow, {})
+            told.append(change._replace(theirs={key for key, is_own in known.items() if not is_own}))
         self._there.clear()
         return told
 
