@@ -132,7 +132,7 @@ class Process:
             if not self.over:
                 self.over = True
                 in_trouble = any(flow.in_trouble for flow in self.flows)
-                self.troubled_end = not self.ample or in_trouble or self.world.now >= self.ends_by
+                self.troubled_end = not self.ample or in_trouble or self.world.now >= self.ends_by - 0.01
                 if self.troubled_end:
                     self.world.unsaid_at = self.world.now
                 self.world.tell(f"{self} has ended: {self.flows.totals()}")

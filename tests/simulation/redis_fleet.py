@@ -168,6 +168,8 @@ class RedisFleet:
             return
         was = before.making
         disturbed = was.process.dead or was.process.was_stopped > BOOTED + now - 30
+        # It may be taken when nobody waits for it any more.
+        disturbed |= BOOTED + before.at - was.asked > plan.min_interval
         if was.in_turn and making.in_turn and not disturbed and now - before.at < plan.min_interval - 1e-6:
             raise Violation(
                 f"{making.process} writes {name!r} {now - before.at:.3f} s after {was.process} did"

@@ -208,7 +208,8 @@ class Wire:
             if not self.listens:
                 return
             answer = self._server.answer(words)
-            told_at = self._world.now if words[0].startswith(b"EVAL") else 0.0
+            ran = words[0].startswith(b"EVAL") and not answer.startswith(b"-")
+            told_at = self._world.now if ran else 0.0
             if fault == "cut after":
                 self._world.after(back, socket.end)
             elif fault != "lost answer" and process.host.number not in self.cut_off:

@@ -194,6 +194,24 @@ def test_who_ends_leaves_all_to_a_redis_that_was_emptied(shared_redis):
     assert {kept for kept, _ in join(shared_redis.url).window("shop")} == {before, rest}
 
 
+def test_what_an_emptied_redis_had_is_kept_by_nobody(own_redis):
+    """Until it was put again: a process that ends before that says that it is lost. Who knows no better trusts it."""
+    server = own_redis()
+    store = FleetStore(join(server.url), "redis", longest_lease=10)
+    store.apply(added(one := span(1)))
+    store.inherit(time.monotonic())
+    server.tell("FLUSHALL")
+    assert store.keeps("shop", one.key)
+    store.claim("shop", 1, time.monotonic())  # which is how it learns
+    assert not store.keeps("shop", one.key)
+    store.put_all(added(one))
+    assert store.keeps("shop", one.key)
+    server.kill()
+    store.apply(added(other := span(2)))
+    assert store.keeps("shop", one.key)
+    assert not store.keeps("shop", other.key)
+
+
 def test_who_ends_while_redis_is_away_looks_then_for_what_others_have_left_to_it(own_redis, monkeypatch):
     """It could not say that it lives no longer: it waits a moment for that, and delivers where nobody else would."""
     monkeypatch.setattr(fleet_store, "_LAST_WORD", 20.0)

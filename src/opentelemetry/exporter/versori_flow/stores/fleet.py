@@ -54,6 +54,7 @@ class Fleet:
 
     Attributes:
         wants_all: Whether all that is pending here must be put again: it may be lost.
+        was_emptied: Whether Redis has lost what it had, and not all was put again.
         lease: As given; it may be changed.
         astray: What the last settlement had carried, and had left the window meanwhile: it belongs elsewhere.
         remarks: What there is to say.
@@ -71,7 +72,7 @@ class Fleet:
         max_store_bytes: int = 256 << 20,
         lease: float = _LEASE,
     ) -> None:
-        self.wants_all = False
+        self.wants_all = self.was_emptied = False
         self.astray: list[Key] = []
         self.remarks = Remarks()
         self._client = RedisClient(url, self.remarks)
@@ -113,6 +114,7 @@ class Fleet:
             raise
         if everything:
             self.wants_all = first != (self._state if first else None)
+            self.was_emptied &= self.wants_all
         return Put(self._state[2] if self._state else "", dropped)
 
     def claim(self, flow: str, seen: Seen = Seen(), insist: bool = False, ends: bool = False) -> Claim | Wait:  # noqa: B008 - a value
@@ -244,11 +246,13 @@ class Fleet:
         keys = [self._prefix + name.encode() + b":" + flow for flow in flows for name in FLOW_KEYS]
         if self._state is not None and self._state[0] != os.getpid():
             self._state, self.wants_all, self._member = None, False, secrets.token_hex(8)
+            self.was_emptied = False
         first = fresh or secrets.token_hex(8)
         reply = self._client.run(script, [*self._project_keys, *keys], [first, *arguments])
         # Where a connection is new, Redis may be another: a replica that has not got the last of it.
         state = (os.getpid(), self._client.connections, reply[0].decode())
-        if self._state not in (None, state):
+        if self._state is not None and self._state != state:
             self.wants_all = True
+            self.was_emptied |= self._state[2] != state[2]
         self._state = state
         return reply

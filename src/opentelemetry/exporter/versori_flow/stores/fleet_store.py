@@ -268,11 +268,11 @@ class FleetStore:
 
     def keeps(self, flow: str, key: Key) -> bool:
         """Whether a span is safe here, should the process end now."""
-        return self._places.has(flow, key)
+        return not self._fleet.was_emptied and self._places.has(flow, key)
 
     def leave(self, pending: Sequence[Change]) -> bool:
         """Puts what is not in Redis yet, and lets go of it."""
-        lacked = [[kept for kept in c.added if not self.keeps(c.flow, kept.key)] for c in pending]
+        lacked = [[kept for kept in c.added if not self._places.has(c.flow, kept.key)] for c in pending]
         missing = [c._replace(added=added) for c, added in zip(pending, lacked, strict=True) if added]
         if missing or not self._trouble.rests(time.monotonic()):
             self._put([*self._places.take_owed(), *missing], everything=False)
