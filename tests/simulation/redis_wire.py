@@ -157,12 +157,13 @@ class Wire:
         listens: Whether anybody takes connections.
         stopped: Whether Redis is stopped: it takes connections, and answers later.
         cut_off: Numbers of hosts that can't reach it, nor hear from it.
+        was_late: Whether a command was carried out for which nobody may have waited any more.
     """
 
     def __init__(self, world: Any, server: Server) -> None:
         self.sockets: dict[Socket, None] = {}
         self.listens = True
-        self.stopped = False
+        self.stopped = self.was_late = False
         self.cut_off: set[int] = set()
         self._world = world
         self._server = server
@@ -194,6 +195,7 @@ class Wire:
             return
         way, back = self._way(process), self._way(process)
         if fault == "late request":
+            self.was_late = True
             way += process.random.choice((0.2, 0.7, 2.0, 6.0))
         if fault == "late answer":
             back += process.random.choice((0.2, 0.7, 2.0))
@@ -202,6 +204,7 @@ class Wire:
             if entry not in self._under_way:
                 return  # its process was killed, and it was decided then
             if self.stopped:
+                self.was_late = True
                 self._unread.append(arrive)
                 return
             self._under_way.remove(entry)

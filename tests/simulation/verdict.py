@@ -93,6 +93,9 @@ class Verdict:
             # Another host's writer may bring back what has moved, and what has left memory can't move any more.
             return
         if process.over and not process.troubled_end and places != given.flows[-1:]:
+            if redis and redis.wire.was_late and given.flows[-1] in places:
+                self._world.platform.count["twice after a late word to Redis"] += 1
+                return
             elsewhere = [name for name in places if name != given.flows[-1]]
             if given.flows[-1] in places and all(
                 self._returned_unseen(name, key, process) for name in elsewhere
