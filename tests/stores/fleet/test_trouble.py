@@ -212,6 +212,20 @@ def test_what_an_emptied_redis_had_is_kept_by_nobody(own_redis):
     assert not store.keeps("shop", other.key)
 
 
+def test_what_another_redis_lacks_is_kept_by_nobody(own_redis):
+    """A replica that was behind: what it does not have pending may be delivered, or lost, until it was put again."""
+    server = own_redis()
+    fleet = join(server.url)
+    store = FleetStore(fleet, "redis", longest_lease=10)
+    store.apply(added(one := span(1), two := span(2)))
+    join(server.url).put([Change("shop", (), (), [one.key])])
+    fleet.close()  # what it speaks to next may be another
+    store.claim("shop", 2, time.monotonic())
+    assert (store.keeps("shop", one.key), store.keeps("shop", two.key)) == (False, True)
+    store.put_all(added(one, two))
+    assert store.keeps("shop", one.key)
+
+
 def test_who_ends_while_redis_is_away_looks_then_for_what_others_have_left_to_it(own_redis, monkeypatch):
     """It could not say that it lives no longer: it waits a moment for that, and delivers where nobody else would."""
     monkeypatch.setattr(fleet_store, "_LAST_WORD", 20.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from ..flow.journal import Change, Kept
+from ..flow.journal import Change, Kept, News
 from ..flow.ledger import DropReason
 from ..flow.window import Key
 
@@ -140,9 +140,7 @@ class Places:
         for kept in spans:
             there.setdefault(kept.key, False)
 
-    def left(
-        self, flow: str, pending: Collection[Key], left: Mapping[Key, DropReason | None]
-    ) -> tuple[list[Key], dict[Key, DropReason], list[Key]]:
+    def left(self, flow: str, pending: Collection[Key], left: Mapping[Key, DropReason | None]) -> News:
         """What is pending in Redis no longer, what was delivered of that and what was dropped; and what moved away.
 
         Args:
@@ -156,7 +154,13 @@ class Places:
         for key in gone:
             self.discard(flow, key)
         dropped = {key: reason for key in gone if (reason := left.get(key)) is not None}
-        return [key for key in gone if key not in left], dropped, moved
+        return News(settled=[key for key in gone if key not in left], dropped=dropped, moved=moved)
+
+    def doubt(self, flow: str, pending: Collection[Key]) -> None:
+        """Redis may be another one, and has only these pending: what else was there may be delivered, or lost."""
+        for key, is_own in [item for item in self._there.get(flow, {}).items() if item[0] not in pending]:
+            self.discard(flow, key)
+            self._untold.setdefault(flow, {})[key] = is_own
 
     def carried(self, flow: str) -> tuple[list[Key], list[Key], list[Key]]:
         """The turn is over: what it has carried; what of that is own; and what this process put since its begin."""

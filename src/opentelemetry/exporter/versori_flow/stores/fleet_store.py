@@ -55,8 +55,7 @@ class FleetStore:
         self._stayed_for: set[str] = set()
         self._news: list[Left] = []
         self._trouble = Trouble(fleet.ping)
-        self._look_at, self._asked_at = _NEVER, _NEVER
-        self._goodbye_by = _FOREVER
+        self._look_at, self._asked_at, self._goodbye_by = _NEVER, _NEVER, _FOREVER
 
     # -- what happens here ---------------------------------------------------------------------------------
 
@@ -125,9 +124,10 @@ class FleetStore:
         self._heard()
         self._seen[flow] = answer.seen
         news = News()
-        if answer.pending is not None and not self._fleet.wants_all:
-            settled, dropped, moved = self._places.left(flow, answer.pending, answer.left)
-            news = News(settled=settled, dropped=dropped, moved=moved)
+        if answer.pending is not None and self._fleet.wants_all:
+            self._places.doubt(flow, answer.pending)
+        elif answer.pending is not None:
+            news = self._places.left(flow, answer.pending, answer.left)
         brought: list[Kept] = []
         if isinstance(answer, Claim):
             self._places.claimed(flow)
