@@ -269,7 +269,9 @@ class Process:
     def has_turn(self, flow: str) -> bool:
         """Whether it has the turn at a flow, for an attempt under way or the next one."""
         made = any(making.flow == flow and making.attempt.turn is not None for making in self.hands.makings)
-        return made or flow in self.keeper.turns._reserved
+        turns = self.keeper.turns
+        waits = any(job.name == flow and wait and wait.turn for _, _, job, _, wait in turns._waiting)
+        return made or waits or flow in turns._reserved
 
     def look_at_what_is_kept(self) -> None:
         """Whether its store has all that is pending."""
