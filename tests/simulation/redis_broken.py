@@ -34,7 +34,7 @@ def _for_anybody(script: Any) -> Any:
 
 REDIS_BROKEN: dict[str, tuple[int, int, Callable[[], None]]] = {
     "Redis is told nothing": (0, 1, _put(fleet.Fleet, _put=lambda self, batch: [])),
-    "Redis is not told anew": (8, 1, _put(fleet_store.FleetStore, wants_all=lambda self, now: False)),
+    "Redis is not told anew": (695, 1, _put(fleet_store.FleetStore, wants_all=lambda self, now: False)),
     "Redis is not told what was carried": (0, 1, _put(fleet.Fleet, settle=_nothing(fleet.Fleet.settle))),
     "a lease is everybody's": (9, 1, _put(fleet, CLAIM=_for_anybody(fleet.CLAIM))),
     "a fleet has no pace": (6, 1, _put(fleet.Fleet, settle=_at_once(fleet.Fleet.settle))),
