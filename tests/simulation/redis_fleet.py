@@ -145,7 +145,7 @@ class RedisFleet:
 
         Who could not use Redis may not know yet that he can.
         """
-        if self.troubled or self._world.unsaid_at >= begun - fleet_store._RELIED_ON:
+        if self.troubled or self._world.unsaid_at >= begun - fleet_store.RELIED_ON:
             return
         flows = self._world.platform.flows
         delivered = {key for document in flows.values() for key in document.spans}

@@ -229,7 +229,7 @@ def test_what_another_redis_lacks_is_kept_by_nobody(own_redis):
 def test_who_ends_while_redis_is_away_looks_then_for_what_others_have_left_to_it(own_redis, monkeypatch):
     """It could not say that it lives no longer: it waits a moment for that, and delivers where nobody else would."""
     monkeypatch.setattr(fleet_store, "_LAST_WORD", 20.0)
-    monkeypatch.setattr(fleet_store, "_RELIED_ON", 30.0)
+    monkeypatch.setattr(fleet_store, "RELIED_ON", 30.0)
     server = own_redis()
     store = FleetStore(join(server.url), "redis", longest_lease=10)
     store.inherit(time.monotonic())

@@ -18,12 +18,12 @@ from .fleet import Fleet
 from .fleet_answers import Claim, Seen
 from .fleet_places import Places
 from .fleet_trouble import Trouble
+from .fleet_window import RELIED_ON
 from .seam import Left
 
 _BETWEEN_POLLS = 1.0
-_RELIED_ON, _LAST_WORD = 3.0, 1.0
-"""Seconds for which others count on a process that asked what is due (`SILENT` in the scripts); and for which one
-that ends waits for a Redis that is away, to tell them."""
+_LAST_WORD = 1.0
+"""Seconds, at most, for which who ends waits for a Redis that is away, to tell those who count on it."""
 
 _TAKEN_ON = 16
 """Flows of others that are taken on with one poll: the fleet shares them."""
@@ -205,7 +205,7 @@ class FleetStore:
         """This process ends: it takes on nothing more of others, but for what nobody else would."""
         now = time.monotonic()
         if not self.ends:
-            self.ends, self._goodbye_by = True, min(now + _LAST_WORD, max(now, self._asked_at + _RELIED_ON))
+            self.ends, self._goodbye_by = True, min(now + _LAST_WORD, max(now, self._asked_at + RELIED_ON))
         if self._goodbye_by != _NEVER and not self._trouble.rests(now):
             try:
                 waiting = self._fleet.goodbye()

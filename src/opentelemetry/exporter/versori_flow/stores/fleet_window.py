@@ -31,10 +31,15 @@ from .redis_client import Script
 PROJECT_KEYS = ("home", "due", "rest", "alive")
 FLOW_KEYS = ("body", "order", "ids", "pending", "ends", "meta", "dropped", "lease")
 
-COMMON = """
+RELIED_ON = 3.0
+"""Seconds for which others count on a process that asked what is due."""
+
+COMMON = (
+    f"local SILENT = {RELIED_ON * 1000:.0f}"
+    + """
 local call = redis.call
 local HOME, DUE, REST, ALIVE, FRESH = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1]
-local BEHIND, MANY, DROPPED_KEPT, SILENT = 4503599627370496, 1000, 10000, 3000
+local BEHIND, MANY, DROPPED_KEPT = 4503599627370496, 1000, 10000
 local clock = call('TIME')
 local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local epoch
@@ -177,6 +182,7 @@ local function items_of(f, ids)
   return items
 end
 """
+)
 
 PUT = Script(
     COMMON
