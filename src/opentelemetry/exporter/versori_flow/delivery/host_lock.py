@@ -162,14 +162,18 @@ def private_folder() -> str | None:
     """A folder of this user's own, the same for all processes of the host; None where there is none."""
     if not _CAN_LOCK:
         return None
-    folder = f"{_FOLDER}/versori-flow-{os.getuid()}"
+    user = os.getuid()
+    folder = f"{_FOLDER}/versori-flow-{user}"
     try:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder, 0o700)
-        # Anybody may have made it.
-        return folder if os.lstat(folder).st_uid == os.getuid() else None
+        try:
+            owner = os.lstat(folder).st_uid
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder, 0o700)
+            owner = os.lstat(folder).st_uid
     except OSError:
         return None
+    return folder if owner == user else None  # anybody may have made it
 
 
 def spool_folder() -> str | None:

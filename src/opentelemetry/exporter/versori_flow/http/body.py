@@ -83,14 +83,15 @@ def _believed(start: bytes, encoding: str) -> bool:
 def _begins_a_flow(text: str) -> bool:
     """Tells whether this is the start of a JSON object with `spans`, and a name, if it stands before them."""
     position, members = 0, set[str]()
-    while member := re.compile(_MEMBER).match(text, position):
+    member_at, value_at = re.compile(_MEMBER).match, json.JSONDecoder().raw_decode
+    while member := member_at(text, position):
         if (member[0].lstrip()[0] == "{") != (not members):
             return False
         position = member.end()
         if member[1] == "spans":
             return text.startswith(("[", "null"), position) and not members & {"code", "message"}
         try:
-            value, position = json.JSONDecoder().raw_decode(text, position)
+            value, position = value_at(text, position)
         except (ValueError, RecursionError):
             return False  # no JSON, or longer than what is looked at
         if member[1] == "name" and not isinstance(value, str):

@@ -1,6 +1,6 @@
-"""The way to the platform, by httpx alone: one line (a client with one connection) per request under way.
+"""The way to the platform, by httpx alone: one line (a transport with one connection) per request under way.
 
-    exchange -> a free line, or a new one -> httpx.Client.send -> what `read` makes of the answer
+    exchange -> a free line, or a new one -> httpx.HTTPTransport -> what `read` makes of the answer
                     ^
     watchdog: cuts the requests whose deadline has passed; `close` cuts them all
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from ..settings.load import Settings
 
 _MOST_FREE = 64
-_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks")
+_LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks")
 _own: ContextVar[bool] = ContextVar("versori_flow_request", default=False)
 
 
@@ -141,20 +141,20 @@ class Connections:
 
     def _give_back(self, line: Line, *, keep: bool) -> None:
         if not keep:
-            line.client.close()
+            line.transport.close()
             return
         line.idle_since = now = time.monotonic()
         self._free.append(line)
         with contextlib.suppress(IndexError):
             while len(self._free) > _MOST_FREE or now - (self._free[0].idle_since or 0) > KEEPALIVE_SECONDS:
-                self._free.popleft().client.close()
+                self._free.popleft().transport.close()
         if self._closed:
             self._close_free()
 
     def _close_free(self) -> None:
         with contextlib.suppress(IndexError):
             while True:
-                self._free.pop().client.close()
+                self._free.pop().transport.close()
 
     def close(self) -> None:
         """Ends all connections without waiting; requests under way fail at once."""

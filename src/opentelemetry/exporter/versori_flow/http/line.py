@@ -10,7 +10,6 @@ from _queue import Empty
 from _socket import socket as native_socket
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from http.cookiejar import DefaultCookiePolicy
 from ssl import SSLContext
 from typing import Any, NamedTuple
 
@@ -30,6 +29,7 @@ _LONGEST_CONNECT = 10.0
 # Of a body: between two pieces the deadline is looked at, and what is left of one is copied at each send.
 _PIECE = 1 << 18
 _FOREVER = float("inf")
+_NO_BODY = httpx.ByteStream(b"")
 # A flow is read and written in turn, and to parse its address is a twentieth of what a request takes.
 _parsed = lru_cache(maxsize=256)(httpx.URL)
 # The watchdog ends after so long without a request: a client that was dropped, never closed, keeps no thread.
@@ -52,9 +52,20 @@ class Origin(NamedTuple):
         variables = [f"{name.upper()}_PROXY" for name in (self.scheme, "all") if named.get(name)]
         return f"the proxy that {variables[0] if variables else 'the system'} names ({peer[0]}:{peer[1]})"
 
+    def proxy_url(self) -> str | None:
+        """Returns the proxy that the environment or the system names for it; None: none, or it is exempt."""
+        proxies = urllib.request.getproxies()
+        named = proxies.get(self.scheme) or proxies.get("all")
+        names = (self.host, f"{self.host}:{self.port}")  # NO_PROXY may name both
+        if not named or any(urllib.request.proxy_bypass(name) for name in names):
+            return None
+        return named if "://" in named else f"http://{named}"
+
 
 class Line:
-    """One client with at most one connection; used by one thread at a time.
+    """A transport with at most one connection; used by one thread at a time.
+
+    httpx's client would add what a platform's API has no use for, cookies and redirects, and a third to the cost.
 
     Attributes:
         origin: Where the platform is.
@@ -65,9 +76,7 @@ class Line:
 
     def __init__(self, origin: Origin, tls: SSLContext) -> None:
         self.origin = origin
-        # The proxies are those of the environment.
-        self.client = httpx.Client(verify=tls, limits=_LIMITS, event_hooks={"response": [_set_aside]})
-        self.client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self.transport = httpx.HTTPTransport(verify=tls, limits=_LIMITS, proxy=origin.proxy_url())
         self.held: Any = None
         self.peer: tuple[str, int] | None = None
         self.idle_since: float | None = None
@@ -111,10 +120,11 @@ class Exchange:
             _parsed(url),
             # Nowhere else are the header's values in the clear, and no variable of ours holds them.
             headers=[(name, value.reveal().encode("latin-1")) for name, value in head],
-            content=None if body is None else self._pieces(body),
+            # And not as `content`, by which httpx would make up headers: the head is whole.
+            stream=_NO_BODY if body is None else _Pieces(self, body),
             extensions={"timeout": timeout, "trace": self._trace},
         )
-        response = self._response = self.line.client.send(request, stream=True)
+        response = self._response = self.line.transport.handle_request(request)
         self.status = response.status_code
         return response
 
@@ -125,7 +135,7 @@ class Exchange:
 
     def chunks(self) -> Iterator[bytes]:
         """Yields the answer's body as it was sent; raises httpx's error where it is cut."""
-        for chunk in self._response.iter_raw():
+        for chunk in self._response.stream:
             self.left()
             yield chunk
         self.left()  # a body that ends with its connection looks whole when that was cut
@@ -153,22 +163,17 @@ class Exchange:
         if self._copy is not None:
             self._copy.close()
 
-    def _may_send(self) -> None:
+    def may_send(self) -> None:
         """Raises where the process was stopped for too long meanwhile, or connecting took all the time."""
         self.left()
         if self._fresh is not None and not self._fresh():
             self.stale = True
             raise httpx.ReadTimeout("what it rests on is too old")
 
-    def _pieces(self, body: bytes) -> Iterator[bytes]:
-        for start in range(0, len(body), _PIECE):
-            self._may_send()
-            yield body[start : start + _PIECE]
-
     def _trace(self, event: str, info: dict[str, Any]) -> None:
         """Follows the connection's socket; called on the thread of the request."""
         if event.endswith("send_request_headers.started"):
-            self._may_send()
+            self.may_send()
         elif event.endswith("connect_tcp.started"):
             self.connected = True
             self.line.peer = (info.get("host", ""), info.get("port", 0))
@@ -195,6 +200,19 @@ class Exchange:
             plain: Any = native_socket if isinstance(sock, native_socket) else socket.socket
             with contextlib.suppress(OSError):
                 plain.shutdown(sock, socket.SHUT_RDWR)
+
+
+class _Pieces(httpx.SyncByteStream):
+    """A request's body; it may have to stop in the middle."""
+
+    def __init__(self, exchange: Exchange, body: bytes) -> None:
+        self._exchange = exchange
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        for start in range(0, len(self._body), _PIECE):
+            self._exchange.may_send()
+            yield self._body[start : start + _PIECE]
 
 
 class Watchdog:
@@ -257,7 +275,3 @@ class Watchdog:
                 nearest = min(nearest, exchange.deadline)
         return nearest
 
-
-def _set_aside(response: httpx.Response) -> None:
-    if response.is_redirect:  # httpx would make up the next request, and fail where the address is none
-        response.headers["x-location"] = response.headers.pop("location", "")
