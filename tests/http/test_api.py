@@ -85,6 +85,7 @@ def client(server: RawServer | str, *keys: str, **settings: object) -> FlowsApi:
         "client_certificate": None,
         "client_key": None,
         "max_bytes": 65536,
+        "write_mode": "merge",
     }
     return FlowsApi(SimpleNamespace(**values | settings), Key(*keys or (KEY,)))
 
@@ -203,6 +204,15 @@ def test_get_gives_the_bytes_and_put_the_digest_of_the_same() -> None:
     assert isinstance(found, Found)
     assert (stored.status, found.status, found.body) == (201, 200, flow)
     assert stored.digest == found.digest != other.digest
+    assert server.connections == 1
+
+
+def test_nothing_is_digested_that_nobody_reads_back() -> None:
+    """In `replace` mode no read follows a write: the answer is drained, and believed where it is a flow."""
+    with RawServer(play(answer(200, b'{"name": "f", "spans": []}'), answer(200, b"maintenance"))) as server:
+        api = client(server, write_mode="replace")
+        assert api.put("f", b"{}", soon()) == Stored(200, None)
+        assert api.put("f", b"{}", soon()) == Stored(200, None, believed=False)
     assert server.connections == 1
 
 

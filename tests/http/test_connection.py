@@ -263,13 +263,46 @@ def test_a_proxy_s_fault_is_the_proxy_s(
         assert f"the proxy that {variable.upper()} names (127.0.0.1:{proxy.port})" in result.message
 
 
-def test_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("exempt", ["127.0.0.1", "other.test, 127.0.0.1:{port}", "*"])
+def test_no_proxy(monkeypatch: pytest.MonkeyPatch, exempt: str) -> None:
     """A host that NO_PROXY names is reached directly, and its faults are its own."""
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with RawServer(play(answer(), cut(b""))) as server:
+        monkeypatch.setenv("NO_PROXY", exempt.format(port=server.port))
         assert isinstance(client(server).get("f", soon()), Found)
         assert "proxy" not in client(server).get("f", soon()).message
+
+
+@pytest.mark.parametrize(
+    ("url", "variables", "proxy"),
+    [
+        ("https://platform.test", {"HTTP_PROXY": "http://a:1", "ALL_PROXY": "http://b:2"}, "http://b:2"),
+        ("https://platform.test", {"https_proxy": "a:1", "ALL_PROXY": "http://b:2"}, "http://a:1"),
+        ("https://platform.test", {"HTTP_PROXY": "http://a:1"}, None),
+        *(
+            ("https://api.platform.test:8443", {"HTTPS_PROXY": "http://a:1", "NO_PROXY": exempt}, proxy)
+            for exempt, proxy in (
+                ("platform.test", None),
+                (".platform.test", None),
+                ("x, api.PLATFORM.test", None),
+                ("platform.test:8443", None),
+                ("platform.test:443", "http://a:1"),
+                ("form.test", "http://a:1"),
+                ("", "http://a:1"),
+            )
+        ),
+        ("http://[::1]:8080", {"HTTP_PROXY": "http://a:1", "NO_PROXY": "::1"}, None),
+    ],
+)
+def test_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, url: str, variables: dict[str, str], proxy: str | None
+) -> None:
+    """The variable of the scheme comes before ALL_PROXY; NO_PROXY names hosts, domains, and ports of them."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    parts = httpx.URL(url)
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    assert line.Origin(parts.scheme, parts.host, port).proxy_url() == proxy
 
 
 @pytest.mark.parametrize(
@@ -348,7 +381,8 @@ class Key:
     def redact(self, text):
         return text
 settings = SimpleNamespace(base_url=url, organisation_id="o", project_id="p", headers={}, compression="none",
-    certificate=certificate, client_certificate=None, client_key=None, max_bytes=1024)
+    certificate=certificate, client_certificate=None, client_key=None, max_bytes=1024,
+    write_mode="merge")
 def api():
     return FlowsApi(settings, Key())
 """
@@ -506,7 +540,7 @@ def test_nothing_heavy_is_imported_before_the_first_request() -> None:
         "before = set(sys.modules)\n"  # older SDKs import ssl and e-mail themselves
         "from opentelemetry.exporter.versori_flow.http.api import FlowsApi\n"
         "settings = types.SimpleNamespace(base_url='http://127.0.0.1:1', organisation_id='o', project_id='p',"
-        " headers={}, compression='none', max_bytes=1024)\n"
+        " headers={}, compression='none', max_bytes=1024, write_mode='merge')\n"
         "api = FlowsApi(settings, None)\n"
         "heavy = {'httpx', 'ssl', 'hashlib', 'email'}\n"
         "print(sorted(heavy & set(sys.modules) - before))\n"

@@ -11,7 +11,7 @@ _OUT_OF_DATE = 64
 
 
 class Ranking(Generic[Rank]):
-    """Names, each with a rank; a change costs the logarithm of how many there are.
+    """Names, each with a rank; a change costs the logarithm of how many there are, and that once between two looks.
 
     An entry of the heap is out of date when its name has another rank by now; it is skipped when met, so that
     nothing is ever searched for.
@@ -20,6 +20,7 @@ class Ranking(Generic[Rank]):
     def __init__(self) -> None:
         self._ranks: dict[str, Rank] = {}
         self._heap: list[tuple[Rank, str]] = []
+        self._changed: set[str] = set()  # what the heap does not have yet
 
     def __len__(self) -> int:
         return len(self._ranks)
@@ -31,12 +32,10 @@ class Ranking(Generic[Rank]):
         """Gives a name its rank; None takes it out."""
         if rank is None:
             self._ranks.pop(name, None)
+            self._changed.discard(name)
         elif self._ranks.get(name) != rank:
             self._ranks[name] = rank
-            heappush(self._heap, (rank, name))
-            if len(self._heap) > _OUT_OF_DATE + 2 * len(self._ranks):
-                self._heap = [(rank, name) for name, rank in self._ranks.items()]
-                heapify(self._heap)
+            self._changed.add(name)
 
     def rank(self, name: str) -> Rank | None:
         """The rank of a name, or None."""
@@ -44,9 +43,19 @@ class Ranking(Generic[Rank]):
 
     def first(self) -> tuple[Rank, str] | None:
         """The lowest rank and its name; of equal ranks, the first name by the alphabet."""
+        if self._changed:
+            self._catch_up()
         while self._heap:
             rank, name = self._heap[0]
             if self._ranks.get(name) == rank:
                 return rank, name
             heappop(self._heap)
         return None
+
+    def _catch_up(self) -> None:
+        for name in self._changed:
+            heappush(self._heap, (self._ranks[name], name))
+        self._changed.clear()
+        if len(self._heap) > _OUT_OF_DATE + 2 * len(self._ranks):
+            self._heap = [(rank, name) for name, rank in self._ranks.items()]
+            heapify(self._heap)

@@ -51,22 +51,33 @@ def taken(chunks: Iterable[bytes], encoding: str, bound: int) -> tuple[bytes, by
     return body.getvalue(), digest.digest()
 
 
-def drained(chunks: Iterable[bytes], encoding: str, bound: int) -> tuple[bytes | None, bool]:
+def drained(
+    chunks: Iterable[bytes], encoding: str, bound: int, *, digested: bool = True
+) -> tuple[bytes | None, bool]:
     """Reads a body without keeping it.
 
+    Args:
+        chunks: The body as it was sent.
+        encoding: Its Content-Encoding.
+        bound: The most bytes of it that are read.
+        digested: Whether its digest is wanted: that takes a third of the time.
+
     Returns:
-        Its digest as `taken` gives it; None when it goes on beyond `bound` bytes, or is encoded. And whether
-        it is empty or begins as a flow does.
+        Its digest as `taken` gives it; None when it goes on beyond `bound` bytes, is encoded, or is not wanted.
+        And whether it is empty or begins as a flow does.
     """
-    encoding, digest, size, start = encoding.lower(), _new_digest(), 0, b""
+    encoding, size, start = encoding.lower(), 0, b""
+    digest = _new_digest() if digested and encoding in _PLAIN else None
     for chunk in chunks:
-        start += chunk[: _START - len(start)]
+        if size < _START:
+            start += chunk[: _START - size]
         size += len(chunk)
         if size > bound:
+            digest = None
             break
-        digest.update(chunk)
-    whole = size <= bound and encoding in _PLAIN
-    return digest.digest() if whole else None, _believed(start, encoding)
+        if digest is not None:
+            digest.update(chunk)
+    return None if digest is None else digest.digest(), _believed(start, encoding)
 
 
 def _believed(start: bytes, encoding: str) -> bool:

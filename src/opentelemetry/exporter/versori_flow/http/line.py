@@ -274,4 +274,3 @@ class Watchdog:
             elif not exchange.cut_off:
                 nearest = min(nearest, exchange.deadline)
         return nearest
-
