@@ -176,6 +176,14 @@ def test_request_carries_what_it_needs_and_no_more() -> None:
     }
 
 
+def test_a_host_of_the_user_s_takes_the_place_of_the_platform_s() -> None:
+    """Behind a gateway that goes by the Host header, a setting names it; a request has one."""
+    with RawServer(play(answer())) as server:
+        client(server, headers={"host": "versori.internal"}).get("f", soon())
+        request = server.requests[0]
+    assert request.headers["host"] == "versori.internal"
+
+
 def test_compression_is_of_puts_alone() -> None:
     """With gzip a PUT is compressed and says so, and the next GET neither."""
     with RawServer(play(answer(), answer())) as server:

@@ -14,7 +14,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from ..interruption import let_through
 from ..native import allocate_lock, get_ident
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _LONGEST_ERROR = 64 * 1024
-_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class FlowsApi:
@@ -250,9 +249,7 @@ def _error_body(reply: Exchange) -> bytes:
 
 
 def _head(settings: Settings) -> Head:
-    base = urlsplit(settings.base_url)
     ours = {
-        "Host": base.netloc.lower().removesuffix(_DEFAULT_PORTS.get(base.scheme, "")),
         "Accept": "application/json",
         "Accept-Encoding": "identity",
         "User-Agent": f"opentelemetry-exporter-versori-flow/{__version__}",

@@ -69,6 +69,7 @@ class Line:
 
     Attributes:
         origin: Where the platform is.
+        host: The header that says so.
         held: The connection's socket.
         peer: Whom it is connected to: the platform, or a proxy.
         idle_since: When its last request ended; None before that.
@@ -76,6 +77,7 @@ class Line:
 
     def __init__(self, origin: Origin, tls: SSLContext) -> None:
         self.origin = origin
+        self.host = (b"Host", httpx.URL(scheme=origin.scheme, host=origin.host, port=origin.port).netloc)
         self.transport = httpx.HTTPTransport(verify=tls, limits=_LIMITS, proxy=origin.proxy_url())
         self.held: Any = None
         self.peer: tuple[str, int] | None = None
@@ -119,8 +121,11 @@ class Exchange:
             method,
             _parsed(url),
             # Nowhere else are the header's values in the clear, and no variable of ours holds them.
-            headers=[(name, value.reveal().encode("latin-1")) for name, value in head],
-            # And not as `content`, by which httpx would make up headers: the head is whole.
+            headers=[
+                *([] if any(name.lower() == b"host" for name, _ in head) else [self.line.host]),
+                *[(name, value.reveal().encode("latin-1")) for name, value in head],
+            ],
+            # Not as `content`, for which httpx would make up the rest of the head, at twice the cost.
             stream=_NO_BODY if body is None else _Pieces(self, body),
             extensions={"timeout": timeout, "trace": self._trace},
         )

@@ -76,7 +76,7 @@ def ask(settings: Settings, method: str, url: str, head: Head) -> Reply:
         watchdog.leave(exchange)
         watchdog.end()
         exchange.end()
-        line.client.close()
+        line.transport.close()
     peer = line.peer or (origin.host, origin.port)
     return Reply(exchange.status, date, at, exchange.proxy, tls, trouble, peer)
 
