@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dis
+import sys
 import threading
 from _queue import Empty
 from collections.abc import Iterator
@@ -13,10 +15,13 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from opentelemetry.exporter.versori_flow import intake as intake_module
 from opentelemetry.exporter.versori_flow.encoding.span import SpanEncoder
 from opentelemetry.exporter.versori_flow.intake import BATCH, FULL, Intake
 from opentelemetry.exporter.versori_flow.routing.default_flow import DefaultFlow
 from opentelemetry.exporter.versori_flow.routing.router import Router
+
+RETURNS = {code for name, code in dis.opmap.items() if name.startswith("RETURN_")}
 
 
 class Interrupted(BaseException):
@@ -165,3 +170,39 @@ def test_what_cannot_be_encoded_is_not_lost_from_sight(spans):
     batch = make_intake().encode([spans[0], broken])
     assert [routed.span.span_id for routed in batch.routed] == ids(spans[:1])
     assert [(lost.name, flow) for lost, flow in batch.unencodable] == [("broken", "shop")]
+
+
+@pytest.mark.parametrize("who", ["leave", "take"])
+def test_what_a_handler_raises_costs_no_span_that_was_left_before(spans, who):
+    """At whichever instruction of who helps, or takes in place of the courier: all others are there in the end."""
+    left = spans[: FULL + 1] if who == "leave" else spans[:3]
+    steps = instructions = 0
+    while instructions == steps:
+        steps += 1
+        instructions = 0
+        intake = make_intake()
+        for span in left:
+            intake.leave(span)
+
+        def trace(frame, event, _arg, counted=steps):
+            nonlocal instructions
+            if frame.f_code.co_filename != intake_module.__file__:
+                return None
+            frame.f_trace_opcodes = True
+            # Between a result and whoever gets it Python runs no handler.
+            if event == "opcode" and frame.f_code.co_code[frame.f_lasti] not in RETURNS:
+                instructions += 1
+                if instructions == counted:
+                    raise Interrupted
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            intake.leave(spans[FULL + 1]) if who == "leave" else intake.take()
+        except Interrupted:
+            sys.settrace(before)
+            assert set(ids(left)) <= set(taken(intake)), f"interrupted at instruction {steps}"
+        finally:
+            sys.settrace(before)
+    assert steps > 50

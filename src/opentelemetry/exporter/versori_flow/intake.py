@@ -8,10 +8,10 @@ garbage collector runs, by a signal handler. So it takes no lock, waits for noth
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .encoded_span import EncodedSpan, Move, Routed, Unencodable
@@ -90,11 +90,13 @@ class Intake:
     def take(self) -> Batch | None:
         """Takes up to `BATCH` spans, encoded and routed; None when there are none. One thread at a time."""
         self._told = False  # before the look: what is left from now on tells again
-        batch = _pop(self._encoded)
-        spans = _pop(self._left)
-        if not (batch or spans):
-            return None
+        batch: list[_Encoded] = []
+        spans: list[ReadableSpan] = []
         try:
+            _move(self._encoded, batch, BATCH)
+            _move(self._left, spans, BATCH)
+            if not (batch or spans):
+                return None
             return self.route(self._named([*batch, *zip(spans, self._encoder.encode(spans), strict=True)]))
         except BaseException:
             # Nothing was handed over yet; it is tried again.
@@ -131,24 +133,22 @@ class Intake:
 
     def _help(self) -> None:
         """Encodes the oldest span on the thread that has just left one, unless another thread does so."""
-        self._helped = True
+        oldest: list[ReadableSpan] = []
         try:
-            span = self._left.popleft()
-            try:
-                (made,) = self._encoder.encode((span,))
-            except BaseException:  # from a signal handler: the span is not what it hit
-                self._left.appendleft(span)
-                raise
-            self._encoded.append((span, made))
-        except IndexError as error:  # the courier has taken them all
-            let_through(error)
+            self._helped = True
+            _move(self._left, oldest, 1)  # none, where the courier has taken them all
+            self._encoded.extend(zip(oldest, self._encoder.encode(oldest), strict=True))
+        except BaseException:
+            # From a signal handler: the span is not what it hit. Left twice it would still be one.
+            self._left.extendleft(oldest)
+            raise
         finally:
             self._helped = False
 
 
-def _pop(left: deque[_T]) -> list[_T]:
-    taken: list[_T] = []
-    with contextlib.suppress(IndexError):  # who helps takes some too
-        while len(taken) < BATCH:
-            taken.append(left.popleft())
-    return taken
+def _move(left: deque[_T], taken: list[_T], most: int) -> None:
+    """Takes the oldest. In one call, so that what a signal handler raises finds each here or there."""
+    try:
+        taken.extend(map(deque.popleft, repeat(left, min(len(left), most))))
+    except IndexError as error:  # another thread has taken some meanwhile
+        let_through(error)
