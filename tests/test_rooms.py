@@ -31,6 +31,7 @@ ORDER = [
         "encoded_span",
         "interruption",
         "native",
+        "uwsgi_fork",
         "version",
     ),
 ]

@@ -159,3 +159,22 @@ def test_uwsgi(platform: LocalPlatform, start: Run, free_port: int, kind: str, o
         "--wsgi-file", str(Path(__file__).parent / "programs/web.py"), *options, PROCESSOR=kind,
     )  # fmt: skip
     check(program, platform, free_port, " ready in ", 3 if "--lazy-apps" in options else 1)
+
+
+@pytest.mark.skipif(UWSGI is None, reason="uWSGI is not installed: pip install pyuwsgi, where it has a wheel")
+@pytest.mark.parametrize(("processor", "spans"), [("direct", 2000), ("simple", 20)])
+def test_uwsgi_forks_while_there_is_work(
+    platform: LocalPlatform, start: Run, free_port: int, processor: str, spans: int
+) -> None:
+    """No thread of ours runs where workers are forked from: one that has the interpreter then has it for ever.
+
+    What the app traced while it was loaded, left or pending, is the first worker's to deliver.
+    """
+    program = start(
+        str(UWSGI), "--master", "--need-app", "--die-on-term", "--enable-threads", "--processes", "4",
+        "--http-socket", f"127.0.0.1:{free_port}", "--callable", "wsgi",
+        "--wsgi-file", str(Path(__file__).parent / "programs/web.py"),
+        PROCESSOR=processor, SPANS_OF_THE_IMPORT=str(spans), VERSORI_FLOW_MAX_SPANS="2000",
+    )  # fmt: skip
+    check(program, platform, free_port, " ready in ", 1)
+    assert len(platform.spans("import")) == spans, program.output

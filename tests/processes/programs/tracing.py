@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 
 from opentelemetry import trace
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter, VersoriFlowSpanProcessor
@@ -21,6 +21,8 @@ def set_up(exporter: VersoriFlowSpanExporter | None = None, **options: Any) -> T
         # An hour, so that what arrives was flushed, and did not happen to be on its way.
         delay = float(os.environ.get("SCHEDULE_DELAY", 3_600_000))
         provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=delay))
+    elif os.environ["PROCESSOR"] == "simple":
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
     else:
         provider.add_span_processor(VersoriFlowSpanProcessor(exporter))
     if "LOCAL_PROVIDER" not in os.environ:

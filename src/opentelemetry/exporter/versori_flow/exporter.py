@@ -132,7 +132,7 @@ class VersoriFlowSpanExporter(SpanExporter):
         router = Router(_ROUTED_WINDOWS * settings.max_spans)
         intake = Intake(SpanEncoder(settings.resource_attributes), DefaultFlow(settings.flow_name), router)
         wire = partial(_wired, settings, self._credentials, intake, self._metrics, admits=self._admits)
-        self._courier = Courier(intake, wire)
+        self._courier = Courier(intake, wire, before)
         self._pid = os.getpid()
         if before is not None and before.closing:  # in a child of a process that had shut it down
             self._courier.shutdown(0)

@@ -71,12 +71,13 @@ class Intake:
         self._router = router
         self._left: deque[ReadableSpan] = deque()
         self._encoded: deque[_Encoded] = deque()
+        self._taken_over: Sequence[Routed] = ()
         self._told = False
         self._helped = False
 
     def __len__(self) -> int:
         """Spans that wait to be taken."""
-        return len(self._left) + len(self._encoded)
+        return len(self._left) + len(self._encoded) + len(self._taken_over)
 
     def leave(self, span: ReadableSpan) -> None:
         """Leaves an ended span; the first one since the last `take` wakes whoever waits for `messages`."""
@@ -87,9 +88,20 @@ class Intake:
         if len(self._left) > FULL and not self._helped:
             self._help()
 
+    def take_over(self, before: Intake, pending: Sequence[Routed]) -> None:
+        """Takes what was left with a parent that delivers nothing, and what was pending there."""
+        self._left.extend(before._left)
+        self._encoded.extend(before._encoded)
+        self._taken_over = pending
+        self._told = True
+        self.messages.put(None)
+
     def take(self) -> Batch | None:
         """Takes up to `BATCH` spans, encoded and routed; None when there are none. One thread at a time."""
         self._told = False  # before the look: what is left from now on tells again
+        if self._taken_over:
+            routed, self._taken_over = self._taken_over, ()
+            return Batch(routed, (), ())
         batch: list[_Encoded] = []
         spans: list[ReadableSpan] = []
         try:

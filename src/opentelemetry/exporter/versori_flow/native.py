@@ -15,6 +15,8 @@ from collections.abc import Callable
 from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
+from . import uwsgi_fork
+
 _FIRST_NAP = 0.0005
 _LONGEST_NAP = 0.01
 
@@ -43,12 +45,14 @@ def start_thread(function: Callable[..., object], *arguments: object) -> bool:
     """Starts a thread that does not keep the process alive.
 
     Returns:
-        False where none can be had: at interpreter exit, in an isolated subinterpreter, in uWSGI without
-        threads, at the system's limit.
+        False where none can be had: at interpreter exit, in an isolated subinterpreter, at the system's limit;
+        and where uWSGI is about to fork its workers.
     """
     allowed = getattr(_thread, "daemon_threads_allowed", None)
     if allowed is not None and not allowed():
         return False  # ending a subinterpreter beside a running thread aborts the process
+    if uwsgi_fork.is_before_the_workers():
+        return False
     thread = object()
 
     def live() -> None:

@@ -20,10 +20,12 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from ..encoded_span import Routed
 from ..flow.ledger import DropReason, FlowStatus, Totals, add_up
 from ..intake import Intake, Prepared
 from ..interruption import at_work
 from ..native import get_ident, start_thread
+from ..uwsgi_fork import is_first_worker
 from .log import AFTER_A_FAULT, Faults, is_the_callers
 from .question import Kind, Question, Taken
 
@@ -56,13 +58,14 @@ class Courier:
     Args:
         intake: Where application threads leave things.
         wire: Makes what does the work; it imports most of the package.
+        parent: That of the process that has forked this one.
 
     Attributes:
         closing: True from the call of `shutdown` on: spans are not taken any more.
         late: Spans that came after that, and are lost; they are of no flow.
     """
 
-    def __init__(self, intake: Intake, wire: Callable[[], Dispatcher]) -> None:
+    def __init__(self, intake: Intake, wire: Callable[[], Dispatcher], parent: Courier | None = None) -> None:
         self.closing = False
         self._intake = intake
         self._wire = wire
@@ -70,6 +73,7 @@ class Courier:
         self._read: list[object] = []  # messages that it is wired for
         self._faults = Faults()
         self._started = False
+        self._parent = None if parent is None or parent._started else parent
         # Who does the work, under the one key; a dictionary for its `setdefault`, which nothing can interrupt.
         self._at_work: dict[str, int] = {}
         self.late = 0
@@ -141,8 +145,17 @@ class Courier:
         """Starts the courier's thread, once; False where none can be had."""
         if not self._started:
             self._started = True  # first: what is entered again in here must not start another one
+            if self._parent is not None and is_first_worker():
+                self._take_over(self._parent)
             self._started = start_thread(self._live)
         return self._started
+
+    def _take_over(self, parent: Courier) -> None:
+        """Takes what the process has that uWSGI forks from: it delivers nothing, and ends without a word."""
+        self._parent = None
+        flows = () if parent._dispatcher is None else parent._dispatcher.flows.waiting()
+        pending = [Routed(change.flow, kept.encoded) for change in flows for kept in change.added]
+        self._intake.take_over(parent._intake, pending)
 
     def _live(self) -> None:
         me = get_ident()
