@@ -80,14 +80,34 @@ def test_what_is_left_is_taken_in_order(spans):
 
 
 def test_one_message_until_they_are_taken(spans):
-    """Who waits is woken by the first span only, and again by the first one after a look."""
+    """Who waits is woken by the first span only, and again by the first one after he has looked in vain."""
     intake = make_intake()
     for span in spans[:10]:
         intake.leave(span)
     assert messages(intake) == 1
-    list(taken(intake))
+    assert intake.take() is not None
     intake.leave(spans[10])
+    assert messages(intake) == 0
+    list(taken(intake))
+    intake.leave(spans[11])
     assert messages(intake) == 1
+
+
+def test_who_helps_wakes_whoever_has_found_nothing_meanwhile(spans):
+    """The span that is being encoded by whoever has left one is in neither line for so long."""
+
+    class Slow(SpanEncoder):
+        def encode(self, spans):
+            if len(spans) == 1:
+                list(taken(intake))
+                assert messages(intake) == 1
+            return super().encode(spans)
+
+    intake = make_intake(Slow(()))
+    for span in spans[: FULL + 1]:
+        intake.leave(span)
+    assert messages(intake) == 1
+    assert len(list(taken(intake))) == 1
 
 
 def test_a_full_intake_drops_nothing(spans):

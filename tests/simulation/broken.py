@@ -96,10 +96,10 @@ BROKEN = {
     ),
     "a row is believed without its checksum": Break(42, 1, _put(spool_file, row=_believe)),
     "no orphan is found": Break(0, 3, _put(heritage.Heritage, _adopt=lambda self, side: None)),
-    "orphans are looked for once": Break(37, 1, _put(heritage, _BETWEEN_LOOKS=float("inf"))),
+    "orphans are looked for once": Break(47, 1, _put(heritage, _BETWEEN_LOOKS=float("inf"))),
     "what is unreadable is not counted": Break(0, 13, _put(heritage.Heirloom, lost=0)),
     "a child keeps its parent's files": Break(199, 1, _around(owned._Table, "start_anew", _only_at_first)),
-    "a child keeps its parent's turns": Break(0, 9, _put(host_lock, start_anew=lambda: None)),
+    "a child keeps its parent's turns": Break(40, 1, _put(host_lock, start_anew=lambda: None)),
     "a turn is not taken": Break(0, 2, _put(host_lock, _lock=lambda path: True)),
     "a turn is not let go": Break(0, 1, _put(host_lock.Turn, release=lambda self: None)),
     "what was read is never stale": Break(0, 2, _put(attempt, _STALE=float("inf"))),
@@ -108,10 +108,10 @@ BROKEN = {
         18, 1, _put(remote.KnownFlow, _let_go=lambda self, shown: None)
     ),
     "there is no back-off": Break(30, 1, _put(backoff, wait_after=lambda failures: 0.0)),
-    "nobody's time is ever up": Break(0, 3, _put(question.OpenQuestions, expire=lambda self, now: None)),
-    "what failed is delivered": Break(0, 3, _around(exchange.Exchange, "_fail", _deliver_what_failed)),
+    "nobody's time is ever up": Break(21, 1, _put(question.OpenQuestions, expire=lambda self, now: None)),
+    "what failed is delivered": Break(20, 1, _around(exchange.Exchange, "_fail", _deliver_what_failed)),
     "a stray 200 is believed": Break(
-        35,
+        12,
         1,
         _put(
             exchange.Exchange,

@@ -80,11 +80,10 @@ class Intake:
         return len(self._left) + len(self._encoded) + len(self._taken_over)
 
     def leave(self, span: ReadableSpan) -> None:
-        """Leaves an ended span; the first one since the last `take` wakes whoever waits for `messages`."""
+        """Leaves an ended span; the first one since a `take` found none wakes whoever waits for `messages`."""
         self._left.append(span)
         if not self._told:
-            self._told = True
-            self.messages.put(None)
+            self._tell()
         if len(self._left) > FULL and not self._helped:
             self._help()
 
@@ -93,21 +92,30 @@ class Intake:
         self._left.extend(before._left)
         self._encoded.extend(before._encoded)
         self._taken_over = pending
+        self._tell()
+
+    def _tell(self) -> None:
         self._told = True
         self.messages.put(None)
 
     def take(self) -> Batch | None:
-        """Takes up to `BATCH` spans, encoded and routed; None when there are none. One thread at a time."""
-        self._told = False  # before the look: what is left from now on tells again
+        """Takes up to `BATCH` spans, encoded and routed; None when there are none. One thread at a time.
+
+        Only after None who leaves a span wakes whoever waits: he who got some is to look again by himself.
+        """
         if self._taken_over:
             routed, self._taken_over = self._taken_over, ()
             return Batch(routed, (), ())
         batch: list[_Encoded] = []
         spans: list[ReadableSpan] = []
         try:
-            _move(self._encoded, batch, BATCH)
-            _move(self._left, spans, BATCH)
-            if not (batch or spans):
+            for _ in range(2):
+                _move(self._encoded, batch, BATCH)
+                _move(self._left, spans, BATCH)
+                if batch or spans:
+                    break
+                self._told = False  # before the last look: what is left from now on tells again
+            else:
                 return None
             return self.route(self._named([*batch, *zip(spans, self._encoder.encode(spans), strict=True)]))
         except BaseException:
@@ -150,6 +158,8 @@ class Intake:
             self._helped = True
             _move(self._left, oldest, 1)  # none, where the courier has taken them all
             self._encoded.extend(zip(oldest, self._encoder.encode(oldest), strict=True))
+            if not self._told:  # all others were taken meanwhile
+                self._tell()
         except BaseException:
             # From a signal handler: the span is not what it hit. Left twice it would still be one.
             self._left.extendleft(oldest)

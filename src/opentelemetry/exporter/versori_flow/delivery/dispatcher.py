@@ -178,11 +178,14 @@ class Dispatcher:
             self._ask(message)
 
     def _take(self) -> None:
-        """Takes all that was left, and hands it over."""
-        self._take_at = _FOREVER
-        while (batch := self._batch or self._intake.take()) is not None:
+        """Takes all that was left, and hands it over. Where there was something, it looks again unasked."""
+        self._take_at, found = _FOREVER, False
+        while (self._intake or not found) and (batch := self._batch or self._intake.take()) is not None:
             self._hand_over(batch)
+            found = True
         self._taken_at = time.monotonic()
+        if found:
+            self._take_at = self._taken_at + _GATHERED
 
     def _hand_over(self, batch: Batch) -> list[Receipt]:
         # Until it is over: what fails in the middle is done again, and nothing counts twice.
