@@ -257,7 +257,7 @@ class Holdings:
 
     def lose(self, count: int, reason: DropReason, detail: str) -> None:
         """Counts spans as dropped, and says so."""
-        self.ledger.dropped[reason.value] += count
+        self.ledger.dropped[reason.value] = self.ledger.dropped.get(reason.value, 0) + count
         self.report.lost(reason, count, detail)
 
     def _empty(self, reason: DropReason, detail: str) -> None:

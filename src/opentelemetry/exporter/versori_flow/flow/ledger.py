@@ -88,7 +88,7 @@ class Ledger:
     def __init__(self, former: FlowStatus | None = None) -> None:
         self.handed_over = former.handed_over if former else 0
         self.delivered = former.delivered if former else 0
-        self.dropped: Counter[str] = Counter(former.dropped if former else {})
+        self.dropped: dict[str, int] = dict(former.dropped) if former else {}
         self.last_error = former.last_error if former else None
 
     @property

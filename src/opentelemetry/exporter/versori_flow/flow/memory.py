@@ -71,9 +71,11 @@ class Memory:
 
     def measure(self, flow: Flow) -> None:
         """Something happened to the flow: how large is it, and may it leave?"""
-        name, sizes = flow.name, _Sizes(flow.window.size, flow.window.pending_size)
-        self._count(name, sizes)
-        self._by_size.put(name, -(sizes.all - sizes.pending) if self._policy.admits else -sizes.all)
+        name, window = flow.name, flow.window
+        sizes = _Sizes(window.size, window.pending_size)
+        if self._sizes.get(name) != sizes:
+            self._count(name, sizes)
+            self._by_size.put(name, -(sizes.all - sizes.pending) if self._policy.admits else -sizes.all)
         if flow.idle:
             self.active.pop(name, None)
             self._idle.put(name, flow.last_delivery)

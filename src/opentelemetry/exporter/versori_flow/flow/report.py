@@ -5,7 +5,6 @@ said once for all of them: see `bulletin.py`.
 """
 
 import logging
-from collections import Counter
 from typing import NamedTuple
 
 from ..http.answers import (
@@ -68,7 +67,7 @@ class Reporter:
         self._flow = flow
         self._lines: list[Notice] = []
         self._pace = Pace()
-        self._losses: Counter[DropReason] = Counter()
+        self._losses: dict[DropReason, int] = {}
         self._loss_detail: dict[DropReason, str] = {}
         self._loss_said: dict[DropReason, float] = {}
 
@@ -90,7 +89,7 @@ class Reporter:
 
     def lost(self, reason: DropReason, count: int, detail: str = "") -> None:
         """Spans were dropped. `detail` is what the platform said of it, if anything."""
-        self._losses[reason] += count
+        self._losses[reason] = self._losses.get(reason, 0) + count
         if detail:
             self._loss_detail[reason] = detail
 
@@ -99,7 +98,7 @@ class Reporter:
         """When `take` has something to give next, in seconds; None: there is nothing to say."""
         if self._lines:
             return float("-inf")
-        return min((self._may_say(reason) for reason in self._losses), default=None)
+        return min(map(self._may_say, self._losses)) if self._losses else None
 
     def take(self, now: float, last: bool = False) -> list[Notice]:
         """The lines to log now; with `last` nothing is kept for later."""

@@ -111,8 +111,8 @@ class Exchange:
         """The proxy that the connection goes to, in words; empty without one."""
         return self.line.origin.proxy(self.line.peer)
 
-    def send(self, method: str, url: str, head: Head, body: bytes | None) -> httpx.Response:
-        """Sends the request, and takes in the head of its answer."""
+    def send(self, method: str, url: str, head: Head, body: bytes | None) -> httpx.SyncByteStream:
+        """Sends the request, and takes in the head of its answer; returns the rest, which is to be closed."""
         left = min(self.left(), _LONGEST_WAIT)
         # For each address of a name, and for the handshake: dead addresses should leave time for a live one.
         connect = min(_LONGEST_CONNECT, max(min(left, 1.0), left / 4))
@@ -131,12 +131,14 @@ class Exchange:
         )
         response = self._response = self.line.transport.handle_request(request)
         self.status = response.status_code
-        return response
+        assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101 - what a transport gives
+        return response.stream
 
     def header(self, name: str) -> str:
-        """Returns a header of the answer, or an empty text."""
-        value: str = self._response.headers.get(name, "")
-        return value.strip()
+        """Returns a header of the answer, by its name in lower case; empty where there is none."""
+        wanted = name.encode()  # among bytes: to look it up by text takes as long as to send a header
+        found = [value for key, value in self._response.headers.raw if key.lower() == wanted]
+        return b", ".join(found).decode("utf-8", "replace").strip()
 
     def chunks(self) -> Iterator[bytes]:
         """Yields the answer's body as it was sent; raises httpx's error where it is cut."""
@@ -177,15 +179,16 @@ class Exchange:
 
     def _trace(self, event: str, info: dict[str, Any]) -> None:
         """Follows the connection's socket; called on the thread of the request."""
-        if event.endswith("send_request_headers.started"):
+        who, _, what = event.partition(".")
+        if what == "send_request_headers.started":
             self.may_send()
-        elif event.endswith("connect_tcp.started"):
+        elif what == "connect_tcp.started":
             self.connected = True
             self.line.peer = (info.get("host", ""), info.get("port", 0))
-        elif event.endswith(("connect_tcp.complete", "start_tls.complete")):
+        elif what in ("connect_tcp.complete", "start_tls.complete"):
             self._hold(info["return_value"].get_extra_info("socket"))
-        elif event.endswith("start_tls.started"):
-            self.tls = (info.get("server_hostname") or "", event.startswith("connection."))
+        elif what == "start_tls.started":
+            self.tls = (info.get("server_hostname") or "", who == "connection")
             # TLS inside of TLS leaves the outer socket as it is.
             with contextlib.suppress(NotImplementedError):
                 # The handshake takes the descriptor away from the object that is held.
