@@ -95,8 +95,13 @@ class Intake:
         self._tell()
 
     def _tell(self) -> None:
-        self._told = True
-        self.messages.put(None)
+        try:
+            self._told = True
+            self.messages.put(None)
+        except BaseException:
+            # From a signal handler, maybe in between: whoever comes next tells.
+            self._told = False
+            raise
 
     def take(self) -> Batch | None:
         """Takes up to `BATCH` spans, encoded and routed; None when there are none. One thread at a time.
