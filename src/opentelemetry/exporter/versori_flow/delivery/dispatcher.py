@@ -145,10 +145,9 @@ class Dispatcher:
         with self._desk:
             now = time.monotonic()
             wake = self._wakes_at = self._next_wake(now)
-            alone = self.crew.nobody
         if wake != _FOREVER or until != _FOREVER:
             return self._next(max(0.0, min(wake, until) - now))
-        message = self._next(_IDLE_BEFORE_WARM_UP if alone else _IDLE_BEFORE_REST)
+        message = self._next(_IDLE_BEFORE_WARM_UP if self.crew.nobody else _IDLE_BEFORE_REST)
         if message is _NOTHING:
             with self._desk:
                 self.crew.rest()
@@ -184,8 +183,7 @@ class Dispatcher:
             self._hand_over(batch)
             found = True
         self._taken_at = time.monotonic()
-        if found:
-            self._take_at = self._taken_at + _GATHERED
+        self._take_at = self._taken_at + _GATHERED if found else _FOREVER
 
     def _hand_over(self, batch: Batch) -> list[Receipt]:
         # Until it is over: what fails in the middle is done again, and nothing counts twice.
