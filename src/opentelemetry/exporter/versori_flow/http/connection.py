@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from ..settings.load import Settings
 
 _MOST_FREE = 64
-_LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks")
+_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks")
 _own: ContextVar[bool] = ContextVar("versori_flow_request", default=False)
 
 
