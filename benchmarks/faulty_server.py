@@ -30,7 +30,7 @@ _AS_ORDERED = b'{"code":"ordered","message":"as ordered"}'
 _TAKES_EFFECT = 0.01
 """Seconds until a process that was told to stop has stopped."""
 
-_READ_AND_BEGUN = 0.004
+_READ_AND_BEGUN = 0.002
 """Seconds within which an answer is read and the next request begins: it may be stopped anywhere in between."""
 
 _SPANS_OF_OTHERS = 5
@@ -86,6 +86,7 @@ class FaultyServer:
         self.application = 0
         self.redis: Any = None
         self.unplayed: set[str] = set()
+        self._stopped_late = False
         self._plan: Iterator[Fault] = itertools.repeat(FINE)
         self._methods = ALL_METHODS
         self._over = threading.Event()
@@ -225,8 +226,10 @@ class FaultyServer:
         try:
             time.sleep(_TAKES_EFFECT)
             if late and select.select([client], [], [], 0)[0]:
-                self.unplayed.add(fault.kind)  # its write was faster
+                if not self._stopped_late:
+                    self.unplayed.add(fault.kind)  # its write was faster
                 return
+            self._stopped_late |= late
             if not late:
                 client.sendall(whole)
             self.taken.write(_SPANS_OF_OTHERS)
