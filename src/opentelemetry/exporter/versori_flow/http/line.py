@@ -48,9 +48,13 @@ class Origin(NamedTuple):
         """Returns words for the proxy that a connection to `peer` goes to; empty where that is the platform."""
         if peer is None or peer == self[1:]:
             return ""
+        return f"the proxy that {self.proxy_variable or 'the system'} names ({peer[0]}:{peer[1]})"
+
+    @property
+    def proxy_variable(self) -> str | None:
+        """The variable of the environment that names a proxy for it; None where there is none."""
         named = urllib.request.getproxies_environment()
-        variables = [f"{name.upper()}_PROXY" for name in (self.scheme, "all") if named.get(name)]
-        return f"the proxy that {variables[0] if variables else 'the system'} names ({peer[0]}:{peer[1]})"
+        return next((f"{name.upper()}_PROXY" for name in (self.scheme, "all") if named.get(name)), None)
 
     def proxy_url(self) -> str | None:
         """Returns the proxy that the environment or the system names for it; None: none, or it is exempt."""
@@ -69,7 +73,6 @@ class Line:
 
     Attributes:
         origin: Where the platform is.
-        host: The header that says so.
         held: The connection's socket.
         peer: Whom it is connected to: the platform, or a proxy.
         idle_since: When its last request ended; None before that.
@@ -77,7 +80,6 @@ class Line:
 
     def __init__(self, origin: Origin, tls: SSLContext) -> None:
         self.origin = origin
-        self.host = (b"Host", httpx.URL(scheme=origin.scheme, host=origin.host, port=origin.port).netloc)
         self.transport = httpx.HTTPTransport(verify=tls, limits=_LIMITS, proxy=origin.proxy_url())
         self.held: Any = None
         self.peer: tuple[str, int] | None = None
@@ -117,12 +119,13 @@ class Exchange:
         # For each address of a name, and for the handshake: dead addresses should leave time for a live one.
         connect = min(_LONGEST_CONNECT, max(min(left, 1.0), left / 4))
         timeout = {"connect": connect, "read": left, "write": left, "pool": left}
+        address = _parsed(url)
         request = httpx.Request(
             method,
-            _parsed(url),
+            address,
             # Nowhere else are the header's values in the clear, and no variable of ours holds them.
             headers=[
-                *([] if any(name.lower() == b"host" for name, _ in head) else [self.line.host]),
+                *([] if any(name.lower() == b"host" for name, _ in head) else [(b"Host", address.netloc)]),
                 *[(name, value.reveal().encode("latin-1")) for name, value in head],
             ],
             # Not as `content`, for which httpx would make up the rest of the head, at twice the cost.

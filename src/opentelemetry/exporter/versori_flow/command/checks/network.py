@@ -7,7 +7,6 @@ import email.utils
 import socket
 import ssl
 import time
-import urllib.request
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
@@ -58,8 +57,7 @@ def ask(settings: Settings, method: str, url: str, head: Head) -> Reply:
         BrokenError: A setting or a variable keeps any request from being made.
     """
     Connections(settings).close()  # says what is wrong with certificates and proxies
-    base = urlsplit(settings.base_url)
-    origin = Origin(base.scheme, base.hostname or "", base.port or {"http": 80}.get(base.scheme, 443))
+    origin = _origin(settings)
     line, watchdog = Line(origin, tls_context(settings)), Watchdog()
     exchange = Exchange(line, time.monotonic() + settings.timeout, None)
     watchdog.watch(exchange)
@@ -116,11 +114,12 @@ def _named_by(settings: Settings, reply: Reply) -> str:
     """What names the host that the connection goes to."""
     if not reply.proxy:
         return "VERSORI_API_BASE_URL"
-    named = urllib.request.getproxies_environment()
-    scheme = settings.base_url.partition(":")[0].lower()
-    return next(
-        (f"{name.upper()}_PROXY" for name in (scheme, "all") if named.get(name)), "the system's settings"
-    )
+    return _origin(settings).proxy_variable or "the system's settings"
+
+
+def _origin(settings: Settings) -> Origin:
+    base = urlsplit(settings.base_url)
+    return Origin(base.scheme, base.hostname or "", base.port or {"http": 80}.get(base.scheme, 443))
 
 
 def _resolved(settings: Settings, reply: Reply) -> Finding:
