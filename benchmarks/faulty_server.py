@@ -33,6 +33,8 @@ _TAKES_EFFECT = 0.01
 _READ_AND_BEGUN = 0.002
 """Seconds within which an answer is read and the next request begins: it may be stopped anywhere in between."""
 
+_STOPPED_LATE = "stopped after its answer"
+
 _SPANS_OF_OTHERS = 5
 """What others write while it is stopped."""
 
@@ -86,7 +88,6 @@ class FaultyServer:
         self.application = 0
         self.redis: Any = None
         self.unplayed: set[str] = set()
-        self._stopped_late = False
         self._plan: Iterator[Fault] = itertools.repeat(FINE)
         self._methods = ALL_METHODS
         self._over = threading.Event()
@@ -161,7 +162,8 @@ class FaultyServer:
         fault = next(self._plan)
         if self._chance.random() >= fault.share:
             return FINE
-        self.unplayed.discard(fault.kind)
+        if fault.kind != _STOPPED_LATE:  # whether it meets anything shows later
+            self.unplayed.discard(fault.kind)
         return fault
 
     def _answer(self, client: socket.socket, stream: Any, request: bytes) -> bool:
@@ -218,7 +220,7 @@ class FaultyServer:
 
     def _send_to_the_stopped(self, client: socket.socket, whole: bytes, fault: Fault) -> None:
         """Sends what the application has read, which is stopped before it can write; others write meanwhile."""
-        late = fault.kind == "stopped after its answer"
+        late = fault.kind == _STOPPED_LATE
         if late:
             client.sendall(whole)
             time.sleep(self._chance.uniform(0.0, _READ_AND_BEGUN))
@@ -226,10 +228,8 @@ class FaultyServer:
         try:
             time.sleep(_TAKES_EFFECT)
             if late and select.select([client], [], [], 0)[0]:
-                if not self._stopped_late:
-                    self.unplayed.add(fault.kind)  # its write was faster
-                return
-            self._stopped_late |= late
+                return  # its write was faster
+            self.unplayed.discard(fault.kind)
             if not late:
                 client.sendall(whole)
             self.taken.write(_SPANS_OF_OTHERS)
