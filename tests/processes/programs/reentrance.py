@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
 
@@ -63,23 +64,32 @@ def tell_all(**facts: object) -> None:
 # -- the garbage collector ---------------------------------------------------------------------------------
 
 
+made: list[None] = []
+finalized: list[None] = []
+
+
 class Circle:
     """Garbage that only the collector finds, on whichever thread allocates next."""
 
     def __init__(self) -> None:
         self.circle = self
+        made.append(None)
+
+
+def finalize(*_: object) -> None:
+    enter()
+    finalized.append(None)
 
 
 class Finalized(Circle):
-    def __del__(self) -> None:
-        enter()
+    __del__ = finalize
 
 
 references: list[object] = []
 
 
 def referenced() -> None:
-    references.append(weakref.ref(Circle(), lambda _: enter()))
+    references.append(weakref.ref(Circle(), finalize))
 
 
 def collect(make: Callable[[], object]) -> None:
@@ -97,9 +107,11 @@ def collect(make: Callable[[], object]) -> None:
                 gc.set_threshold(30 + unit % 200)
             make()
             provider.force_flush()
-    gc.collect()
     gc.set_threshold(700)
-    gc.collect()
+    # While the courier's thread collects, this one is told that there is nothing to collect.
+    while len(finalized) < len(made):
+        gc.collect()
+        time.sleep(0.001)
     tell_all(flushed=provider.force_flush() and exporter.force_flush())
 
 
