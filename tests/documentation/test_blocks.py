@@ -80,6 +80,8 @@ def folder(tmp_path: Path) -> Path:
 def environment(folder: Path) -> dict[str, str]:
     scripts = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))
     own = {"HOME": str(folder), "CELERY_FOLDER": str(folder / "broker"), "PYTHONUNBUFFERED": "1"}
+    # A worker that gunicorn has just forked may miss its signal, and is waited for this long.
+    own["GUNICORN_CMD_ARGS"] = "--graceful-timeout 2"
     return {**clean_environment(), "PATH": scripts, **own}
 
 
