@@ -61,8 +61,8 @@ def _test(session: nox.Session, *pins: str) -> None:
     session.run("python", "-c", versions)
     quick = {"HYPOTHESIS_PROFILE": "quick", "HISTORIES": "10"}
     cache = f"cache_dir={session.create_tmp()}/pytest"
-    # Two at a time, for most of them mostly wait.
-    command = ("python", "-m", "pytest", "-q", "-n", "2", "-o", cache, "-m", "not slow", *session.posargs)
+    # Three at a time, for most of them mostly wait.
+    command = ("python", "-m", "pytest", "-q", "-n", "3", "-o", cache, "-m", "not slow", *session.posargs)
     try:
         session.run(*command, *CORE, env=quick)
     except nox.command.CommandFailed:
