@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from . import lifecycle
+from . import lifecycle, uwsgi_fork
 from .delivery.courier import Courier
 from .delivery.log import say_one
 from .encoding.span import SpanEncoder
@@ -107,7 +106,7 @@ class VersoriFlowSpanExporter(SpanExporter):
         self._said_late = False
         self._start_anew()
         lifecycle.watch(self)
-        if "uwsgi" in sys.modules:  # it forks without the hooks: nothing may be left to be imported later
+        if uwsgi_fork.is_here():  # it forks without the hooks: nothing may be left to be imported later
             self._courier.wire()
         # At interpreter exit no thread can be had, and the imports of the first request could eat a KeyboardInterrupt.
         self._courier.start()

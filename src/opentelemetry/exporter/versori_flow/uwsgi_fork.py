@@ -11,6 +11,11 @@ import sys
 from typing import Any
 
 
+def is_here() -> bool:
+    """Whether uWSGI runs this process: it may be forked at any moment from now on, or has been."""
+    return "uwsgi" in sys.modules
+
+
 def is_before_the_workers() -> bool:
     """Whether this is the process that workers are forked from; False where there is no uWSGI."""
     uwsgi: Any = sys.modules.get("uwsgi")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import codecs
 import random
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import lifecycle
+from . import lifecycle, uwsgi_fork
 from .delivery import host_lock
 from .delivery.backoff import wait_after
 from .delivery.crew import Crew
@@ -59,7 +58,7 @@ def wired(
     flows = Flows(policy, settings.max_flows)
     lock = HostLock(settings.base_url, settings.organisation_id, settings.project_id)
     keeper = keeper_of(settings, flows, lock if policy.merge else None)
-    if "uwsgi" in sys.modules:
+    if uwsgi_fork.is_here():
         # It forks without the hooks, and a fork in the middle of the courier's imports is a child's end.
         _warm_up(api)
     return Dispatcher(intake, flows, Crew(api, partial(_warm_up, api), metrics), keeper)
