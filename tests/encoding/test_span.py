@@ -21,8 +21,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Unencodable
+from opentelemetry.exporter.versori_flow.encoding import members, values
 from opentelemetry.exporter.versori_flow.encoding import span as encoding
-from opentelemetry.exporter.versori_flow.encoding import values
 from opentelemetry.exporter.versori_flow.encoding.span import FLOW_NAME_ATTRIBUTE, SpanEncoder
 from tests.encoding.reference import RESOURCE_ATTRIBUTES, reference
 from tests.encoding.spans import (
@@ -447,7 +447,8 @@ def test_a_flow_name_of_the_resource_is_no_flow_name_of_the_span():
 
 def test_threads_at_once(monkeypatch):
     """Threads with one encoder, its tables emptied all the time, write what one thread writes."""
-    monkeypatch.setattr(values, "_MAX_KEPT", 5)
+    monkeypatch.setattr(values, "_MAX_SECONDS", 5)
+    monkeypatch.setattr(members, "_MAX_KEPT", 5)
     monkeypatch.setattr(encoding, "_MAX_SHARED", 2)
     resources = [Resource({"service.name": str(number)}) for number in range(4)]
     keys = [{f"key {(number * 7 + n) % 23}": n for n in range(5)} for number in range(60)]
@@ -472,23 +473,28 @@ def test_tables_stay_bounded():
         own = {f"key {number}": f"{number}", "long" * 100 + f"{number}": 1, number: 1}
         [one] = encoder.encode([make(attributes=own, start_time=START + number * 10**9)])
         assert f'"key {number}":"{number}"'.encode() in one.body
-        assert 0 < len(values.KEYS) <= 1024
+        assert 0 < len(members.TEMPLATES) <= 512
         assert 0 < len(values.SECONDS) <= 1024
-    assert max(map(len, values.KEYS.values())) <= 128
+    encoder.encode([make(attributes={"k" * 9000: 1})])
+    assert max(sum(map(len, parts)) for parts in members.TEMPLATES.values()) <= 8192
 
 
 def test_tables_are_used():
-    """A key, a second, a resource that comes again is found."""
-    encoder = new_encoder()
-    values.KEYS.clear()
+    """A combination of keys, a second, a resource that comes again is found."""
+    encoder, kept = SpanEncoder([]), members.TEMPLATES
+    kept.clear()
     values.SECONDS.clear()
-    encoder.encode([make(attributes={"a": 1, "b": 2}), make(attributes={"a": 1})])
-    assert values.KEYS == {"a": '"a":', "b": '"b":'}
+    encoder.encode([make(attributes={"a": 1, "b": 2}), make(attributes={"a": 1}), make(attributes={"a": 3})])
+    kind = '"span.kind":"internal"'
+    assert kept == {
+        (kind, ("a", "b")): ['"a":', "", ',"b":', "", f",{kind}"],
+        (kind, ("a",)): ['"a":', "", f",{kind}"],
+    }
     assert values.SECONDS == {"1700000000": "2023-11-14T22:13:20"}
     assert len(encoder._shared) == 1
-    edge = "k" * 125
-    encoder.encode([make(attributes={edge: 1, edge + "k": 1})])
-    assert values.KEYS.keys() == {"a", "b", edge}
+    edge = "k" * (8192 - len(f'"":,{kind}'))
+    encoder.encode([make(attributes={edge: 1}), make(attributes={edge + "k": 1})])
+    assert {keys for _, keys in kept} == {("a", "b"), ("a",), (edge,)}
 
 
 def test_what_spans_share_is_kept_up_to_a_size():

@@ -31,8 +31,9 @@ from opentelemetry.trace.span import DEFAULT_TRACE_STATE, TraceState
 
 from ..encoded_span import EncodedSpan, Unencodable
 from ..interruption import let_through
+from .members import members
 from .tolerant import Kept, get, tidied
-from .values import KEYS, WRITERS, clean, clean_text, integer, key_text, literal, text, time_text
+from .values import clean, clean_text, integer, literal, text, time_text
 
 FLOW_NAME_ATTRIBUTE = "versori.flow.name"
 _LOST_ATTRIBUTES = "otel.dropped_attributes_count"
@@ -119,23 +120,24 @@ class SpanEncoder:
         events, lost_events = (kept._dq, kept.dropped) if kind is BoundedList else _entries(kept)
         kept, kind = span._links, type(span._links)
         links, lost_links = (kept._dq, kept.dropped) if kind is BoundedList else _entries(kept)
-        members = _members(attributes)
-        shared, joined = self._shared_values(span._resource, span._kind, span._instrumentation_scope)
-        if attributes.keys().isdisjoint(shared):
-            members.append(joined)
-        else:
-            members += [f'"{name}":{shared[name]}' for name in shared if name not in attributes]
+        shared, following = self._shared_values(span._resource, span._kind, span._instrumentation_scope)
+        joined = members(attributes, following, shared)
         status = span._status.status_code
         lost = lost_attributes or lost_events or lost_links
         if status is not _UNSET or links or lost or trace_state is not DEFAULT_TRACE_STATE:
             rare = _rare_values(span._status, trace_state, links, lost_attributes, lost_events, lost_links)
-            members += [
-                f'"{name}":{value}' for name, value in rare if name not in attributes and name not in shared
-            ]
+            # After at least one: an attribute, or the kind.
+            joined += "".join(
+                [
+                    f',"{name}":{value}'
+                    for name, value in rare
+                    if name not in attributes and name not in shared
+                ]
+            )
 
         body = (
             f'{{"name":{quote(span._name)},"startTime":{time_text(start)},"endTime":{time_text(end)}'
-            f',"duration":{(end - start) / 1_000_000!r},"attributes":{{{",".join(members)}}}'
+            f',"duration":{(end - start) / 1_000_000!r},"attributes":{{{joined}}}'
             f',"status":{{"code":{1 if status is _ERROR else 0}}},"ended":{ended}'
             f',"events":[{",".join([_event(event) for event in events])}],"spanContext":'
             f'{{"traceId":"{trace_hex}","spanId":"{span_hex}","traceFlags":{_FLAGS[flags]}}}{parent_members}}}'
@@ -211,37 +213,24 @@ def _entries(container: Any) -> tuple[Any, int]:
     raise TypeError
 
 
-def _members(attributes: Any) -> list[str]:
-    """Attributes as members of a JSON object."""
-    try:
-        # Plain dicts of texts and functions by exact type: this runs for each attribute of each span.
-        return [KEYS[key] + WRITERS[type(value)](value) for key, value in attributes.items()]
-    except KeyError as error:  # a new key, or a value of an unusual type
-        let_through(error)
-        return [(KEYS.get(key) or key_text(key)) + literal(value) for key, value in attributes.items()]
-
-
 def _counted_members(container: Any) -> str:
     """The attributes of an event or a link, which say for themselves how many were lost."""
     attributes, lost = _entries(container)
-    members = _members(attributes)
+    joined = members(attributes)
     if lost and _LOST_ATTRIBUTES not in attributes:
-        members.append(f'"{_LOST_ATTRIBUTES}":{integer(lost)}')
-    return ",".join(members)
+        joined += f'{"," if joined else ""}"{_LOST_ATTRIBUTES}":{integer(lost)}'
+    return joined
 
 
 def _event(event: Any) -> str:
     if type(event) is not Event:
         raise TypeError
-    kept = event._attributes
-    if type(kept) is BoundedAttributes and not kept.dropped:  # as most are
-        members = ",".join(_members(kept._dict))
-    else:
-        members = _counted_members(kept)
+    kept: Any = event._attributes
+    plain = type(kept) is BoundedAttributes and not kept.dropped  # as most are
+    joined = members(kept._dict) if plain else _counted_members(kept)
     # One f-string: every other copy of a stack trace costs as much as an attribute.
     return (
-        f'{{"name":{quote(event._name)},"timestamp":{time_text(event._timestamp)}'
-        f',"attributes":{{{members}}}}}'
+        f'{{"name":{quote(event._name)},"timestamp":{time_text(event._timestamp)},"attributes":{{{joined}}}}}'
     )
 
 

@@ -59,10 +59,6 @@ def integer(value: int) -> str:
         return f'"{value:#x}"'
 
 
-def _bool(value: bool) -> str:
-    return "true" if value else "false"
-
-
 def _float(value: float) -> str:
     if -1.7976931348623157e308 <= value <= 1.7976931348623157e308:
         return f"{value!r}"
@@ -95,7 +91,7 @@ def _other(value: object) -> str:
 # By exact type, so that a subclass, which may mean anything, takes the careful way.
 _PLAIN: dict[type, Callable[[Any], str]] = {
     str: quote,
-    bool: _bool,
+    bool: {True: "true", False: "false"}.__getitem__,
     int: integer,
     float: _float,
     bytes: _bytes,
@@ -200,30 +196,17 @@ def _described(value: object) -> str:
     return quote(f"<{type(value).__name__}>")
 
 
-# What comes again and again, encoded once.
 LAST_SECOND = 253_402_300_799  # Unix seconds: the end of the year 9999, after which RFC 3339 has no more
-_MAX_KEPT = 1024  # entries of a table: a program has some hundred keys, and a second is wanted for a second
-_MAX_KEPT_TEXT = 128  # characters of an entry: longer keys are rare, and a table of them would hold megabytes
 _EPOCH = datetime(1970, 1, 1)
-
-KEYS: dict[str, str] = {}  # '"key":' by key
+_MAX_SECONDS = 1024  # that are kept: each is wanted for as long as it lasts
 SECONDS: dict[str, str] = {}  # date and time of a Unix second, by its digits
-
-
-def _keep(table: dict[str, str], key: str, made: str) -> str:
-    """Remember a text. The table is emptied when full, which needs no lock and no order of use."""
-    if len(made) <= _MAX_KEPT_TEXT:
-        if len(table) >= _MAX_KEPT:
-            table.clear()
-        table[key] = made
-    return made
 
 
 def key_text(key: str) -> str:
     """A key as JSON, with its colon."""
     if type(key) is not str:  # two of them may have one text, and the object would have one key twice
         raise TypeError
-    return _keep(KEYS, key, quote(key) + ":")
+    return quote(key) + ":"
 
 
 def time_text(nanos: int) -> str:
@@ -239,4 +222,7 @@ def time_text(nanos: int) -> str:
 def _second(second: str) -> str:
     if not 0 <= int(second) <= LAST_SECOND:
         raise OverflowError
-    return _keep(SECONDS, second, (_EPOCH + timedelta(seconds=int(second))).isoformat())
+    if len(SECONDS) >= _MAX_SECONDS:
+        SECONDS.clear()  # which needs no lock and no order of use
+    made = SECONDS[second] = (_EPOCH + timedelta(seconds=int(second))).isoformat()
+    return made
