@@ -119,6 +119,26 @@ def test_a_full_intake_drops_nothing(spans):
     assert sorted(taken(intake)) == sorted(ids(spans))
 
 
+def test_every_thread_pays(spans):
+    """A thread that leaves one more encodes one, also while another thread does so."""
+
+    class Encoder(SpanEncoder):
+        def encode(self, batch: Any) -> Any:
+            if others:
+                other = threading.Thread(target=intake.leave, args=(others.pop(),))
+                other.start()
+                other.join()
+            return super().encode(batch)
+
+    others = [spans[FULL + 1]]
+    intake = make_intake(Encoder(()))
+    for span in spans[: FULL + 1]:
+        intake.leave(span)
+    assert others == []
+    assert len(intake._left) == FULL
+    assert sorted(taken(intake)) == sorted(ids(spans[: FULL + 2]))
+
+
 def test_many_threads(spans):
     """Threads that leave, and help, beside one that takes: each span comes out once."""
     intake, found, over = make_intake(), [], threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -28,13 +29,13 @@ def threads() -> int:
     return len(os.listdir("/proc/self/task"))
 
 
+def refuse(*_: object) -> None:
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+
+
 @pytest.fixture
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """As at interpreter exit."""
-
-    def refuse(*_: object) -> None:
-        raise RuntimeError("can't create new thread at interpreter shutdown")
-
     monkeypatch.setattr(native, "_start_new_thread", refuse)
 
 
@@ -164,6 +165,60 @@ def test_a_fault_of_ours_costs_a_round(platform: LocalPlatform, traced, monkeypa
     status = exporter.status()["shop"]
     assert (status.handed_over, status.delivered, status.pending) == (1, 1, 0)
     assert any("MemoryError" in record.message for record in caplog.records)
+
+
+class Leaves:
+    """Text whose code ends the program."""
+
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+def test_what_raises_no_ordinary_exception(platform: LocalPlatform, traced):
+    """A flow's name or an attribute that would end the program costs what it is, and no other span."""
+
+    def flow_name(span: Any) -> str:
+        if span.name == "leaves":
+            raise SystemExit
+        return "named"
+
+    exporter, tracer = traced(flow_name=flow_name)
+    for name in ("one", "leaves", Leaves(), "two"):
+        tracer.start_span(name).end()
+    assert exporter.force_flush(5000)
+    assert [span["name"] for span in platform.spans("named")] == ["one", "<Leaves>", "two"]
+    assert [span["name"] for span in platform.spans("shop")] == ["leaves"]
+
+
+def test_delivery_goes_on_while_spans_never_pause(platform: LocalPlatform, traced):
+    """Where spans come faster than one thread takes them, those that were taken are delivered all the same."""
+    _, tracer = traced(max_spans=1000)
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            tracer.start_span("one").end()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        platform.wait_for(lambda p: p.counts().get(("PUT", 200), 0) >= 3, 30)
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_a_start_that_fails_is_made_again(platform: LocalPlatform, traced, monkeypatch, error):
+    """Memory that runs out there, or what a signal handler raises, costs the thread one start, and no span."""
+    with monkeypatch.context() as none:
+        none.setattr(native, "_start_new_thread", refuse)
+        _, tracer = traced()
+    once(monkeypatch, native, "_start_new_thread", error())
+    with contextlib.suppress(KeyboardInterrupt):
+        tracer.start_span("one").end()
+    tracer.start_span("two").end()
+    platform.wait_for(lambda p: len(p.spans("shop")) == 2)
 
 
 def test_a_log_handler_that_raises(platform: LocalPlatform, traced, monkeypatch: pytest.MonkeyPatch):

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as KEY
+from opentelemetry.context import get_value
 from opentelemetry.sdk.resources import Resource
 
 from opentelemetry.exporter.versori_flow.routing.default_flow import DefaultFlow, is_unknown_service
@@ -132,6 +134,12 @@ def test_each_resource_has_its_own_name() -> None:
 def test_a_callable_is_given_the_span(said: Any, name: str) -> None:
     """And its word counts, without surrounding blanks; where it says nothing, that of `{service.name}` does."""
     assert default(lambda span: span.name, span_of(SHOP, said)) == name
+
+
+def test_what_a_callable_calls_is_not_traced() -> None:
+    """An instrumented client would make one more span to ask for, for ever."""
+    assert default(lambda _: get_value(KEY), span_of(SHOP)) == "True"
+    assert get_value(KEY) is None
 
 
 class Spoiled:

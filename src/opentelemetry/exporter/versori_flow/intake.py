@@ -18,7 +18,7 @@ from .encoded_span import EncodedSpan, Move, Routed, Unencodable
 from .encoding.span import SpanEncoder
 from .flow.notice import Notice
 from .interruption import let_through
-from .native import Queue
+from .native import Queue, get_ident, sleep
 from .routing.default_flow import DefaultFlow
 from .routing.router import Router
 
@@ -33,6 +33,9 @@ Prepared = tuple[EncodedSpan | Unencodable, str]
 FULL = 2048
 """Spans left and not taken from which on whoever leaves one encodes one: nothing is dropped here, and who ends
 spans faster than one thread encodes them pays for it. As many as the SDK's batch processor queues."""
+
+_NAP = 0.001
+"""Seconds for which whoever leaves a span then lets others run: in much less nobody else has woken up."""
 
 BATCH = 512
 """Spans taken at once: the courier looks at what else there is in between."""
@@ -73,7 +76,7 @@ class Intake:
         self._encoded: deque[_Encoded] = deque()
         self._taken_over: Sequence[Routed] = ()
         self._told = False
-        self._helped = False
+        self._helping: set[int] = set()  # threads: a finalizer may leave a span in the middle of it
 
     def __len__(self) -> int:
         """Spans that wait to be taken."""
@@ -84,7 +87,7 @@ class Intake:
         self._left.append(span)
         if not self._told:
             self._tell()
-        if len(self._left) > FULL and not self._helped:
+        if len(self._left) > FULL and get_ident() not in self._helping:
             self._help()
 
     def take_over(self, before: Intake, pending: Sequence[Routed]) -> None:
@@ -157,10 +160,11 @@ class Intake:
         return [Notice(logging.WARNING, line) for line in self._default_flow.remarks()]
 
     def _help(self) -> None:
-        """Encodes the oldest span on the thread that has just left one, unless another thread does so."""
+        """Encodes the oldest span on the thread that has just left one."""
+        me = get_ident()
         oldest: list[ReadableSpan] = []
         try:
-            self._helped = True
+            self._helping.add(me)
             _move(self._left, oldest, 1)  # none, where the courier has taken them all
             self._encoded.extend(zip(oldest, self._encoder.encode(oldest), strict=True))
             if not self._told:  # all others were taken meanwhile
@@ -170,7 +174,9 @@ class Intake:
             self._left.extendleft(oldest)
             raise
         finally:
-            self._helped = False
+            self._helping.discard(me)
+        if len(self._encoded) > FULL:
+            sleep(_NAP)  # many threads encode, but one routes: it would have its turn as one of many
 
 
 def _move(left: deque[_T], taken: list[_T], most: int) -> None:

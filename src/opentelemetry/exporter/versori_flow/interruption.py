@@ -20,8 +20,12 @@ at_work: set[int] = set()
 
 
 def let_through(error: BaseException) -> None:
-    """Raises the error again if a signal handler has raised it; for those who would bear anything else."""
-    if is_from_a_handler(error):
+    """Raises the error again if it is the program's; for those who would bear anything else.
+
+    That is what a signal handler has raised, Python's own for Ctrl-C included, which leaves no trace of itself.
+    """
+    is_ours = isinstance(error, Exception) or get_ident() in at_work
+    if not is_ours or is_from_a_handler(error):
         raise error
 
 

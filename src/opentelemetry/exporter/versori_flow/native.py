@@ -28,6 +28,7 @@ def _original(module: Any, name: str) -> Any:
 
 allocate_lock: Callable[[], Any] = _original(_thread, "allocate_lock")
 get_ident: Callable[[], int] = _original(_thread, "get_ident")
+sleep: Callable[[float], None] = _original(time, "sleep")
 if TYPE_CHECKING:
     from queue import SimpleQueue
 
@@ -62,7 +63,7 @@ def start_thread(function: Callable[..., object], *arguments: object) -> bool:
     _not_begun.add(thread)
     try:
         _start_new_thread(live, ())
-    except RuntimeError:
+    except (RuntimeError, MemoryError):
         _not_begun.discard(thread)
         return False
     return True

@@ -27,7 +27,7 @@ from ..interruption import at_work
 from ..native import get_ident, start_thread
 from ..uwsgi_fork import is_first_worker
 from .log import AFTER_A_FAULT, Faults, is_the_callers
-from .question import Kind, Question, Taken
+from .question import Kind, Question, Taken, at_rest
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -145,9 +145,14 @@ class Courier:
         """Starts the courier's thread, once; False where none can be had."""
         if not self._started:
             self._started = True  # first: what is entered again in here must not start another one
-            if self._parent is not None and is_first_worker():
-                self._take_over(self._parent)
-            self._started = start_thread(self._live)
+            started = False
+            try:
+                if self._parent is not None and is_first_worker():
+                    self._take_over(self._parent)
+                started = start_thread(self._live)
+            finally:
+                # A second thread, where a signal handler raises in between, ends at once.
+                self._started = started
         return self._started
 
     def _take_over(self, parent: Courier) -> None:
@@ -206,7 +211,7 @@ class Courier:
 
     def _at_rest(self, question: Question) -> Any:
         if self._dispatcher is not None:
-            return self._dispatcher.answer_at_rest(question)
+            return at_rest(question, self._dispatcher.flows)
         waiting = len(self._intake)
         if question.kind is Kind.TOTALS:
             return Totals(waiting, 0, waiting, {})

@@ -25,10 +25,13 @@ from .attempt import Attempt
 from .crew import Crew
 from .keeper import Keeper
 from .log import AFTER_A_FAULT, Faults, is_the_callers, say
-from .question import Kind, OpenQuestions, Question
+from .question import Kind, OpenQuestions, Question, at_rest
 
 _GATHERED = 0.03
 """Seconds between two looks into the intake while nobody asks: a look for each span costs more than the span."""
+
+_LOOKS_FOR = 0.05
+"""Seconds of one look: where spans come faster than they are taken, what was taken is delivered all the same."""
 
 _IDLE_BEFORE_WARM_UP = 1.0
 _IDLE_BEFORE_REST = 10.0
@@ -124,7 +127,7 @@ class Dispatcher:
             now = time.monotonic()
             if not self.over:
                 if now >= self._take_at:
-                    self._take()
+                    self._take(now + _LOOKS_FOR)
                 if (moving := self._questions.owed()) is not None:
                     self._hand_over(moving)
                 self._keeper.inherit(now, self._questions.last_call)
@@ -176,12 +179,14 @@ class Dispatcher:
         elif isinstance(message, Question):
             self._ask(message)
 
-    def _take(self) -> None:
-        """Takes all that was left, and hands it over. Where there was something, it looks again unasked."""
-        self._take_at, found = _FOREVER, False
-        while (self._intake or not found) and (batch := self._batch or self._intake.take()) is not None:
+    def _take(self, until: float) -> None:
+        """Takes what has been left by now, and hands it over. Where there was something, it looks again unasked."""
+        self._take_at, found, left = _FOREVER, False, len(self._intake)
+        while (left > 0 or not found) and (batch := self._batch or self._intake.take()) is not None:
             self._hand_over(batch)
-            found = True
+            found, left = True, left - len(batch.routed) - len(batch.unencodable)
+            if time.monotonic() >= until:
+                break
         self._taken_at = time.monotonic()
         self._take_at = self._taken_at + _GATHERED if found else _FOREVER
 
@@ -245,10 +250,10 @@ class Dispatcher:
     def _ask(self, question: Question) -> None:
         if self.over:
             self.flows.lose(len(question.spans), DropReason.SHUTDOWN)
-            self._questions.answer(question, self.answer_at_rest(question))
+            self._questions.answer(question, at_rest(question, self.flows))
             return
         now = time.monotonic()
-        self._take()
+        self._take(question.until)
         match question.kind:
             case Kind.EXPORT | Kind.ACCEPT:
                 receipts = self._hand_over(self._intake.encode(question.spans))
@@ -263,7 +268,7 @@ class Dispatcher:
                     self.flows.close(now, question.until)
                 self._questions.ending.append(question)
             case _:
-                self._questions.answer(question, self.answer_at_rest(question))
+                self._questions.answer(question, at_rest(question, self.flows))
 
     def _is_done(self, now: float) -> bool:
         if not self._questions.ending:
@@ -284,15 +289,6 @@ class Dispatcher:
             self._read(message)
         self._intake.messages.put(_LOOK)  # the courier ends too
         return notices
-
-    def answer_at_rest(self, question: Question) -> object:
-        """Answers what needs no delivery, or comes when it is over; then any thread may ask."""
-        if question.kind is Kind.STATUS:
-            return self.flows.status(time.monotonic())
-        totals = self.flows.totals()
-        if question.kind is Kind.TOTALS:
-            return totals
-        return question.kind is Kind.SHUTDOWN or (question.kind is Kind.FLUSH and not totals.pending)
 
     def _fault(self, error: BaseException) -> None:
         self._take_at = min(self._take_at, time.monotonic() + AFTER_A_FAULT)

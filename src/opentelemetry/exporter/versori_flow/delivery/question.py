@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
@@ -71,6 +72,16 @@ class Question:
         self.waiter = Waiter()
         self.receipts: dict[str, Receipt] = {}
         self.failed = False
+
+
+def at_rest(question: Question, flows: Flows) -> object:
+    """Answers what needs no delivery, or comes when it is over; then any thread may ask."""
+    if question.kind is Kind.STATUS:
+        return flows.status(time.monotonic())
+    totals = flows.totals()
+    if question.kind is Kind.TOTALS:
+        return totals
+    return question.kind is Kind.SHUTDOWN or (question.kind is Kind.FLUSH and not totals.pending)
 
 
 class OpenQuestions:

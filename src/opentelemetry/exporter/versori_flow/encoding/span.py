@@ -81,11 +81,11 @@ class SpanEncoder:
                 try:
                     encoded.append(self._write(span, parents))
                     continue
-                except Exception as error:  # noqa: BLE001 - not a plain one: the careful way follows
+                except BaseException as error:  # noqa: BLE001 - not a plain one: the careful way follows
                     let_through(error)
             try:
                 encoded.append(self._write(tidied(span), {}))
-            except Exception as error:  # noqa: BLE001 - one span must not take the rest of its batch along
+            except BaseException as error:  # noqa: BLE001 - one span must not take the rest of its batch along
                 let_through(error)
                 encoded.append(Unencodable(clean_text(get(span, "name")), _reason(error)))
         return encoded
@@ -162,7 +162,7 @@ class SpanEncoder:
         for shown, asked in self._resource_attributes.items():
             try:
                 values[shown] = clean(literal(attributes[asked]))
-            except Exception as error:  # noqa: BLE001 - it has none of that name, or is no resource
+            except BaseException as error:  # noqa: BLE001 - it has none of that name, or is no resource
                 let_through(error)
         shared = values, ",".join([f"{quote(name)}:{value}" for name, value in values.items()])
         if len(shared[1]) <= _MAX_SHARED_TEXT:
@@ -179,7 +179,7 @@ class _InvalidSpanError(ValueError):
     """Its text may be shown: it holds nothing from the span."""
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Type and text; foreign exceptions may quote a value from the span, so that their text stays out."""
     name = type(error).__name__.lstrip("_")
     return f"{name}: {error}" if isinstance(error, _InvalidSpanError) else f"{name} while it was encoded"

@@ -57,7 +57,7 @@ def get(thing: object, name: str) -> Any:
     """An attribute of anything; None where there is none, or where reading it raises."""
     try:
         return getattr(thing, name, None)
-    except Exception as error:  # noqa: BLE001 - a property can raise anything
+    except BaseException as error:  # noqa: BLE001 - a property can raise anything
         let_through(error)
         return None
 
@@ -65,7 +65,7 @@ def get(thing: object, name: str) -> Any:
 def _moment(nanos: Any) -> int | None:
     try:
         return min(max(int(nanos), 0), LAST_SECOND * 10**9 + 999_999_999)
-    except Exception as error:  # noqa: BLE001 - no number, no time
+    except BaseException as error:  # noqa: BLE001 - no number, no time
         let_through(error)
         return None
 
@@ -73,7 +73,7 @@ def _moment(nanos: Any) -> int | None:
 def _whole(number: Any, below: int) -> int:
     try:
         return index(number) if 0 <= index(number) < below else 0
-    except Exception as error:  # noqa: BLE001 - no whole number
+    except BaseException as error:  # noqa: BLE001 - no whole number
         let_through(error)
         return 0
 
@@ -96,7 +96,7 @@ def _trace_state(state: Any) -> Any:
         return ",".join(
             [f"{clean_text(key)}={clean_text(value)}" for key, value in islice(state.items(), MAX_ENTRIES)]
         )
-    except Exception as error:  # noqa: BLE001 - not a map
+    except BaseException as error:  # noqa: BLE001 - not a map
         let_through(error)
         return clean_text(state)
 
@@ -107,7 +107,7 @@ def _attributes(owner: object) -> Kept:
     try:
         for key, value in islice(get(owner, "attributes").items(), MAX_ENTRIES):
             attributes[clean_text(key)] = json.loads(clean(literal(value)))
-    except Exception as error:  # noqa: BLE001 - no map, or one that breaks off
+    except BaseException as error:  # noqa: BLE001 - no map, or one that breaks off
         let_through(error)
     return Kept(entries=attributes, lost=_whole(get(owner, "dropped_attributes"), 2**63))
 
@@ -116,7 +116,7 @@ def _entries(span: object, name: str, tidy: Callable[[Any], object]) -> Kept:
     entries: list[object] = []
     try:
         entries.extend(tidy(entry) for entry in islice(get(span, name), MAX_ENTRIES))
-    except Exception as error:  # noqa: BLE001 - nothing to go through, or it breaks off
+    except BaseException as error:  # noqa: BLE001 - nothing to go through, or it breaks off
         let_through(error)
     return Kept(entries=entries, lost=_whole(get(span, f"dropped_{name}"), 2**63))
 

@@ -135,7 +135,7 @@ def _nested(value: Any, depth: int, entries: Iterator[int]) -> str:
         if container is Mapping:
             return _nested_map(value, depth, entries)
         return _nested_sequence(value, depth, entries)
-    except Exception as error:  # noqa: BLE001 - it can't be read to its end
+    except BaseException as error:  # noqa: BLE001 - it can't be read to its end
         let_through(error)
         return _described(value)
 
@@ -169,7 +169,7 @@ def _container_type(kind: type) -> object:
         if issubclass(kind, (str, bytes, bytearray, memoryview)):
             return None
         return Mapping if issubclass(kind, Mapping) else Sequence if issubclass(kind, Sequence) else None
-    except Exception as error:  # noqa: BLE001 - an unhashable type
+    except BaseException as error:  # noqa: BLE001 - an unhashable type
         let_through(error)
         return None
 
@@ -187,7 +187,7 @@ def _scalar(value: Any) -> str:
         if issubclass(kind, (bytes, bytearray, memoryview)):
             return _bytes(value)
         return quote(str(value))
-    except Exception as error:  # noqa: BLE001 - a __str__ that raises, a memoryview that was released
+    except BaseException as error:  # noqa: BLE001 - a __str__ that raises, a memoryview that was released
         let_through(error)
         return _described(value)
 

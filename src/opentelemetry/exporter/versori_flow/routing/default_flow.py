@@ -6,6 +6,8 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
+
 from ..interruption import let_through
 from ..settings.readers import template_parts
 
@@ -42,11 +44,11 @@ class DefaultFlow:
         """The name; that of `{service.name}` where the callable raises or gives none. Nothing is raised."""
         try:
             if self._ask is not None:
-                name = str(self._ask(span) or "").strip()
+                name = _asked(self._ask, span)
                 if name:
                     return name
             return self._of_resource(span.resource)
-        except Exception as error:  # noqa: BLE001 - the user's code, or no span at all
+        except BaseException as error:  # noqa: BLE001 - the user's code, or no span at all
             let_through(error)
             if self._ask is not None:
                 kind = type(error).__name__
@@ -90,6 +92,15 @@ class DefaultFlow:
     def _render(self, attributes: Mapping[str, object]) -> str:
         rendered = [_readable(attributes.get(part)) if named else part for part, named in self._parts]
         return "".join(rendered).strip() or "unknown"
+
+
+def _asked(ask: Callable[[ReadableSpan], str], span: ReadableSpan) -> str:
+    # What it calls is not traced: each of those spans would ask again.
+    token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+    try:
+        return str(ask(span) or "").strip()
+    finally:
+        detach(token)
 
 
 def _readable(value: object) -> str:
