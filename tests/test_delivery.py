@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import sys
 import threading
 import time
 from collections import Counter
@@ -302,6 +304,40 @@ def test_force_flush_against_a_black_hole(platform, make_exporter, make_provider
     began = time.monotonic()
     assert exporter.force_flush(700) is False
     assert time.monotonic() - began < 2
+
+
+ODD_TIMES = [None, math.inf, sys.maxsize, 1e15, 10**400]
+
+
+@pytest.mark.parametrize("millis", ODD_TIMES, ids=["none", "infinite", "maxsize", "ages", "no float"])
+def test_more_time_than_there_is(platform, make_exporter, make_provider, millis):
+    """No limit, as the SDK's batch processor takes it, and times that no clock holds, are times to deliver in."""
+    provider = make_provider()
+    processor = VersoriFlowSpanProcessor(make_exporter())
+    provider.add_span_processor(processor)
+    trace_of(provider.get_tracer("test"))
+    assert processor.force_flush(millis)
+    assert len(platform.spans("shop")) == 3
+    trace_of(provider.get_tracer("test"))
+    processor.shutdown(millis)
+    assert len(platform.spans("shop")) == 6
+
+
+@pytest.mark.parametrize(
+    "millis", [math.nan, -5, -math.inf, -(10**400)], ids=["nan", "past", "-inf", "no float"]
+)
+def test_no_time_at_all(platform, make_exporter, make_provider, millis):
+    """What is no number, and what is less than none, is no time: both calls return."""
+    platform.fault("blackhole")
+    exporter = make_exporter(export_wait=0)
+    exporter.export(ended_spans(make_provider().get_tracer("test"), 3))
+    answers: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: answers.extend([exporter.force_flush(millis), exporter.shutdown(millis)]), daemon=True
+    )
+    thread.start()
+    thread.join(5)
+    assert answers == [False, None]
 
 
 def test_force_flush_ignores_a_running_retry_after(platform, make_exporter, make_provider):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -189,6 +189,78 @@ def test_a_recursive_function_and_one_scope_in_many_threads_and_tasks(tracer, se
     asyncio.run(tasks())
     assert len(flows(seen)) == 20
     assert set(flows(seen).values()) == {"orders"}
+    assert caplog.records == []
+
+
+def dependency(name: str) -> Iterator[None]:
+    """What frameworks enter in one context and leave in another."""
+    with flow(name):
+        yield
+
+
+def test_left_in_another_context_than_it_was_entered_in(tracer, seen, caplog):
+    """As FastAPI does with a generator in its thread pool: nothing is raised, and others' flows stay."""
+    entered = contextlib.contextmanager(dependency)("orders")
+    contextvars.copy_context().run(entered.__enter__)
+    with flow("refunds"):
+        entered.__exit__(None, None, None)
+        tracer.start_span("refund").end()
+    tracer.start_span("none").end()
+    assert flows(seen) == {"refund": "refunds", "none": None}
+    assert caplog.records == []
+
+
+def test_left_in_a_copy_of_the_context_that_it_was_entered_in(tracer, seen, caplog):
+    """It ends there, and stays where it was entered; the log has no failed detach."""
+    with flow("refunds"):
+        entered = dependency("orders")
+        next(entered)
+        copied = contextvars.copy_context()
+        copied.run(entered.close)
+        copied.run(tracer.start_span, "copied").end()
+        tracer.start_span("entered").end()
+    tracer.start_span("none").end()
+    assert flows(seen) == {"copied": "refunds", "entered": "orders", "none": None}
+    assert caplog.records == []
+
+
+def test_left_in_another_order_than_they_were_entered_in(tracer, seen, caplog):
+    """Generators that take turns: each ends its own flow, and the span that was begun between them stays current."""
+    first, second = dependency("orders"), dependency("refunds")
+
+    def turns() -> None:
+        next(first)
+        with tracer.start_as_current_span("outer"):
+            next(second)
+            first.close()
+            tracer.start_span("refund").end()
+            second.close()
+            tracer.start_span("none").end()
+
+    contextvars.copy_context().run(turns)
+    spans = {span.name: span for span in seen.get_finished_spans()}
+    assert flows(seen) == {"outer": "orders", "refund": "refunds", "none": None}
+    assert spans["none"].parent == spans["outer"].context
+    assert caplog.records == []
+
+
+def test_an_asynchronous_generator_that_each_task_steps_once(tracer, seen, caplog):
+    """As pytest-asyncio's fixtures: set up in one task, torn down in another."""
+
+    async def fixture() -> AsyncIterator[None]:
+        with flow("tests"):
+            tracer.start_span("fixture").end()
+            yield
+
+    async def steps() -> None:
+        stepped = fixture()
+        await asyncio.create_task(stepped.__anext__())
+        with pytest.raises(StopAsyncIteration):
+            await asyncio.create_task(stepped.__anext__())
+        tracer.start_span("none").end()
+
+    asyncio.run(steps())
+    assert flows(seen) == {"fixture": "tests", "none": None}
     assert caplog.records == []
 
 

@@ -58,6 +58,39 @@ def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     thread.join(10)
 
 
+def test_two_forks_at_once_leave_the_imports_free() -> None:
+    """Another library holds one fork up for so long that the other one no longer waits for it."""
+    program = """
+import os, threading
+slow, over = threading.Event(), threading.Event()
+
+def others() -> None:
+    if threading.current_thread().name == "slow":
+        slow.set()
+        over.wait(10)
+
+os.register_at_fork(before=others)  # before ours is, so that it runs after it
+from opentelemetry.exporter.versori_flow import lifecycle
+lifecycle._LONGEST_IMPORT = 0.05
+
+def fork() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+thread = threading.Thread(target=fork, name="slow")
+thread.start()
+slow.wait(10)
+fork()
+over.set()
+thread.join()
+print(lifecycle.forks_wait().acquire(False))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
+
+
 def test_a_thread_that_was_started_begins_before_the_interpreter_ends() -> None:
     """One that has not begun by then ends the process by a segmentation fault, on Python 3.11 and older."""
     program = """

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import random
+import signal
 import weakref
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -14,6 +16,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.metrics.view import DropAggregation, View
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import Tracer, set_span_in_context
 
@@ -86,6 +89,22 @@ class Meters:
         }
         (inflight,) = metrics[INFLIGHT].data.data_points
         return Counts(values.pop(None, 0), {k: v for k, v in values.items() if v}, inflight.value)
+
+
+class Broken(metrics.NoOpMeterProvider, metrics.NoOpMeter):
+    """A meter provider of somebody's whose instruments do what they should not."""
+
+    def __init__(self, act: Callable[[str], object]) -> None:
+        super().__init__("broken")
+        self._act = act
+
+    def get_meter(self, *_: Any, **__: Any) -> metrics.Meter:
+        return self
+
+    def _make(self, name: str, *_: Any, **__: Any) -> Any:
+        return SimpleNamespace(add=lambda *_: self._act(name), record=lambda *_: self._act(name))
+
+    create_counter = create_histogram = _make
 
 
 @pytest.fixture(autouse=True)
@@ -439,6 +458,65 @@ def test_what_is_remembered_of_operations_is_bounded(meters):
     made.end()
     made.end()
     assert meters.by(OPERATION, ERROR_TYPE) == {"413": 1, "503": 999}
+
+
+# -- instruments that raise ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("broken", [REQUEST, BODY_SIZE, ATTEMPT, OPERATION])
+def test_an_instrument_that_raises_costs_its_values_alone(platform, make_exporter, tracer, caplog, broken):
+    """All is delivered and counted as ever, also the end, and one line says so."""
+
+    def act(name: str) -> None:
+        if name == broken:
+            raise ValueError("no metrics today")
+
+    exporter = make_exporter(meter_provider=Broken(act), min_interval=0)
+    assert exporter.export(spans(tracer)) is SpanExportResult.SUCCESS
+    assert exporter.export(spans(tracer)) is SpanExportResult.SUCCESS
+    assert exporter.force_flush(5000)
+    assert (len(platform.spans("shop")), exporter.status()["shop"].delivered) == (2, 2)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (
+            "WARNING",
+            "an instrument of the meter provider raised ValueError: metrics of the exporter are missing",
+        )
+    ]
+
+
+def test_an_instrument_that_raises_at_the_end(platform, make_exporter, tracer, caplog):
+    """The operation that never succeeds is told last of all: what is lost is said and counted all the same."""
+
+    def act(name: str) -> None:
+        if name == OPERATION:
+            raise ValueError
+
+    platform.fault(DOWN)
+    exporter = make_exporter(meter_provider=Broken(act), timeout=1)
+    exporter.export(spans(tracer))
+    exporter.shutdown()
+    assert exporter.status()["shop"].dropped == {"shutdown": 1}
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum("raised ValueError" in line for line in lines) == 1
+    assert not any("in its own work" in line for line in lines)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal here")
+def test_what_a_signal_handler_raises_in_an_instrument_is_the_programs():
+    """At interpreter exit the program's own thread delivers, and its handlers may run there."""
+
+    def handler(_signum: int, _frame: object) -> None:
+        raise TimeoutError
+
+    made = own_metrics.OwnMetrics(
+        Broken(lambda _: signal.raise_signal(signal.SIGUSR1)), "http://127.0.0.1:1", lambda: None
+    )
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with pytest.raises(TimeoutError):
+            made.request("shop", 0.0, "GET", None, None)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 # -- lifetimes -------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,18 @@ ZIPKIN = [
 ]
 
 
+def saved_span(number: int, name: str, **attributes: object) -> dict[str, Any]:
+    """A span as a flow of the platform has it."""
+    moment = f"2026-03-01T10:00:00.{number:09d}Z"
+    return {
+        "name": name,
+        "startTime": moment,
+        "endTime": moment,
+        "attributes": attributes,
+        "spanContext": {"traceId": TRACE, "spanId": f"{number:016x}", "traceFlags": 1},
+    }
+
+
 def by_name(platform: LocalPlatform, flow: str) -> dict[str, dict[str, Any]]:
     return {span["name"]: span for span in platform.spans(flow)}
 
@@ -173,8 +186,8 @@ def test_each_kind_of_file(push, platform, tmp_path):
     assert server["spanContext"]["spanId"] != client["spanContext"]["spanId"]
 
 
-def test_a_saved_flow_comes_back_as_it_was(push, platform, tmp_path):
-    """What the platform stored is stored again, span for span the same."""
+def test_a_saved_flow_comes_back_as_it_was(push, platform, tmp_path, caplog):
+    """What the platform stored is stored again, span for span the same; a template that does not fit is no matter."""
     push(lines(tmp_path / "jaeger.json", JAEGER), lines(tmp_path / "zipkin.json", ZIPKIN))
     for flow in ("jaeger", "zipkin"):
         saved = tmp_path / f"{flow}.flow.json"
@@ -183,6 +196,38 @@ def test_a_saved_flow_comes_back_as_it_was(push, platform, tmp_path):
         platform.delete(flow)
         assert push(saved).exit_code == 0
         assert platform.spans(flow) == before
+    assert caplog.messages == []
+
+
+def test_a_flow_that_was_exported_as_otlp_comes_back_into_it(push, platform, tmp_path):
+    """Its name stands in the resource, and counts for more than the template; the spans are what they were."""
+    push(lines(tmp_path / "jaeger.json", JAEGER))
+    spans, file = platform.spans("jaeger"), tmp_path / "orders.json"
+    platform.put("orders", {"name": "orders", "spans": spans})
+    platform.delete("jaeger")
+    exported = CliRunner().invoke(app, ["export", "orders", "--format", "otlp", "-o", str(file)])
+    assert exported.exit_code == 0
+    platform.delete("orders")
+    assert push(file).exit_code == 0
+    assert platform.names() == ["orders"]
+    assert platform.spans("orders") == spans
+
+
+def test_each_flow_of_a_file_is_one(push, platform, tmp_path):
+    """Also where its name follows more spans than are looked at to know the file; one without a name is left out."""
+    many = [saved_span(n, f"late {n}", **{f"k{i}": i for i in range(2000)}) for n in range(1, 60)]
+    file = lines(
+        tmp_path / "flows.json",
+        {"spans": many, "name": "late"},
+        {"name": "orders", "spans": [saved_span(60, "o")]},
+        {"spans": [saved_span(61, "nobody's")]},
+        {"name": "returns", "spans": [saved_span(62, "r")]},
+    )
+    done = push(file)
+    assert "1 span left out: its flow has no name" in done.stderr
+    assert sorted(platform.names()) == ["late", "orders", "returns"]
+    assert len(platform.spans("late")) == len(many)
+    assert (by_name(platform, "orders").keys(), by_name(platform, "returns").keys()) == ({"o"}, {"r"})
 
 
 def test_it_goes_on_where_it_stopped(push, platform, tmp_path):
@@ -202,6 +247,75 @@ def test_it_goes_on_where_it_stopped(push, platform, tmp_path):
     assert len(platform.spans("shop")) == 7
     # Another file under that name begins anew.
     assert push(lines(file, otlp("shop", 9))).stdout == "1 span delivered, 0 dropped\n"
+
+
+def test_a_file_that_has_changed_is_pushed_anew(push, platform, tmp_path):
+    """Wherever the change is: what was pushed is known by all of it, not by its beginning and a number of pieces."""
+    file, text = tmp_path / "flow.json", "x" * 600
+    first = [saved_span(number, f"first {number}", text=text) for number in range(1, 11)]
+    second = [saved_span(number, f"second {number}", text=text) for number in range(20, 30)]
+    assert push(lines(file, {"name": "shop", "spans": first + second})).exit_code == 0
+    added = [*first, saved_span(15, "added", text=text), *second]
+    assert push(lines(file, {"name": "shop", "spans": added})).stdout == "21 spans delivered, 0 dropped\n"
+    assert "added" in by_name(platform, "shop")
+    assert push(lines(file, {"spans": added, "name": "shop"})).stdout == "21 spans delivered, 0 dropped\n"
+    assert push(lines(file, {"spans": added, "name": "another"})).stdout == "21 spans delivered, 0 dropped\n"
+    assert platform.spans("another") == platform.spans("shop")
+
+
+def test_what_was_not_delivered_is_pushed_again(push, platform, tmp_path):
+    """What was refused, and what could not be read, fails for the next push too, until it can be delivered."""
+    refused = lines(tmp_path / "refused.json", otlp("shop", 0), otlp("shop", 1), otlp("shop", 2))
+    fault = platform.fault("poison=span 1")
+    for _ in range(2):
+        done = push(refused)
+        assert (done.exit_code, done.stdout) == (1, "2 spans delivered, 1 dropped\n")
+    fault.clear()
+    assert push(refused).exit_code == 0
+    assert by_name(platform, "shop").keys() == {"span 0", "span 1", "span 2"}
+    assert push(refused).stdout == "0 spans delivered, 0 dropped\n"
+
+    unreadable = lines(tmp_path / "unreadable.json", otlp("shop", 3), {"resourceSpans": [5]}, otlp("shop", 4))
+    first, second = push(unreadable), push(unreadable)
+    assert (first.exit_code, first.stdout) == (1, "2 spans delivered, 0 dropped\n")
+    assert (second.exit_code, second.stdout) == (1, "1 span delivered, 0 dropped\n")
+    assert "1 span left out" in second.stderr
+
+
+def test_another_template_is_another_target(push, platform, tmp_path, monkeypatch):
+    """What was pushed into one flow was not pushed into another."""
+    file = lines(tmp_path / "spans.json", otlp("shop", 0))
+    for flow in ("one", "two"):
+        monkeypatch.setenv("VERSORI_FLOW_NAME", flow)
+        assert push(file).stdout == "1 span delivered, 0 dropped\n"
+    assert sorted(platform.names()) == ["one", "two"]
+
+
+def test_without_a_home(push, platform, tmp_path, monkeypatch):
+    """A user whom the system doesn't know pushes all the same; how far is not kept, and said."""
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    done = push(lines(tmp_path / "spans.json", otlp("shop", 0)))
+    assert (done.exit_code, done.stdout) == (0, "1 span delivered, 0 dropped\n")
+    assert "can't be kept" in done.stderr
+    assert len(platform.spans("shop")) == 1
+
+
+def test_a_damaged_archive(push, platform, tmp_path):
+    """What comes before the damage is pushed, and one line says the rest; damage at the beginning is no such file."""
+    file, packer = tmp_path / "spans.json.gz", zlib.compressobj(wbits=31)
+    whole = lines(tmp_path / "plain", *(otlp("shop", number) for number in range(1500))).read_bytes()
+    sound, damage = packer.compress(whole) + packer.flush(zlib.Z_SYNC_FLUSH), b"\xff" * 40
+    file.write_bytes(sound + damage)
+    done = push(file)
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert "can't be read behind piece" in done.stderr
+    assert platform.spans("shop")
+    file.write_bytes(sound[:10] + damage)
+    done = push(file)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "is no JSON of spans" in done.stderr
 
 
 @pytest.mark.parametrize(

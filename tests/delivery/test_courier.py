@@ -6,9 +6,11 @@ import contextlib
 import io
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from opentelemetry.trace import Tracer
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter, VersoriFlowSpanProcessor, native
 from opentelemetry.exporter.versori_flow.flow.flows import Flows
 from opentelemetry.exporter.versori_flow.http.api import FlowsApi
+from opentelemetry.exporter.versori_flow.intake import Intake
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from tests.conftest import KEY
 
@@ -362,6 +365,25 @@ def test_what_comes_late_is_counted_and_said_once(platform: LocalPlatform, trace
     ]
     assert exporter._totals().dropped == {"shutdown": 4}
     assert platform.requests == []
+
+
+def test_a_span_that_is_left_while_a_handler_shuts_down(platform: LocalPlatform, traced):
+    """Shut down in the middle of a span's end, which nobody takes any more: it is counted as lost."""
+    exporter, tracer = traced()
+    span = tracer.start_span("one")
+
+    def shut_down(frame: FrameType, *_: object) -> None:
+        if frame.f_code is Intake.leave.__code__:
+            sys.settrace(None)
+            exporter.shutdown()
+
+    sys.settrace(shut_down)
+    try:
+        span.end()
+    finally:
+        sys.settrace(None)
+    totals = exporter._totals()
+    assert (totals.handed_over, totals.dropped) == (1, {"shutdown": 1})
 
 
 def test_a_key_file_that_can_not_be_read_is_said(platform: LocalPlatform, traced, tmp_path, caplog):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -143,7 +145,7 @@ def test_the_command_shows_drains_and_drops(platform: LocalPlatform, run: Run, t
         "VERSORI_PROJECT_ID": platform.project_id,
     }
 
-    def command(*arguments: str) -> str:
+    def command(*arguments: str, status: int = 0) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "opentelemetry.exporter.versori_flow", "store", *arguments],
             env=environment,
@@ -151,8 +153,8 @@ def test_the_command_shows_drains_and_drops(platform: LocalPlatform, run: Run, t
             text=True,
             timeout=60,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert done.returncode == status, done.stderr
+        return done.stderr if status else done.stdout
 
     listed = command("list")
     assert FLOW in listed
@@ -170,3 +172,11 @@ def test_the_command_shows_drains_and_drops(platform: LocalPlatform, run: Run, t
     killed(run, "two", 1, tmp_path)
     assert "2 spans thrown away" in command("drop", "--yes")
     assert command("list").strip() == "nothing waits"
+    killed(run, "three", 1, tmp_path)
+    (newer,) = tmp_path.rglob("*.db")
+    with contextlib.closing(sqlite3.connect(newer)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    killed(run, "four", 1, tmp_path)
+    said = " ".join(command("drop", "--yes", status=1).split())
+    assert "kept, since not all in it can be read" in said
+    assert list(tmp_path.rglob("*.db")) == [newer]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import logging
@@ -24,8 +25,10 @@ from opentelemetry.exporter.versori_flow.encoded_span import Routed
 from opentelemetry.exporter.versori_flow.flow.flows import Flows
 from opentelemetry.exporter.versori_flow.flow.journal import Kept
 from opentelemetry.exporter.versori_flow.stores import spool as spool_module
+from opentelemetry.exporter.versori_flow.stores.folder import Folder
 from opentelemetry.exporter.versori_flow.stores.seam import Store
 from opentelemetry.exporter.versori_flow.stores.spool import Spool
+from opentelemetry.exporter.versori_flow.stores.survey import drop, survey
 from tests.flow.model import NOW_NS, Platform, key, make_policy, make_span
 from tests.flow.several import settle_all
 
@@ -586,6 +589,58 @@ def test_a_folder_that_goes(start: Start, folder: Path, monkeypatch: pytest.Monk
     writer.apply(added("shop", [*spans(3), *spans(1, 10)]))
     writer.kill()
     assert len(start().inherit()) == 4
+
+
+@pytest.mark.parametrize("what", ["newer", "damaged"])
+def test_what_can_not_be_read_is_not_dropped(start: Start, folder: Path, what: str):
+    """Another flow's spans in a file that can't be read now: it is kept, and said to be."""
+    orphan(start, folder, 400, 100)
+    (path,) = names(folder, ".db")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if what == "newer":
+            connection.execute("PRAGMA user_version = 99")
+    if what == "damaged":
+        with open(path, "r+b") as file:
+            file.seek(path.stat().st_size // 2 // 8192 * 8192)
+            file.write(os.urandom(8192))
+    before = path.read_bytes()
+    done = drop(Folder(str(folder), False, 64 << 20), None, "another flow")
+    assert path.exists()
+    assert path.read_bytes() == before
+    assert (done.spans, [str(path) in text for text in done.kept]) == (0, [True])
+
+
+def test_a_look_at_its_own_folder_drops_no_lock(start: Start, folder: Path):
+    """The command that drains a folder looks at it while its own exporter delivers from it."""
+    store, sibling = spool(folder), spool(folder)
+    for number, each in enumerate((store, sibling)):
+        each.apply(added("shop", spans(2, 10 * number)))
+    found = survey(Folder(str(folder), False, 64 << 20))
+    assert [(each.spans, each.alive) for each in found] == [(2, True), (2, True)]
+    assert start().inherit() == []
+
+
+def test_a_log_without_anything_pending_takes_no_room(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(spool_module, "_BETWEEN_SYNCS", 0)
+    store = spool(folder)
+    some = spans(400)
+    store.apply(added("shop", some))
+    store.apply(settled("shop", some))
+    assert sum(path.stat().st_size for path in names(folder, "-wal")) < 256 << 10
+
+
+def test_a_folder_that_goes_twice(start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """A new file is begun at once each time, as the line in the log says."""
+    monkeypatch.setattr(spool_module, "_BETWEEN_SYNCS", 0)
+    store = spool(folder)
+    for number in range(3):
+        store.apply(added("shop", spans(1, number)))
+        shutil.rmtree(folder)
+        store.apply([])
+        assert store.wants_all(time.monotonic())
+        store.apply(added("shop", spans(number + 1)))
+        assert len(names(folder, ".db")) == 1
 
 
 def test_a_lock_that_was_dropped(start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch):

@@ -9,6 +9,8 @@ import pytest
 
 from opentelemetry.exporter.versori_flow.settings.redis_url import parse
 from opentelemetry.exporter.versori_flow.stores.connection import StoreError
+from opentelemetry.exporter.versori_flow.stores.redis_client import AwayError, RedisClient
+from opentelemetry.exporter.versori_flow.stores.remarks import Remarks
 
 from .conftest import added, join, span
 from .redis_server import Answers
@@ -66,6 +68,8 @@ def test_every_form_is_read_and_shown_without_its_password(url, shown, form, tls
         ("redis://:hunter2@h:99999", "no usable host or port"),
         ("redis://:hunter2@h:x", "no usable host or port"),
         ("redis://:hunter2@[::1", "is not a URL"),
+        ("redis://:hunter2@redis..example", "empty part"),
+        (f"redis+cluster://:hunter2@a,{'b' * 64}.example", "over 63 characters"),
         ("redis://:hun/ter2@h", "percent-encode"),
         ("redis://:hun#ter2@h", "percent-encode"),
         ("redis://:hunter 2@h", "percent-encode"),
@@ -87,6 +91,14 @@ def test_a_wrong_one_is_told_without_its_password(url, said):
     with pytest.raises(ValueError, match=said) as raised:
         parse(url)
     assert "hun" not in str(raised.value)
+
+
+@pytest.mark.parametrize("host", ["redis..example", "a" * 64])
+def test_a_name_that_no_host_can_have_is_one_that_is_away(host):
+    """As a Sentinel may give it: delivery goes on without the store."""
+    client = RedisClient(parse("redis://h")._replace(hosts=((host, 6379),)), Remarks())
+    with pytest.raises(AwayError, match="can't be reached"):
+        client.ping()
 
 
 def test_the_extra_is_named_where_it_is_missing():

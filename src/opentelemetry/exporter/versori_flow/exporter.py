@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("opentelemetry.exporter.versori_flow")
 
+_A_DAY = 24 * 60 * 60 * 1000
+"""Milliseconds: clocks and locks take no endless times."""
+
 _ROUTED_WINDOWS = 8
 """Spans whose route is remembered, in windows of `max_spans`: a trace may learn its flow late."""
 
@@ -167,30 +170,31 @@ class VersoriFlowSpanExporter(SpanExporter):
         delivered = courier.export(spans, self._settings.export_wait)
         return SpanExportResult.SUCCESS if delivered else SpanExportResult.FAILURE
 
-    def force_flush(self, timeout_millis: float = 30_000) -> bool:
+    def force_flush(self, timeout_millis: float | None = 30_000) -> bool:
         """Delivers all that is pending now; pacing, backoff and a running `Retry-After` are ignored.
 
         Args:
-            timeout_millis: Milliseconds to wait at most.
+            timeout_millis: Milliseconds to wait at most, and at most a day; None: 30,000.
 
         Returns:
             True when nothing of it is pending any more; False when the time is up, when no attempt within it can
             change anything, and at once on the exporter's own thread (in a finalizer that happens to run there).
         """
-        return self._here().flush(timeout_millis / 1000)
+        return self._here().flush(_seconds(timeout_millis))
 
-    def shutdown(self, timeout_millis: float = 30_000) -> None:
+    def shutdown(self, timeout_millis: float | None = 30_000) -> None:
         """Delivers what is pending, reads back what was written, and ends. A second call waits for the first.
 
         What could not be delivered is logged, by flow and count.
 
         Args:
             timeout_millis: Milliseconds to take at most, and at most the setting `timeout`, whatever the platform
-                does. An ordinary parameter: the SDK looks for it by name, and passes what is left of its time.
+                does; None: 30,000. An ordinary parameter: the SDK looks for it by name, and passes what is left of
+                its time.
         """
         courier = self._here()
         try:
-            courier.shutdown(min(timeout_millis / 1000, self._settings.timeout))
+            courier.shutdown(min(_seconds(timeout_millis), self._settings.timeout))
         except KeyboardInterrupt:
             # At interpreter exit nobody can take it: it has ended the wait, and would be shown as a fault.
             if threading.main_thread().is_alive():
@@ -219,6 +223,11 @@ class VersoriFlowSpanExporter(SpanExporter):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{type(self).__name__} can't be pickled: make one in each process")
+
+
+def _seconds(millis: float | None) -> float:
+    # `max` and `min` with the constant in these places make nothing of what is no number.
+    return max(0, min(30_000 if millis is None else millis, _A_DAY)) / 1000
 
 
 def _wired(

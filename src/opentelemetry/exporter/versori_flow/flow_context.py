@@ -12,11 +12,11 @@ import inspect
 import threading
 import weakref
 from collections.abc import Callable
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
-from opentelemetry.context import Context, attach, create_key, detach, get_value, set_value
+from opentelemetry.context import Context, attach, create_key, get_current, get_value, set_value
 from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 
 from opentelemetry import trace
@@ -26,8 +26,12 @@ from .encoding.span import FLOW_NAME_ATTRIBUTE
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _NAME = create_key("versori-flow-name")
-# By context, as the tokens are: one scope may be entered in several threads and tasks, and in itself.
-_entered: ContextVar[tuple[Token[Context], ...]] = ContextVar("versori_flow_entered", default=())
+# By context: one scope may be entered in several threads and tasks, and in itself. With the context outside it,
+# instead of a token, which only the context that it is of takes back: generators are left in any, and in any order.
+# Weak: of one that was left elsewhere nothing else remains.
+_entered: ContextVar[tuple[tuple[weakref.ref[FlowScope], Context], ...]] = ContextVar(
+    "versori_flow_entered", default=()
+)
 _equipped: weakref.ref[TracerProvider] | None = None
 _equipping: set[int] = set()
 
@@ -45,7 +49,8 @@ def flow(name: str) -> FlowScope:
 
     A span that sets `versori.flow.name` itself, when it is begun or later, belongs to that flow; an inner `flow`
     wins over an outer one. A thread that is started in it has the flow only if it has the context, as by
-    `contextvars.copy_context().run` or `opentelemetry-instrumentation-threading`.
+    `contextvars.copy_context().run` or `opentelemetry-instrumentation-threading`. It may be left in another context
+    than it was entered in, as frameworks do with generators.
 
     The global provider needs nothing for it, whatever its processors are: the first use adds a
     `FlowNameProcessor` to it. Another provider needs a `VersoriFlowSpanProcessor`, or one of those.
@@ -69,21 +74,32 @@ class FlowScope:
         name: The flow's name.
     """
 
-    __slots__ = ("_name",)
+    __slots__ = ("__weakref__", "_name")
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __enter__(self) -> None:
         _equip_global_provider()
-        _entered.set((*_entered.get(), attach(set_value(_NAME, self._name))))
+        outer = get_current()
+        attach(set_value(_NAME, self._name))
+        _entered.set((*_under_way(), (weakref.ref(self), outer)))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        *outer, token = _entered.get()
-        _entered.set(tuple(outer))
-        detach(token)
+        entered = _under_way()
+        places = [place for place, (scope, _) in enumerate(entered) if scope() is self]
+        if not places:
+            return
+        _, outer = entered.pop(places[-1])
+        following = entered[places[-1] :]
+        if following:  # it goes on, and leads back to where this one would have
+            scope, context = following[0]
+            entered[places[-1]] = scope, set_value(_NAME, get_value(_NAME, outer), context)
+        else:
+            attach(outer)
+        _entered.set(tuple(entered))
 
     def __call__(self, function: _Function) -> _Function:
         """Decorates a function: each call of it is within the flow."""
@@ -107,6 +123,11 @@ class FlowScope:
                 return function(*args, **keywords)
 
         return cast("_Function", synchronous)
+
+
+def _under_way() -> list[tuple[weakref.ref[FlowScope], Context]]:
+    """What was entered in this context, without what was left in another one: nothing holds that any more."""
+    return [(scope, outer) for scope, outer in _entered.get() if scope() is not None]
 
 
 class FlowNameProcessor(SpanProcessor):

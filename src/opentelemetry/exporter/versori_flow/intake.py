@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .encoded_span import EncodedSpan, Move, Routed, Unencodable
 from .encoding.span import SpanEncoder
@@ -25,7 +25,6 @@ from .routing.router import Router
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-_T = TypeVar("_T")
 _Encoded = tuple["ReadableSpan", "EncodedSpan | Unencodable"]
 Prepared = tuple[EncodedSpan | Unencodable, str]
 """A span, encoded, and the flow that it belongs to where neither it nor an ancestor has a name."""
@@ -132,6 +131,14 @@ class Intake:
             self._encoded.extendleft(reversed(batch))
             raise
 
+    def give_up(self) -> int:
+        """Gives up all that waits; returns how many spans that are."""
+        given_up: list[object] = [*self._taken_over]
+        self._taken_over = ()
+        _move(self._left, given_up, len(self._left))
+        _move(self._encoded, given_up, len(self._encoded))
+        return len(given_up)
+
     def encode(self, spans: Sequence[ReadableSpan]) -> Batch:
         """Encodes and routes spans that were not left, but handed over by an `export`."""
         try:
@@ -179,7 +186,7 @@ class Intake:
             sleep(_NAP)  # many threads encode, but one routes: it would have its turn as one of many
 
 
-def _move(left: deque[_T], taken: list[_T], most: int) -> None:
+def _move(left: deque[Any], taken: list[Any], most: int) -> None:
     """Takes the oldest. In one call, so that what a signal handler raises finds each here or there."""
     try:
         taken.extend(map(deque.popleft, repeat(left, min(len(left), most))))

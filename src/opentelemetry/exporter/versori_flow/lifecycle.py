@@ -19,13 +19,12 @@ import contextlib
 import os
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import native
-from .native import allocate_lock
+from .native import allocate_lock, get_ident, monotonic
 from .settings.load import says_at_end
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ _orphans: set[Courier] = set()
 _registered: set[str] = set()
 _finalizer: tuple[int, Any] | None = None
 _imports = allocate_lock()
-_fork_waited = False
+_forking: int | None = None  # the thread that holds it for a fork
 
 
 def watch(exporter: Exporter) -> None:
@@ -128,11 +127,11 @@ def deliver(**_: object) -> None:
         for processor in _queues_before(exporter):
             processor.force_flush()
         exporter.shutdown()
-    until = time.monotonic() + _ORPHANS_TIME
+    until = monotonic() + _ORPHANS_TIME
     while _orphans:
         orphan = _orphans.pop()
         if not orphan.over:
-            orphan.shutdown(max(0.0, until - time.monotonic()))
+            orphan.shutdown(max(0.0, until - monotonic()))
 
 
 def _queues_before(exporter: Exporter) -> Iterator[Any]:
@@ -208,18 +207,21 @@ def forks_wait() -> Any:
 
 
 def _before_fork() -> None:
-    global _fork_waited
-    _fork_waited = _imports.acquire(True, _LONGEST_IMPORT)
+    global _forking
+    if _imports.acquire(True, _LONGEST_IMPORT):
+        _forking = get_ident()
 
 
 def _after_fork_in_parent() -> None:
-    if _fork_waited:
+    global _forking
+    if _forking == get_ident():
+        _forking = None
         _imports.release()
 
 
 def _after_fork_in_child() -> None:
-    global _imports
-    _imports = allocate_lock()
+    global _imports, _forking
+    _imports, _forking = allocate_lock(), None
     native.start_anew()
     _orphans.clear()  # they are the parent's
     for exporter in list(_open):

@@ -19,7 +19,7 @@ once: where it is delivered, and moves to another flow, or is lost later, that c
 
 from __future__ import annotations
 
-import time
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from itertools import count
@@ -29,6 +29,8 @@ from urllib.parse import urlsplit
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter_provider
 
 from .flow.ledger import Totals
+from .interruption import let_through
+from .native import monotonic
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ _REMEMBERED_OPERATIONS = 1000
 
 
 class OwnMetrics:
-    """Instruments of one exporter.
+    """Instruments of one exporter. What they raise costs a value, and no delivery.
 
     Args:
         meter_provider: None: the global one.
@@ -56,6 +58,8 @@ class OwnMetrics:
         self._totals = totals
         self._last: Totals | None = None
         self._snapshot: Totals | None = None
+        self._raised = count()
+        self._problems: list[str] = []
         self._asked: set[str] = set()
         self._operations: OrderedDict[str, tuple[float, str]] = OrderedDict()
         url = urlsplit(base_url)
@@ -110,9 +114,9 @@ class OwnMetrics:
             error: Why it failed, or None.
         """
         attributes = self._with_error(error)
-        self._requests.add(1, {**attributes, "http.request.method": method})
+        self._tell(self._requests.add, 1, {**attributes, "http.request.method": method})
         if body_size is not None:
-            self._body_size.record(body_size, self._attributes)
+            self._tell(self._body_size.record, body_size, self._attributes)
         operation_begun, _ = self._operations.get(flow, (begun, ""))
         if error is not None:
             self._operations[flow] = operation_begun, error
@@ -120,7 +124,7 @@ class OwnMetrics:
                 self._operations.popitem(last=False)
         elif method == "PUT":
             self._operations.pop(flow, None)
-            self._duration.record(time.monotonic() - operation_begun, self._attributes)
+            self._tell(self._duration.record, monotonic() - operation_begun, self._attributes)
 
     def attempt(self, flow: str, begun: float, error: str | None, unfinished: bool) -> None:
         """One attempt at a flow is over.
@@ -131,24 +135,46 @@ class OwnMetrics:
             error: Why it failed, or None.
             unfinished: Whether another attempt follows: the operation goes on.
         """
-        now = time.monotonic()
-        self._attempts.record(now - begun, self._with_error(error))
+        now = monotonic()
+        self._tell(self._attempts.record, now - begun, self._with_error(error))
         if self._last is None and (error is None or not unfinished):  # `end` has told the others
             operation_begun, _ = self._operations.pop(flow, (begun, ""))
             if error is not None:
-                self._duration.record(now - operation_begun, self._with_error(error))
+                self._tell(self._duration.record, now - operation_begun, self._with_error(error))
 
     def end(self) -> None:
         """The exporter has ended: what was to be tried again has failed, and the counts are its last."""
         self._last = self._totals()
-        now = time.monotonic()
+        now = monotonic()
         while self._operations:
             _, (begun, error) = self._operations.popitem()
-            self._duration.record(now - begun, self._with_error(error))
+            self._tell(self._duration.record, now - begun, self._with_error(error))
+
+    def take_problem(self) -> str | None:
+        """What an instrument has raised, as a line to log; once."""
+        with contextlib.suppress(IndexError):  # several threads may ask at once
+            return self._problems.pop()
+        return None
 
     def start_anew(self) -> None:
         """In a forked child: what is under way is the parent's."""
         self._operations = OrderedDict()
+
+    def _tell(
+        self,
+        tell: Callable[[float, dict[str, AttributeValue]], None],
+        value: float,
+        attributes: dict[str, AttributeValue],
+    ) -> None:
+        try:
+            tell(value, attributes)
+        except BaseException as error:  # noqa: BLE001 - the meter provider may be anybody's
+            let_through(error)
+            if next(self._raised) == 0:
+                kind = type(error).__name__
+                self._problems.append(
+                    f"an instrument of the meter provider raised {kind}: metrics of the exporter are missing"
+                )
 
     def _with_error(self, error: str | None) -> dict[str, AttributeValue]:
         return self._attributes if error is None else {**self._attributes, "error.type": error}

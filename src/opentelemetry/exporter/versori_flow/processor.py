@@ -29,10 +29,10 @@ class VersoriFlowSpanProcessor(FlowNameProcessor):
         if context is not None and context.trace_flags.sampled:
             self._leave(span)
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+    def force_flush(self, timeout_millis: float | None = 30_000) -> bool:
         """Delivers all that is pending now, within `timeout_millis`; True when nothing of it is pending."""
         return self._exporter.force_flush(timeout_millis)
 
-    def shutdown(self, timeout_millis: float = 30_000) -> None:
+    def shutdown(self, timeout_millis: float | None = 30_000) -> None:
         """Shuts the exporter down, within `timeout_millis` or its own `timeout`, whichever is less."""
         self._exporter.shutdown(timeout_millis)

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from ..native import monotonic
 from .terminal import fail, say
 from .tree import count, plain
 
@@ -55,7 +56,7 @@ def push(
     except ConfigurationError as error:
         fail("\n".join(error.problems))
     settings = exporter._settings
-    target = (settings.base_url, settings.organisation_id, settings.project_id)
+    target = (settings.base_url, settings.organisation_id, settings.project_id, str(settings.flow_name))
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     failed = False
     with Progress(*columns, console=Console(stderr=True)) as bars:
@@ -84,7 +85,8 @@ class _File:
         self._state = state
         self._bars = bars
         self._bar = bar
-        self._settled, self._moved = 0, time.monotonic()
+        self._settled, self._moved = 0, monotonic()
+        self._dropped_before = self._dropped()
 
     def push(self) -> bool:
         """Pushes what was not pushed before; False where some of it can't be."""
@@ -96,12 +98,13 @@ class _File:
             say(f"{name}: {count(piece, 'piece')} of it were pushed before (--again pushes all)")
         rejected, reason, since_note, whole = 0, "", 0, True
         try:
-            for number, (received, position) in enumerate(self._file.pieces(piece), piece + 1):
-                self._deliver(received.spans)
-                self._bars.update(self._bar, completed=position)
+            for number, (received, flow) in enumerate(self._file.pieces(piece), piece + 1):
+                self._deliver(received.spans, flow)
+                self._bars.update(self._bar, completed=self._file.seen.length)
                 rejected, reason = rejected + received.rejected, reason or received.reason
                 since_note += len(received.spans)
-                piece = number
+                if not rejected:
+                    piece = number
                 if since_note >= _BETWEEN_NOTES:
                     since_note = 0
                     self._note(piece)
@@ -113,28 +116,33 @@ class _File:
             say(f"{name}: {count(rejected, 'span')} left out: {plain(reason)}")
         return whole and not rejected
 
-    def _deliver(self, spans: Sequence[ReadableSpan]) -> None:
-        offer = self._exporter.admit(spans, self._file.flow)
+    def _deliver(self, spans: Sequence[ReadableSpan], flow: str | None) -> None:
+        offer = self._exporter.admit(spans, flow)
         while offer.left:
             self._watch()
             time.sleep(_BETWEEN_TRIES)
             offer.go_on()
 
     def _note(self, piece: int) -> None:
+        """Notes what is delivered: nothing that follows a span which was dropped, so that it is tried again."""
         while not self._exporter.force_flush(1000):
             self._watch()
-        if piece > self._state.pieces:
-            self._state.note(piece)
+        if piece > self._state.pieces and self._dropped() == self._dropped_before:
+            seen = self._file.seen
+            self._state.note(piece, seen.length, seen.digest())
             if not self._state.kept:
                 say("how far it was pushed can't be kept: the next push begins anew")
+
+    def _dropped(self) -> int:
+        return sum(self._exporter._totals().dropped.values())
 
     def _watch(self) -> None:
         """Gives up where nothing is delivered for long."""
         totals = self._exporter._totals()
         settled = totals.handed_over - totals.pending
         if settled > self._settled:
-            self._settled, self._moved = settled, time.monotonic()
-        elif time.monotonic() - self._moved > _NO_PROGRESS:
+            self._settled, self._moved = settled, monotonic()
+        elif monotonic() - self._moved > _NO_PROGRESS:
             errors = [flow.last_error for flow in self._exporter.status().values() if flow.last_error]
             self._bars.stop()
             fail(
@@ -146,4 +154,7 @@ class _File:
 def _state_folder() -> Path:
     """Where it is kept how far files were pushed."""
     home = os.environ.get("XDG_STATE_HOME", "").strip()
-    return (Path(home) if home else Path.home() / ".local" / "state") / "versori-flow"
+    try:
+        return (Path(home) if home else Path.home() / ".local" / "state") / "versori-flow"
+    except RuntimeError:  # a user whom the system doesn't know has no home
+        return Path(os.devnull)  # nothing can be kept there, which is said

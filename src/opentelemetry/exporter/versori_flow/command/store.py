@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from ..native import monotonic
 from .platform_api import AsJson
 from .terminal import console, fail
 from .tree import count, plain
@@ -113,13 +113,13 @@ def drain(url: _Store = None) -> None:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True)
     ) as progress:
         bar = progress.add_task("delivering", total=None)
-        done, moved = 0, time.monotonic()
-        while time.monotonic() - moved < _NO_PROGRESS:
+        done, moved = 0, monotonic()
+        while monotonic() - moved < _NO_PROGRESS:
             exporter.force_flush(1000)
             totals = exporter._totals()
             settled = totals.handed_over - totals.pending
             if settled > done:
-                done, moved = settled, time.monotonic()
+                done, moved = settled, monotonic()
             # A fleet's Redis has what is pending here too.
             more = max(left(), totals.pending) if settings.store.redis else left() + totals.pending
             progress.update(bar, completed=done, total=done + more)
@@ -151,11 +151,13 @@ def drop(
     if not yes and not typer.confirm(f"Throw away {what}?"):
         raise typer.Exit(1)
     if _parsed(url).redis is None:
-        dropped = drop_from(_folder(url), None, flow)
+        dropped, kept = drop_from(_folder(url), None, flow)
     else:
-        fleet = _fleet(url)
+        fleet, kept = _fleet(url), []
         dropped = _asked(lambda: sum(fleet.drop(each.flow) for each in waiting if each.flow is not None))
     typer.echo(f"{count(dropped, 'span')} thrown away")
+    if kept:
+        fail("\n".join(f"kept, since not all in it can be read or removed: {file}" for file in kept))
 
 
 def _parsed(url: str | None) -> StoreUrl:

@@ -17,6 +17,7 @@ from ..flow.stored import UnreadableFlow, read
 from ..http.answers import STALE, Found, Unavailable, failed_by
 from ..http.api import FlowsApi
 from ..interruption import let_through
+from ..native import monotonic
 from .turns import Turn
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ class Attempt:
 
     Attributes:
         job: The step that is due; None: it is over.
-        deadline: The `time.monotonic()` by which it is over.
+        deadline: The time of the monotonic clock by which it is over.
         turn: The turn at the flow, which the attempt ends with; None: it goes without.
         in_turn: False where another process may be writing the flow now.
-        begun: When it begins, in seconds of `time.monotonic()`.
+        begun: When it begins, in seconds of the monotonic clock.
     """
 
     __slots__ = ("begun", "deadline", "in_turn", "job", "turn")
@@ -113,4 +114,4 @@ def perform(
 
 def _now() -> float:
     """Seconds of a clock that goes on while the machine is suspended, where there is one."""
-    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
+    return monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)

@@ -115,7 +115,12 @@ def _hosts(text: str, default_port: int) -> tuple[tuple[str, int], ...]:
         port = int(match[2] or default_port) if match else 0
         if match is None or not 0 < port < 65536:
             raise ValueError(f"has no usable host or port: {_EXAMPLE}")
-        hosts.append((match[1].strip("[]"), port))
+        host = match[1].strip("[]")
+        try:
+            host.encode("idna")  # as whoever connects does
+        except UnicodeError:
+            raise ValueError("has a host name with an empty part, or one of over 63 characters") from None
+        hosts.append((host, port))
     return tuple(hosts)
 
 

@@ -1,7 +1,7 @@
 """How far a file was pushed, kept beside no file of the user's: a push that was ended goes on where it stopped.
 
-What is noted was delivered. What was delivered after the last note is pushed once more: a span is known by its
-ids, so that it is not there twice.
+What is noted was delivered, and the file is known by every byte that was read for it. What was delivered after the
+last note is pushed once more: a span is known by its ids, so that it is not there twice.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import hashlib
 import json
 from pathlib import Path
 
-_HEAD = 4096
-"""Bytes at a file's beginning that tell whether it is the same file, grown perhaps."""
+_CHUNK = 1 << 20
 
 
 class Progress:
@@ -35,12 +34,10 @@ class Progress:
         self.kept = True
         self.pieces = self._read()
 
-    def note(self, pieces: int) -> None:
-        """So many pieces are delivered."""
+    def note(self, pieces: int, length: int, digest: str) -> None:
+        """So many pieces are delivered, which were read from so many bytes with that SHA-256."""
         self.pieces = pieces
-        with self._path.open("rb") as file:
-            head = file.read(_HEAD)
-        state = {"pieces": pieces, "length": len(head), "digest": hashlib.sha256(head).hexdigest()}
+        state = {"pieces": pieces, "length": length, "digest": digest}
         written = self._file.with_suffix(".new")
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -59,8 +56,11 @@ class Progress:
         try:
             state = json.loads(self._file.read_text())
             length, digest, pieces = int(state["length"]), str(state["digest"]), int(state["pieces"])
+            found = hashlib.sha256()
             with self._path.open("rb") as file:
-                head = file.read(length)
+                while length > 0 and (read := file.read(min(length, _CHUNK))):
+                    found.update(read)
+                    length -= len(read)
         except (OSError, ValueError, KeyError, TypeError):
             return 0
-        return max(0, pieces) if hashlib.sha256(head).hexdigest() == digest and length > 0 else 0
+        return max(0, pieces) if found.hexdigest() == digest else 0

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator
+import hashlib
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import ijson  # type: ignore[import-untyped]
 
+from ..encoding.span import FLOW_NAME_ATTRIBUTE
 from ..otlp import json_text
 from ..otlp.members import as_object
 from ..otlp.spans import Malformed, Received
 from . import jaeger, saved_flow, zipkin
 
 _GZIP = b"\x1f\x8b"
-_FORMATS = {"resourceSpans": "OTLP", "data": "Jaeger", "spans": "a saved flow"}
+_SAVED_FLOW = "a saved flow"
+_FORMATS = {"resourceSpans": "OTLP", "data": "Jaeger", "spans": _SAVED_FLOW}
 """By the first member that says what the file is."""
 
 _LOOKED_AT = 100_000
 """Parts of a document that are looked at for it."""
+
+_BROKEN = (ijson.JSONError, UnicodeDecodeError, EOFError, OSError, zlib.error)
 
 
 class Unreadable(Exception):  # noqa: N818 - what is said of a file
@@ -27,10 +33,10 @@ class Unreadable(Exception):  # noqa: N818 - what is said of a file
 
 
 class Piece(NamedTuple):
-    """Some spans of a file, and how many bytes of it have been read by then."""
+    """Some spans of a file, and the flow that the file says they are of."""
 
     received: Received
-    position: int
+    flow: str | None
 
 
 class SpanFile:
@@ -41,7 +47,7 @@ class SpanFile:
 
     Attributes:
         form: What it holds, for people.
-        flow: The name of the flow that it is, if it is one.
+        seen: What of it `pieces` has read by now.
 
     Raises:
         Unreadable: It can't be opened, or is nothing that is known here.
@@ -49,14 +55,16 @@ class SpanFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.flow: str | None = None
-        self._prefix = ""
-        self.form = "OTLP"
+        self.form = self._prefix = ""
+        self._names: list[str | None] = []  # of flows, by document
         with self._opened() as file:
+            self.seen = file.raw
             try:
                 self._look(file)
-            except (ijson.JSONError, UnicodeDecodeError, EOFError, OSError) as error:
-                raise Unreadable(f"{self.path} is no JSON of spans: {_first_line(error)}") from None
+            except _BROKEN as error:
+                # A flow that is cut short has its name maybe, and spans before that.
+                if self.form != _SAVED_FLOW or not any(self._names):
+                    raise Unreadable(f"{self.path} is no JSON of spans: {_first_line(error)}") from None
 
     def pieces(self, skip: int = 0) -> Iterator[Piece]:
         """The spans, piece by piece: a resource's, a trace's, or one.
@@ -69,17 +77,27 @@ class SpanFile:
         """
         read = self._reader()
         with self._opened() as file:
-            raw = file.raw
-            items = ijson.items(file.text, self._prefix, multiple_values=True, use_float=True)
+            self.seen = file.raw
+            items = _saved_spans(file.text, self._names) if self.form == _SAVED_FLOW else self._items(file)
             number = 0
             try:
-                for item in items:
+                for item, flow in items:
                     number += 1
                     if number > skip:
-                        yield Piece(_tolerant(read, item), raw.tell())
-            except (ijson.JSONError, UnicodeDecodeError, EOFError, OSError) as error:
+                        yield self._piece(read, item, flow)
+            except _BROKEN as error:
                 said = _first_line(error)
                 raise Unreadable(f"{self.path} can't be read behind piece {number}: {said}") from None
+
+    def _items(self, file: _File) -> Iterator[tuple[Any, None]]:
+        for item in ijson.items(file.text, self._prefix, multiple_values=True, use_float=True):
+            yield item, None
+
+    def _piece(self, read: Callable[[dict[str, Any]], Received], item: Any, flow: str | None) -> Piece:
+        if self.form == _SAVED_FLOW and not flow:
+            return Piece(Received([], 1, "its flow has no name"), None)
+        received = _tolerant(read, item)
+        return Piece(received, _flow_of_resource(received) if self.form == "OTLP" else flow)
 
     def _reader(self) -> Callable[[dict[str, Any]], Received]:
         if self.form == "OTLP":
@@ -90,18 +108,22 @@ class SpanFile:
 
     def _look(self, file: _File) -> None:
         for number, (prefix, event, value) in enumerate(_parts(file.text)):
+            if prefix == "name" and event == "string":
+                self._names[-1] = value
+            elif prefix == "" and event == "start_map":
+                self._names.append(None)
+            if self.form:
+                continue  # for the names, which may follow the spans
             if prefix == "" and event == "start_array":
                 self.form, self._prefix = "Zipkin", "item"
                 return
             if prefix == "" and event == "map_key" and value in _FORMATS:
                 self.form, self._prefix = _FORMATS[value], f"{value}.item"
-                if self.form != "a saved flow":
+                if self.form != _SAVED_FLOW:
                     return
-            elif prefix == "name" and event == "string" and self.flow is None:
-                self.flow = value
-            if (self.form == "a saved flow" and self.flow is not None) or number > _LOOKED_AT:
+            elif number > _LOOKED_AT:
                 break
-        if self.form != "a saved flow" or self.flow is None:
+        if not self.form or not any(self._names):
             raise Unreadable(
                 f"{self.path} is none of: OTLP in JSON, Jaeger's or Zipkin's JSON, a flow of the platform"
             )
@@ -113,14 +135,41 @@ class SpanFile:
             raise Unreadable(f"{self.path} can't be read: {error.strerror or error}") from None
 
 
+class Seen:
+    """A file as it lies there, and what of it has been read.
+
+    Attributes:
+        length: So many bytes.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.length = 0
+        self.close = file.close
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        read = self._file.read(size)
+        self._digest.update(read)
+        self.length += len(read)
+        return read
+
+    def digest(self) -> str:
+        """SHA-256 of what has been read, in hex."""
+        return self._digest.hexdigest()
+
+
 class _File:
     """A file, unpacked if need be, beside the bytes that it takes on disk."""
 
     def __init__(self, path: Path) -> None:
-        self.raw = path.open("rb")
-        packed = self.raw.read(2) == _GZIP
-        self.raw.seek(0)
-        self.text: Any = gzip.GzipFile(fileobj=self.raw) if packed else self.raw
+        file = path.open("rb")
+        packed = file.read(2) == _GZIP
+        file.seek(0)
+        raw: Any = Seen(file)  # that it can't seek is no matter: nobody does
+        self.raw: Seen = raw
+        self.text: Any = gzip.GzipFile(fileobj=raw, mode="rb") if packed else raw
 
     def __enter__(self) -> _File:
         return self
@@ -134,6 +183,26 @@ def _parts(text: Any) -> Iterator[tuple[str, str, Any]]:
     # Without `use_float` a number of 5,000 digits ends the process: yajl's binding minds no error of int().
     parts: Iterator[tuple[str, str, Any]] = ijson.parse(text, multiple_values=True, use_float=True)
     return parts
+
+
+def _saved_spans(text: Any, names: Sequence[str | None]) -> Iterator[tuple[Any, str | None]]:
+    """The spans of saved flows, each with its flow's name."""
+    document = -1
+
+    def counted() -> Iterator[tuple[str, str, Any]]:
+        nonlocal document
+        for part in _parts(text):
+            document += part[:2] == ("", "start_map")
+            yield part
+
+    for item in ijson.items(counted(), "spans.item"):
+        yield item, names[document] if document < len(names) else None
+
+
+def _flow_of_resource(received: Received) -> str | None:
+    """What `export --format otlp` has written there."""
+    found = received.spans[0].resource.attributes.get(FLOW_NAME_ATTRIBUTE) if received.spans else None
+    return found.strip() or None if isinstance(found, str) else None
 
 
 def _otlp(group: dict[str, Any]) -> Received:

@@ -33,6 +33,9 @@ class StoreError(Exception):
     """A store can't do what it should; the message says why, for people."""
 
 
+_LONG_LOG = 256 << 10
+
+
 class DamagedError(StoreError):
     """A file is no spool, or is damaged."""
 
@@ -176,6 +179,14 @@ def told(path: str) -> Iterator[None]:
         raise DamagedError(f"{path}: {error}") from error
     except OSError as error:
         raise StoreError(error.strerror or str(error)) from error
+
+
+def has_long_log(path: str) -> bool:
+    """Whether a file's log takes room that others could use, should nothing in it be needed."""
+    try:
+        return os.stat(path + "-wal").st_size > _LONG_LOG
+    except OSError:
+        return False
 
 
 def _refer(connection: sqlite3.Connection, more: bool) -> None:

@@ -119,10 +119,11 @@ class RedisClient:
     def _told(self, command: Callable[..., Any], *arguments: Any) -> Any:
         """Does something, and tells its trouble as `StoreError`."""
         errors = self._redis.exceptions
-        away = (errors.TimeoutError, errors.ConnectionError, OSError)
+        # A name that no host can have, which a Sentinel or a cluster may give too, is a UnicodeError.
+        away = (errors.TimeoutError, errors.ConnectionError, OSError, UnicodeError)
         try:
             return command(*arguments)
-        except (errors.RedisError, errors.RedisClusterException, OSError) as error:
+        except (errors.RedisError, errors.RedisClusterException, OSError, UnicodeError) as error:
             text = self._explained(error)
             # Those that say what is wrong are an answer.
             answered = isinstance(error, (errors.AuthenticationError, errors.BusyLoadingError))
@@ -224,7 +225,9 @@ class RedisClient:
         if isinstance(error, errors.AuthenticationError):
             code = "NOAUTH" if "required" in said or said.startswith("NOAUTH") else "WRONGPASS"
         advice = _ADVICE.get(code)
-        if advice is None and isinstance(error, (errors.TimeoutError, errors.ConnectionError, OSError)):
+        if advice is None and isinstance(
+            error, (errors.TimeoutError, errors.ConnectionError, OSError, UnicodeError)
+        ):
             advice = (
                 f"it can't be reached ({said or type(error).__name__}): spans wait in memory until it can"
             )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ..flow.journal import Kept
 from . import owned
-from .connection import PAGE, Connection, DamagedError, Limits, NewerError, StoreError, told
+from .connection import PAGE, Connection, DamagedError, Limits, NewerError, StoreError, has_long_log, told
 from .rows import Place, Row, as_bytes, as_text, ranges, row, values
 
 VERSION = 1
@@ -236,7 +236,7 @@ class SpoolFile:
 
         def free(connection: sqlite3.Connection) -> int:
             (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
-            if pages * PAGE > _FREE_BYTES:
+            if pages * PAGE > _FREE_BYTES or (not self.count and has_long_log(self.path)):
                 connection.execute(f"PRAGMA incremental_vacuum({_MOST_FREED // PAGE})").fetchall()
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             return int(pages) * PAGE

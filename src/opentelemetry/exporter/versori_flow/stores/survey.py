@@ -48,33 +48,49 @@ def survey(folder: Folder, target: Target | None = None) -> list[Waiting]:
         file = folder.file(side)
         with _orphan(side, file) as is_ours:
             if not is_ours:
-                found.append(Waiting(file.path, None, None, _noted(side), 0, 0, "", True))
+                found.append(Waiting(file.path, None, None, owned.noted(side), 0, 0, "", True))
             elif os.path.exists(file.path):
                 found += _read(file)
     return found
 
 
-def drop(folder: Folder, target: Target | None, flow: str | None) -> int:
-    """Removes what orphans left, of one flow or of all; returns how many spans that were."""
-    dropped = 0
+class Dropped(NamedTuple):
+    """What was removed.
+
+    Attributes:
+        spans: How many.
+        kept: Files that are kept, since not all in them can be read or removed, and why.
+    """
+
+    spans: int
+    kept: list[str]
+
+
+def drop(folder: Folder, target: Target | None, flow: str | None) -> Dropped:
+    """Removes what orphans left, of one flow or of all; a file only where all in it was read, and is to go."""
+    dropped, kept = 0, list[str]()
     for side in folder.sides(target):
         file = folder.file(side)
         with _orphan(side, file) as is_ours:
             if not is_ours:
                 continue
-            with contextlib.suppress(StoreError):
-                file.open()
+            try:
                 numbers, left = _numbers(file, flow)
-                file.write(1, {}, numbers)
-                dropped += len(numbers)
                 if left:
-                    continue
-            file.remove()
-    return dropped
+                    file.write(1, {}, numbers)
+                else:
+                    file.remove()
+                dropped += len(numbers)
+            except StoreError as error:
+                kept.append(f"{file.path}: {str(error).removeprefix(f'{file.path}: ')}")
+    return Dropped(dropped, kept)
 
 
 def _numbers(file: SpoolFile, flow: str | None) -> tuple[list[int], int]:
-    numbers, left = [], 0
+    numbers: list[int] = []
+    left = 0
+    if not os.path.exists(file.path) or file.open() is None:
+        return numbers, left  # its owner was killed while it made it
     for row in _rows(file):
         if flow is None or row.flow == flow:
             numbers.append(row.id)
@@ -89,6 +105,8 @@ def _rows(file: SpoolFile) -> Iterator[Row]:
         page = file.page(cursor, _PAGE_SPANS, _PAGE_BYTES)
         cursor = page.cursor
         yield from page.rows
+        if page.broken:
+            raise DamagedError(f"{file.path}: rows that are not whole")
 
 
 def _read(file: SpoolFile) -> list[Waiting]:
@@ -121,11 +139,3 @@ def _orphan(side: str, file: SpoolFile) -> Iterator[bool]:
     finally:
         if owned.held(side):
             file.release()
-
-
-def _noted(side: str) -> int:
-    try:
-        with open(side, "rb") as note:
-            return int(note.read(20) or 0)
-    except (OSError, ValueError):
-        return 0
