@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import gzip
-import hashlib
 import json
 import re
 import socket
@@ -517,7 +516,7 @@ ANSWERS: list[tuple[Step, object, object]] = [
         Stored,
     ),
     (cut(b"HTTP/1.1 200 OK\r\n\r\n{}"), b"{}", Stored),
-    (b"HTTP/1.1 204 No Content\r\n\r\n", Unreadable, Stored(204, hashlib.sha256().digest())),
+    (b"HTTP/1.1 204 No Content\r\n\r\n", Unreadable, Stored(204, None)),
     *[(answer(status, M), Unreadable, Stored) for status in (205, 206)],
     # compressed all the same, by the platform or on the way
     *[(packed(gzip.compress(JSON, mtime=0), encoding), JSON, Stored) for encoding in ("gzip", "X-GZIP")],
@@ -662,6 +661,19 @@ def test_retry_after_date_is_relative_to_now() -> None:
     """A date half a minute ahead asks for about half a minute."""
     result = ask(answer(429, b"", retry_after=formatdate(time.time() + 30, usegmt=True)))
     assert 10 < result.retry_after <= 30
+
+
+@pytest.mark.parametrize("form", ["%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S -0000"])
+def test_a_retry_after_date_without_a_zone_is_utc(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the program runs (RFC 9110 section 5.6.7)."""
+    monkeypatch.setenv("TZ", "XXX5")
+    time.tzset()
+    try:
+        date = time.strftime(form, time.gmtime(time.time() + 30))
+        assert 10 < ask(answer(429, b"", retry_after=date)).retry_after <= 30
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 # The key

@@ -63,7 +63,8 @@ def drained(
         digested: Whether its digest is wanted: that takes a third of the time.
 
     Returns:
-        Its digest as `taken` gives it; None when it goes on beyond `bound` bytes, is encoded, or is not wanted.
+        Its digest as `taken` gives it; None when it is empty, goes on beyond `bound` bytes, is encoded, or is not
+        wanted.
         And whether it is empty or begins as a flow does.
     """
     encoding, size, start = encoding.lower(), 0, b""
@@ -77,6 +78,8 @@ def drained(
             break
         if digest is not None:
             digest.update(chunk)
+    if not start.strip():
+        digest = None  # an empty answer to a read, from a gateway say, must not look like the flow
     return None if digest is None else digest.digest(), _believed(start, encoding)
 
 

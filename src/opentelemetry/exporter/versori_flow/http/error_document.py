@@ -69,9 +69,13 @@ def retry_after(value: str, now: float) -> float | None:
         seconds = float(value)
     else:
         try:
+            from datetime import timezone
             from email.utils import parsedate_to_datetime
 
-            seconds = parsedate_to_datetime(value).timestamp() - now
+            date = parsedate_to_datetime(value)
+            if date.tzinfo is None:  # those forms of a date that name no zone mean UTC
+                date = date.replace(tzinfo=timezone.utc)
+            seconds = date.timestamp() - now
         except (ValueError, TypeError, IndexError, OverflowError, OSError):
             return None
     return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
