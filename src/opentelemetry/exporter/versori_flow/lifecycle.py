@@ -19,12 +19,13 @@ import contextlib
 import os
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import native
-from .native import allocate_lock, get_ident, monotonic
+from .native import allocate_lock, get_ident
 from .settings.load import says_at_end
 
 if TYPE_CHECKING:
@@ -127,11 +128,11 @@ def deliver(**_: object) -> None:
         for processor in _queues_before(exporter):
             processor.force_flush()
         exporter.shutdown()
-    until = monotonic() + _ORPHANS_TIME
+    until = time.monotonic() + _ORPHANS_TIME
     while _orphans:
         orphan = _orphans.pop()
         if not orphan.over:
-            orphan.shutdown(max(0.0, until - monotonic()))
+            orphan.shutdown(max(0.0, until - time.monotonic()))
 
 
 def _queues_before(exporter: Exporter) -> Iterator[Any]:

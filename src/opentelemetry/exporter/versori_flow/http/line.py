@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 import urllib.request
 from _queue import Empty
 from _socket import socket as native_socket
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from ..native import Queue, monotonic, start_thread
+from ..native import Queue, start_thread
 from ..settings.key import Secret
 
 Head = Sequence[tuple[bytes, Secret]]
@@ -151,7 +152,7 @@ class Exchange:
 
     def left(self) -> float:
         """Returns the seconds left; raises where there are none."""
-        seconds = self.deadline - monotonic()
+        seconds = self.deadline - time.monotonic()
         if seconds <= 0 or self.cut_off:
             raise httpx.ReadTimeout("the deadline has passed")
         return seconds
@@ -257,10 +258,10 @@ class Watchdog:
 
     def _run(self) -> None:
         try:
-            used = monotonic()
+            used = time.monotonic()
             while True:
                 self._next_look = _FOREVER  # whoever comes now calls
-                now = monotonic()
+                now = time.monotonic()
                 if self._watched:
                     used = now
                 elif self._ended or now - used >= _LOOK_SECONDS:
@@ -270,7 +271,7 @@ class Watchdog:
                     self._runs = True
                 self._next_look = min(self._cut_late(now), now + _LOOK_SECONDS)
                 with contextlib.suppress(Empty):
-                    self._calls.get(timeout=max(0.0, self._next_look - monotonic()))
+                    self._calls.get(timeout=max(0.0, self._next_look - time.monotonic()))
         except BaseException:
             self._runs = False
             raise

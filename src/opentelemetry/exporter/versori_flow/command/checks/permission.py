@@ -25,7 +25,6 @@ from ...http.answers import (
 )
 from ...http.api import FlowsApi
 from ...http.credentials import Credentials
-from ...native import monotonic
 from ...settings.key import Secret
 from ...settings.load import Settings
 from . import network
@@ -63,7 +62,7 @@ class Permission:
                 yield from self._write()
 
     def _deadline(self) -> float:
-        return monotonic() + self._settings.timeout
+        return time.monotonic() + self._settings.timeout
 
     def _read(self, answer: Answer) -> Finding:
         match answer:
