@@ -3,7 +3,7 @@
     span.end() --> leave --> [spans] --> take --> encoding --> routing --> (the courier)
 
 What an application thread calls may be entered again on that thread at any point: by a finalizer that the
-garbage collector runs, by a signal handler. So it takes no lock, waits for nothing and logs nothing.
+garbage collector runs, by a signal handler. So it takes no lock, waits for nobody and logs nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ FULL = 2048
 spans faster than one thread encodes them pays for it. As many as the SDK's batch processor queues."""
 
 _NAP = 0.001
-"""Seconds for which whoever leaves a span then lets others run: in much less nobody else has woken up."""
+"""Seconds for which whoever leaves a span lets others run while more than `FULL` wait encoded: in much less nobody
+else has woken up."""
 
 BATCH = 512
 """Spans taken at once: the courier looks at what else there is in between."""
@@ -147,9 +148,12 @@ class Intake:
             self._left.extend(spans)  # memory has run out, say: they are taken later
             raise
 
-    def prepare(self, spans: Sequence[ReadableSpan]) -> list[Prepared]:
-        """Encodes spans; any thread may."""
-        return self._named(zip(spans, self._encoder.encode(spans), strict=True))
+    def prepare(self, spans: Sequence[ReadableSpan], flow: str | None = None) -> list[Prepared]:
+        """Encodes spans; any thread may. `flow`: their default flow, instead of what the setting says."""
+        encoded = self._encoder.encode(spans)
+        if flow is not None:
+            return [(made, flow) for made in encoded]
+        return self._named(zip(spans, encoded, strict=True))
 
     def _named(self, encoded: Iterable[_Encoded]) -> list[Prepared]:
         return [(made, self._default_flow(span)) for span, made in encoded]

@@ -35,10 +35,10 @@ class Attempt:
 
     Attributes:
         job: The step that is due; None: it is over.
-        deadline: The time of the monotonic clock by which it is over.
+        deadline: The `time.monotonic()` by which it is over.
         turn: The turn at the flow, which the attempt ends with; None: it goes without.
         in_turn: False where another process may be writing the flow now.
-        begun: When it begins, in seconds of the monotonic clock.
+        begun: When it begins, in seconds of `time.monotonic()`.
     """
 
     __slots__ = ("begun", "deadline", "in_turn", "job", "turn")

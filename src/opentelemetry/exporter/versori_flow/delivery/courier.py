@@ -79,7 +79,7 @@ class Courier:
         self.late = 0
 
     def leave(self, span: ReadableSpan) -> None:
-        """Leaves an ended span: no lock, no wait, no log line."""
+        """Leaves an ended span: no lock, no wait for anybody, no log line."""
         if self.closing:
             self.lose(1)
             return
@@ -94,9 +94,9 @@ class Courier:
         kind, wait = (Kind.EXPORT, seconds) if seconds else (Kind.ACCEPT, _ACCEPTED_WITHIN)
         return self._ask(Question(kind, time.monotonic() + wait, spans), _ANSWERED_WITHIN) is True
 
-    def prepare(self, spans: Sequence[ReadableSpan]) -> list[Prepared]:
-        """Encodes spans for an `offer`, on the caller's thread."""
-        return self._intake.prepare(spans)
+    def prepare(self, spans: Sequence[ReadableSpan], flow: str | None) -> list[Prepared]:
+        """Encodes spans for an `offer`, on the caller's thread; see `Intake.prepare`."""
+        return self._intake.prepare(spans, flow)
 
     def offer(self, prepared: Sequence[Prepared], seconds: float) -> Taken | None:
         """Hands spans over if nothing that is pending has to leave for them; None: not now, or not known in time."""

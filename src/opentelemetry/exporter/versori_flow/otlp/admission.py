@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..encoded_span import EncodedSpan
-from ..encoding.span import SpanEncoder
 from ..exporter import VersoriFlowSpanExporter
 
 if TYPE_CHECKING:
@@ -33,12 +32,7 @@ class AdmittingExporter(VersoriFlowSpanExporter):
                 setting `flow_name` says.
         """
         courier = self._here()
-        if flow is None:
-            prepared = courier.prepare(spans)
-        else:  # without a look at the setting, of which that would say what is no matter here
-            encoder = SpanEncoder(self._settings.resource_attributes)
-            prepared = [(made, flow) for made in encoder.encode(spans)]
-        offer = Offer(courier, self._portions(prepared))
+        offer = Offer(courier, self._portions(courier.prepare(spans, flow)))
         offer.go_on()
         return offer
 
