@@ -119,18 +119,22 @@ class RedisClient:
     def _told(self, command: Callable[..., Any], *arguments: Any) -> Any:
         """Does something, and tells its trouble as `StoreError`."""
         errors = self._redis.exceptions
-        # A name that no host can have, which a Sentinel or a cluster may give too, is a UnicodeError.
-        away = (errors.TimeoutError, errors.ConnectionError, OSError, UnicodeError)
         try:
             return command(*arguments)
-        except (errors.RedisError, errors.RedisClusterException, OSError, UnicodeError) as error:
+        except (errors.RedisError, errors.RedisClusterException, *self._unreachable) as error:
             text = self._explained(error)
             # Those that say what is wrong are an answer.
             answered = isinstance(error, (errors.AuthenticationError, errors.BusyLoadingError))
             kind: type[StoreError] = FullError if isinstance(error, errors.OutOfMemoryError) else StoreError
-            if isinstance(error, away) and not answered:
+            if isinstance(error, self._unreachable) and not answered:
                 kind = AwayError
         raise kind(text)
+
+    @property
+    def _unreachable(self) -> tuple[type[Exception], ...]:
+        errors = self._redis.exceptions
+        # A name that no host can have, which a Sentinel or a cluster may give too, is a UnicodeError.
+        return errors.TimeoutError, errors.ConnectionError, OSError, UnicodeError
 
     def close(self) -> None:
         """Closes the connection; the next use opens another."""
@@ -225,9 +229,7 @@ class RedisClient:
         if isinstance(error, errors.AuthenticationError):
             code = "NOAUTH" if "required" in said or said.startswith("NOAUTH") else "WRONGPASS"
         advice = _ADVICE.get(code)
-        if advice is None and isinstance(
-            error, (errors.TimeoutError, errors.ConnectionError, OSError, UnicodeError)
-        ):
+        if advice is None and isinstance(error, self._unreachable):
             advice = (
                 f"it can't be reached ({said or type(error).__name__}): spans wait in memory until it can"
             )
