@@ -46,7 +46,7 @@ class Question:
 
     Args:
         kind: What is asked.
-        until: How long the caller waits, in seconds of the monotonic clock.
+        until: How long the caller waits, in seconds of `time.monotonic()`.
         spans: To take, for an EXPORT.
         prepared: To take, for an OFFER.
 
