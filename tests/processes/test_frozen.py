@@ -89,3 +89,23 @@ def test_a_clock_that_jumps(platform: LocalPlatform, run: Run, processor: str) -
     starts = {span["name"]: datetime.fromisoformat(span["startTime"][:19]) for span in spans}
     assert 3500 < (starts["ahead"] - starts["before"]).total_seconds() < 3700
     assert 86300 < (starts["ahead"] - starts["back"]).total_seconds() < 86500
+
+
+def test_a_stopped_clock(platform: LocalPlatform, run: Run, processor: str) -> None:
+    """Where a test of the application's stops the clock, a flush and the program end, the platform being away."""
+    platform.stop()
+    program = run("stopped_clock.py", "ends", PROCESSOR=processor, VERSORI_FLOW_TIMEOUT="2")
+    assert program.wait() == 0, program.output
+    assert "flushed" in program.stdout.splitlines(), program.output
+    assert "are lost" in program.stderr, program.output
+
+
+def test_a_clock_that_goes_on_again(platform: LocalPlatform, run: Run) -> None:
+    """Nothing is put off until the time at which the clock was stopped."""
+    platform.stop()
+    program = run("stopped_clock.py", "thaws", PROCESSOR="direct")
+    program.says("thawed")
+    platform.start()
+    platform.wait_for(lambda p: names(p.spans(FLOW)) == works("before", "stopped"), 30)
+    program.finish()
+    assert program.wait() == 0, program.output

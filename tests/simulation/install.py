@@ -6,6 +6,7 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
+from opentelemetry.exporter.versori_flow import native
 from opentelemetry.exporter.versori_flow.delivery import attempt, backoff, dispatcher, host_lock, keeper
 from opentelemetry.exporter.versori_flow.flow import flows, holdings, stored, window
 from opentelemetry.exporter.versori_flow.stores import folder, heritage, owned, spool, spool_file
@@ -43,6 +44,7 @@ def install() -> None:
     """Puts the modelled machine under the product, for the rest of this interpreter."""
     files, chance = Files(), _Chance()
     locks = SimpleNamespace(lockf=files.lockf, LOCK_EX=2, LOCK_NB=4)
+    _put(native, _clock=(clock.monotonic,))
     # What one process has read another one need not parse again.
     _put(attempt, read=lru_cache(256)(stored.read))
     _put(dispatcher, time=clock, failed_by=_raise)
@@ -54,7 +56,7 @@ def install() -> None:
     _put(folder, os=files, time=clock, secrets=chance)
     _put(spool_file, os=files, time=clock, Connection=Connection)
     _put(heritage, os=files)
-    _put(spool, os=files, time=clock)
+    _put(spool, os=files)
     install_fleet(chance, files)
     drop: Any = holdings.Holdings.drop
 

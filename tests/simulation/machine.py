@@ -1,12 +1,13 @@
 """What a process sees of its machine: a clock, and files that belong to a host. All of it modelled.
 
 The real `host_lock`, `owned`, `Folder`, `SpoolFile`, `Heritage` and `Spool` run on it: `install` puts these stand-ins
-where the product asks for `os`, `fcntl`, `time` and a connection to SQLite. Whoever runs at the moment is `here`.
+where the product asks for `os`, `fcntl`, the clock and a connection to SQLite. Whoever runs at the moment is `here`.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from itertools import count
 from typing import Any
 
@@ -128,9 +129,11 @@ def rows_in(inode: Inode) -> int:
 
 
 class Clock:
-    """Stands where a module of the product has `time`."""
+    """Stands where a module of the product has `time`, and where all of them ask for the monotonic clock."""
 
     def monotonic(self) -> float:
+        if here.process is None:  # the real interpreter is about to end
+            return time.monotonic()
         return BOOTED + float(here.process.world.now)
 
     def time_ns(self) -> int:

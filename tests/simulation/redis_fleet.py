@@ -183,15 +183,15 @@ class RedisFleet:
 def install_fleet(chance: Any, files: Any) -> None:
     """Puts the modelled machine under the rooms of a fleet."""
     install_sockets()
-    waits = SimpleNamespace(monotonic=clock.monotonic, sleep=lambda seconds: running().wait(seconds))
+    waits = SimpleNamespace(sleep=lambda seconds: running().wait(seconds))
 
     def start_thread(run: Any) -> bool:
         here.process.start_thread(run)
         return True
 
     for room, parts in (
-        (fleet, {"os": files, "time": clock, "random": chance, "secrets": chance}),
-        (fleet_store, {"time": clock, "random": chance}),
+        (fleet, {"os": files, "random": chance, "secrets": chance}),
+        (fleet_store, {"random": chance}),
         (fleet_turns, {"random": chance}),
         (fleet_keeper, {"time": clock}),
         (fleet_trouble, {"time": waits, "start_thread": start_thread}),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from opentelemetry.exporter.versori_flow import wiring
+from opentelemetry.exporter.versori_flow import native, wiring
 from opentelemetry.exporter.versori_flow.delivery import dispatcher, host_lock
 from opentelemetry.exporter.versori_flow.delivery.attempt import Attempt, perform
 from opentelemetry.exporter.versori_flow.delivery.dispatcher import Dispatcher
@@ -113,8 +113,7 @@ class Desk:
         host_lock._FOLDER = folder
         random.seed(1)
         self._ahead = 0.0
-        monotonic = time.monotonic
-        time.monotonic = lambda: monotonic() + self._ahead
+        native._clock = (lambda: time.monotonic() + self._ahead,)
         policy = FlowPolicy(
             max_spans=settings.max_spans,
             max_bytes=settings.max_bytes,
@@ -157,7 +156,7 @@ class Desk:
 
     def hand_over(self, spans: Sequence[EncodedSpan]) -> State:
         """An `export`."""
-        self._intake.messages.put(Question(Kind.ACCEPT, time.monotonic() + 1, spans))  # type: ignore[arg-type]
+        self._intake.messages.put(Question(Kind.ACCEPT, native.monotonic() + 1, spans))  # type: ignore[arg-type]
         return self.look()
 
     def answer(self, number: int, answer: Any) -> State:
@@ -174,7 +173,7 @@ class Desk:
 
     def shutdown(self, seconds: float) -> State:
         """The program ends."""
-        self._intake.messages.put(Question(Kind.SHUTDOWN, time.monotonic() + seconds))
+        self._intake.messages.put(Question(Kind.SHUTDOWN, native.monotonic() + seconds))
         return self.look()
 
     def leap(self, seconds: float) -> State:

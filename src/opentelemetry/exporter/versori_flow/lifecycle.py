@@ -19,13 +19,12 @@ import contextlib
 import os
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import native
-from .native import allocate_lock, get_ident
+from .native import allocate_lock, get_ident, monotonic
 from .settings.load import says_at_end
 
 if TYPE_CHECKING:
@@ -128,11 +127,11 @@ def deliver(**_: object) -> None:
         for processor in _queues_before(exporter):
             processor.force_flush()
         exporter.shutdown()
-    until = time.monotonic() + _ORPHANS_TIME
+    until = monotonic() + _ORPHANS_TIME
     while _orphans:
         orphan = _orphans.pop()
         if not orphan.over:
-            orphan.shutdown(max(0.0, until - time.monotonic()))
+            orphan.shutdown(max(0.0, until - monotonic()))
 
 
 def _queues_before(exporter: Exporter) -> Iterator[Any]:

@@ -1,6 +1,6 @@
-"""Threads, locks and queues of the interpreter's own, also where gevent has put greenlets in their place.
+"""Threads, locks, queues and the clock of the interpreter's own, whatever was put in their place.
 
-A patched thread that blocks stops every greenlet with it, and a lock made before `patch_all()` mixes both
+Under gevent a patched thread that blocks stops every greenlet with it, and a lock made before `patch_all()` mixes both
 worlds. So what the courier runs on is native, whenever it was made; what the application waits on is either a
 native lock, or, where `time.sleep` is patched, a sleep that lets other greenlets run.
 """
@@ -38,8 +38,16 @@ else:
 """Its `put` may be entered again on the same thread, from a finalizer or a signal handler
 (https://docs.python.org/3/library/queue.html#simplequeue-objects)."""
 
+_clock: tuple[Callable[[], float]] = (time.monotonic,)
+"""Not a plain name: where a test stops the clock, freezegun puts another function wherever a module has this one."""
+
 _start_new_thread: Callable[..., int] = _original(_thread, "start_new_thread")
 _not_begun: set[object] = set()
+
+
+def monotonic() -> float:
+    """Seconds of the monotonic clock, which goes on also where an application's test has stopped it."""
+    return _clock[0]()
 
 
 def start_thread(function: Callable[..., object], *arguments: object) -> bool:
@@ -75,8 +83,8 @@ def wait_until_begun(seconds: float) -> None:
     Python 3.11 and older free what such a thread begins with, and it ends the process by a segmentation fault
     (https://github.com/python/cpython/issues/104690).
     """
-    until = time.monotonic() + seconds
-    while _not_begun and time.monotonic() < until:
+    until = monotonic() + seconds
+    while _not_begun and monotonic() < until:
         time.sleep(_FIRST_NAP)
 
 
@@ -108,7 +116,7 @@ class Waiter:
             if not self.answered and self._lock.acquire(True, max(0.0, seconds)):
                 self._lock.release()
             return
-        until, nap = time.monotonic() + seconds, _FIRST_NAP
-        while not self.answered and (left := until - time.monotonic()) > 0:
+        until, nap = monotonic() + seconds, _FIRST_NAP
+        while not self.answered and (left := until - monotonic()) > 0:
             time.sleep(min(nap, left))
             nap = min(1.5 * nap, _LONGEST_NAP)

@@ -20,7 +20,6 @@ once: where it is delivered, and moves to another flow, or is lost later, that c
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from itertools import count
@@ -31,6 +30,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, g
 
 from .flow.ledger import Totals
 from .interruption import let_through
+from .native import monotonic
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class OwnMetrics:
                 self._operations.popitem(last=False)
         elif method == "PUT":
             self._operations.pop(flow, None)
-            self._tell(self._duration.record, time.monotonic() - operation_begun, self._attributes)
+            self._tell(self._duration.record, monotonic() - operation_begun, self._attributes)
 
     def attempt(self, flow: str, begun: float, error: str | None, unfinished: bool) -> None:
         """One attempt at a flow is over.
@@ -135,7 +135,7 @@ class OwnMetrics:
             error: Why it failed, or None.
             unfinished: Whether another attempt follows: the operation goes on.
         """
-        now = time.monotonic()
+        now = monotonic()
         self._tell(self._attempts.record, now - begun, self._with_error(error))
         if self._last is None and (error is None or not unfinished):  # `end` has told the others
             operation_begun, _ = self._operations.pop(flow, (begun, ""))
@@ -145,7 +145,7 @@ class OwnMetrics:
     def end(self) -> None:
         """The exporter has ended: what was to be tried again has failed, and the counts are its last."""
         self._last = self._totals()
-        now = time.monotonic()
+        now = monotonic()
         while self._operations:
             _, (begun, error) = self._operations.popitem()
             self._tell(self._duration.record, now - begun, self._with_error(error))

@@ -7,7 +7,6 @@ import difflib
 import json
 import math
 import os
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -27,6 +26,7 @@ from ..http.answers import (
 )
 from ..http.api import FlowsApi
 from ..http.credentials import Credentials
+from ..native import monotonic
 from . import launch
 from .terminal import fail
 from .tree import plain
@@ -120,7 +120,7 @@ class Project:
         return f"in project {found.project_id} of organisation {found.organisation_id} at {found.base_url}"
 
     def _deadline(self) -> float:
-        return time.monotonic() + self.settings.timeout
+        return monotonic() + self.settings.timeout
 
     def _fail(self, answer: Answer, what: str, name: str | None) -> NoReturn:
         """Says why it can't be had, and what to do about it."""

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from ..native import monotonic
 from .terminal import fail, say
 from .tree import count, plain
 
@@ -84,7 +85,7 @@ class _File:
         self._state = state
         self._bars = bars
         self._bar = bar
-        self._settled, self._moved = 0, time.monotonic()
+        self._settled, self._moved = 0, monotonic()
         self._dropped_before = self._dropped()
 
     def push(self) -> bool:
@@ -140,8 +141,8 @@ class _File:
         totals = self._exporter._totals()
         settled = totals.handed_over - totals.pending
         if settled > self._settled:
-            self._settled, self._moved = settled, time.monotonic()
-        elif time.monotonic() - self._moved > _NO_PROGRESS:
+            self._settled, self._moved = settled, monotonic()
+        elif monotonic() - self._moved > _NO_PROGRESS:
             errors = [flow.last_error for flow in self._exporter.status().values() if flow.last_error]
             self._bars.stop()
             fail(

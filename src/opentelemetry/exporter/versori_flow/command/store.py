@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from ..native import monotonic
 from .platform_api import AsJson
 from .terminal import console, fail
 from .tree import count, plain
@@ -113,13 +113,13 @@ def drain(url: _Store = None) -> None:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True)
     ) as progress:
         bar = progress.add_task("delivering", total=None)
-        done, moved = 0, time.monotonic()
-        while time.monotonic() - moved < _NO_PROGRESS:
+        done, moved = 0, monotonic()
+        while monotonic() - moved < _NO_PROGRESS:
             exporter.force_flush(1000)
             totals = exporter._totals()
             settled = totals.handed_over - totals.pending
             if settled > done:
-                done, moved = settled, time.monotonic()
+                done, moved = settled, monotonic()
             # A fleet's Redis has what is pending here too.
             more = max(left(), totals.pending) if settings.store.redis else left() + totals.pending
             progress.update(bar, completed=done, total=done + more)

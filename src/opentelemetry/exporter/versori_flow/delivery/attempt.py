@@ -17,6 +17,7 @@ from ..flow.stored import UnreadableFlow, read
 from ..http.answers import STALE, Found, Unavailable, failed_by
 from ..http.api import FlowsApi
 from ..interruption import let_through
+from ..native import monotonic
 from .turns import Turn
 
 if TYPE_CHECKING:
@@ -113,4 +114,4 @@ def perform(
 
 def _now() -> float:
     """Seconds of a clock that goes on while the machine is suspended, where there is one."""
-    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
+    return monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from _queue import Empty
 from collections.abc import Callable, Sequence
 from types import FrameType
@@ -24,7 +23,7 @@ from ..encoded_span import Routed
 from ..flow.ledger import DropReason, FlowStatus, Totals, add_up
 from ..intake import Intake, Prepared
 from ..interruption import at_work
-from ..native import get_ident, start_thread
+from ..native import get_ident, monotonic, start_thread
 from ..uwsgi_fork import is_first_worker
 from .log import AFTER_A_FAULT, Faults, is_the_callers
 from .question import Kind, Question, Taken, at_rest
@@ -92,7 +91,7 @@ class Courier:
     def export(self, spans: Sequence[ReadableSpan], seconds: float) -> bool:
         """Hands spans over, and waits for their delivery, `seconds` at most; with 0 for their acceptance only."""
         kind, wait = (Kind.EXPORT, seconds) if seconds else (Kind.ACCEPT, _ACCEPTED_WITHIN)
-        return self._ask(Question(kind, time.monotonic() + wait, spans), _ANSWERED_WITHIN) is True
+        return self._ask(Question(kind, monotonic() + wait, spans), _ANSWERED_WITHIN) is True
 
     def prepare(self, spans: Sequence[ReadableSpan], flow: str | None) -> list[Prepared]:
         """Encodes spans for an `offer`, on the caller's thread; see `Intake.prepare`."""
@@ -100,18 +99,18 @@ class Courier:
 
     def offer(self, prepared: Sequence[Prepared], seconds: float) -> Taken | None:
         """Hands spans over if nothing that is pending has to leave for them; None: not now, or not known in time."""
-        question = Question(Kind.OFFER, time.monotonic() + seconds, prepared=prepared)
+        question = Question(Kind.OFFER, monotonic() + seconds, prepared=prepared)
         answer = self._ask(question)
         return answer if isinstance(answer, Taken) else None
 
     def flush(self, seconds: float) -> bool:
         """Delivers all that is pending now; True when nothing of it is pending any more."""
-        return self._ask(Question(Kind.FLUSH, time.monotonic() + seconds)) is True
+        return self._ask(Question(Kind.FLUSH, monotonic() + seconds)) is True
 
     def shutdown(self, seconds: float) -> None:
         """Delivers what is pending, reads back what was written, and ends; another call waits for the first."""
         self.closing = True
-        self._ask(Question(Kind.SHUTDOWN, time.monotonic() + seconds), _GRACE)
+        self._ask(Question(Kind.SHUTDOWN, monotonic() + seconds), _GRACE)
 
     def let_go(self) -> None:
         """The exporter is gone: it ends once nothing is pending. Does not wait; a finalizer may call it."""
@@ -186,7 +185,7 @@ class Courier:
         try:
             if dispatcher is None:
                 if not self._read:
-                    wait = min(until - time.monotonic(), _UNUSED_BEFORE_WIRING)
+                    wait = min(until - monotonic(), _UNUSED_BEFORE_WIRING)
                     with contextlib.suppress(Empty):
                         self._read.append(self._intake.messages.get(True, max(0.0, wait)))
                 dispatcher = self.wire()
@@ -225,7 +224,7 @@ class Courier:
         )
 
     def _ask_now(self, kind: Kind) -> Any:
-        question = Question(kind, time.monotonic() + _STATUS_WITHIN)
+        question = Question(kind, monotonic() + _STATUS_WITHIN)
         answer = self._ask(question)
         return self._at_rest(question) if answer is None else answer
 
@@ -238,7 +237,7 @@ class Courier:
         while not waiter.answered:
             if self.over:  # and it may not have seen the question
                 return self._at_rest(question)
-            left = question.until + grace - time.monotonic()
+            left = question.until + grace - monotonic()
             if left <= 0 or sys.is_finalizing():
                 return None
             if self.start():
@@ -259,7 +258,7 @@ class Courier:
         try:
             if self._at_work.setdefault("courier", me) != me:
                 return False
-            while not question.waiter.answered and time.monotonic() < question.until + _GRACE:
+            while not question.waiter.answered and monotonic() < question.until + _GRACE:
                 self._go_round(question.until)
             return True
         finally:

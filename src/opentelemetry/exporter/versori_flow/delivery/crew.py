@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..flow.notice import Notice
 from ..http.api import FlowsApi
 from ..interruption import at_work
-from ..native import Queue, get_ident, start_thread
+from ..native import Queue, get_ident, monotonic, start_thread
 from .attempt import Attempt, Feed, make
 from .log import say
 
@@ -101,11 +101,11 @@ class Crew:
 
     def make(self, attempt: Attempt, feed: Feed) -> None:
         """Makes an attempt on the thread that calls, away from the desk; what `feed` raises leaves it."""
-        wall, own = time.monotonic(), time.thread_time()
+        wall, own = monotonic(), time.thread_time()
         make(attempt, self.api, feed, self.metrics)
         self._say_problem()
         # Waiting for the platform is what several threads can do at once.
-        self._share = (time.thread_time() - own) / max(time.monotonic() - wall, 1e-6)
+        self._share = (time.thread_time() - own) / max(monotonic() - wall, 1e-6)
 
     def rest(self) -> None:
         """Nothing is due for a while: lets idle threads go, but for a few; starts the first, which warms up."""

@@ -20,7 +20,7 @@ from ..flow.report import error_type
 from ..flow.steps import Reading
 from ..http.answers import Unavailable, failed_by
 from ..intake import Batch, Intake
-from ..native import allocate_lock
+from ..native import allocate_lock, monotonic
 from .attempt import Attempt
 from .crew import Crew
 from .keeper import Keeper
@@ -120,11 +120,11 @@ class Dispatcher:
         """
         with self._desk:
             if hand:
-                self.crew.count(-1, time.monotonic())
+                self.crew.count(-1, monotonic())
             while message is not _NOTHING:
                 self._read(message)
                 message = self._next(0)
-            now = time.monotonic()
+            now = monotonic()
             if not self.over:
                 if now >= self._take_at:
                     self._take(now + _LOOKS_FOR)
@@ -146,7 +146,7 @@ class Dispatcher:
 
     def _wait(self, until: float) -> object:
         with self._desk:
-            now = time.monotonic()
+            now = monotonic()
             wake = self._wakes_at = self._next_wake(now)
         if wake != _FOREVER or until != _FOREVER:
             return self._next(max(0.0, min(wake, until) - now))
@@ -185,15 +185,15 @@ class Dispatcher:
         while (left > 0 or not found) and (batch := self._batch or self._intake.take()) is not None:
             self._hand_over(batch)
             found, left = True, left - len(batch.routed) - len(batch.unencodable)
-            if time.monotonic() >= until:
+            if monotonic() >= until:
                 break
-        self._taken_at = time.monotonic()
+        self._taken_at = monotonic()
         self._take_at = self._taken_at + _GATHERED if found else _FOREVER
 
     def _hand_over(self, batch: Batch) -> list[Receipt]:
         # Until it is over: what fails in the middle is done again, and nothing counts twice.
         self._batch = batch
-        receipts = self.flows.hand_over(*batch, time.monotonic(), time.time_ns())
+        receipts = self.flows.hand_over(*batch, monotonic(), time.time_ns())
         self._batch = None
         return receipts
 
@@ -204,7 +204,7 @@ class Dispatcher:
             if job is None or self.over:
                 attempt.job = None
                 return
-            now = time.monotonic()
+            now = monotonic()
             following = self.flows.feed(job, answer, now, time.time_ns(), attempt.in_turn)
             if following is not None and self._keeper.may_go_on(attempt, following, now):
                 attempt.job = following
@@ -222,7 +222,7 @@ class Dispatcher:
     def _hand_out(self, until: float, hand: bool) -> Attempt | None:
         """Gives what is due to the crew; returns what is for whoever is at the desk."""
         while not self.over:
-            now = time.monotonic()
+            now = monotonic()
             if now >= until or self._next_start() > now:
                 break
             if not (self.crew.wanted if hand else self.crew.ready(now) or self.crew.nobody):
@@ -252,12 +252,12 @@ class Dispatcher:
             self.flows.lose(len(question.spans), DropReason.SHUTDOWN)
             self._questions.answer(question, at_rest(question, self.flows))
             return
-        now = time.monotonic()
+        now = monotonic()
         self._take(question.until)
         match question.kind:
             case Kind.EXPORT | Kind.ACCEPT:
                 receipts = self._hand_over(self._intake.encode(question.spans))
-                self._questions.add(question, receipts, time.monotonic())
+                self._questions.add(question, receipts, monotonic())
             case Kind.OFFER:
                 for batch in self._questions.admit(question, self._intake.route(question.prepared)):
                     self._hand_over(batch)
@@ -291,6 +291,6 @@ class Dispatcher:
         return notices
 
     def _fault(self, error: BaseException) -> None:
-        self._take_at = min(self._take_at, time.monotonic() + AFTER_A_FAULT)
+        self._take_at = min(self._take_at, monotonic() + AFTER_A_FAULT)
         self._faults.bear(error)
         self._intake.messages.put(_LOOK)

@@ -11,6 +11,7 @@ from ..flow.notice import Notice
 from ..flow.steps import Read, Reading, Write
 from ..flow.stored import StoredFlow
 from ..http.answers import Absent, Unavailable
+from ..native import monotonic
 from .attempt import Attempt
 from .fleet_turns import FleetTurn, FleetTurns
 from .host_lock import HostLock
@@ -104,7 +105,7 @@ class FleetKeeper(Keeper):
         if not (isinstance(turn, FleetTurn) and isinstance(step.step, Write) and store is not None):
             return True
         lease_end = store.extend(turn.claim)
-        if lease_end is None or lease_end <= time.monotonic():
+        if lease_end is None or lease_end <= monotonic():
             turn.lost = True
             self._flows.put_off(step, now, now + _AGAIN)
             return False
@@ -112,7 +113,7 @@ class FleetKeeper(Keeper):
         attempt.deadline = min(attempt.deadline, lease_end)
         # Until its answer is here.
         turn.unsure = True
-        step.flow.goes_on(time.monotonic())
+        step.flow.goes_on(monotonic())
         return True
 
     def end_turn(self, job: FlowStep, answer: Reading, turn: Turn | None, now: float, until: float) -> None:

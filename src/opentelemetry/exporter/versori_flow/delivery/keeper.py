@@ -18,6 +18,7 @@ from ..flow.notice import Notice
 from ..flow.report import spans
 from ..flow.steps import Reading
 from ..flow.window import Key
+from ..native import monotonic
 from .attempt import Attempt
 from .host_lock import anything_left
 from .turn_queue import TurnQueue
@@ -92,7 +93,7 @@ class Keeper:
             changes = [*changes, *self._flows.waiting()]
         self._store.apply(changes)
         # Its file was damaged, if so: until a new one has all, a crash would lose it.
-        if self._store.wants_all(time.monotonic()):
+        if self._store.wants_all(monotonic()):
             self._store.apply(self._flows.waiting())
         return self._store.remarks()
 

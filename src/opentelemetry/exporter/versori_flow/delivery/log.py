@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
 
 from ..flow.notice import Notice
 from ..interruption import at_work, is_from_a_handler
-from ..native import Waiter, get_ident
+from ..native import Waiter, get_ident, monotonic
 
 logger = logging.getLogger("opentelemetry.exporter.versori_flow")
 
@@ -78,7 +77,7 @@ class Faults:
         # Of its text only what the system says is shown.
         reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
         self.last = f"{type(error).__name__}{reason}"
-        now = time.monotonic()
+        now = monotonic()
         if now - self._said >= _BETWEEN_FAULT_LINES:
             self._said = now
             say([Notice(logging.ERROR, f"the exporter met {self.last} in its own work, and goes on")])

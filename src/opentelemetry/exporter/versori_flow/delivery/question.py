@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..intake import Batch, Prepared
-from ..native import Waiter
+from ..native import Waiter, monotonic
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -77,7 +76,7 @@ class Question:
 def at_rest(question: Question, flows: Flows) -> object:
     """Answers what needs no delivery, or comes when it is over; then any thread may ask."""
     if question.kind is Kind.STATUS:
-        return flows.status(time.monotonic())
+        return flows.status(monotonic())
     totals = flows.totals()
     if question.kind is Kind.TOTALS:
         return totals

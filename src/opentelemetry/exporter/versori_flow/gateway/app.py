@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ..native import monotonic
 from ..otlp.admission import AdmittingExporter
 from ..otlp.endpoint import PATH, TracesEndpoint
 from ..otlp.replies import JSON, Refusal, refused
@@ -97,12 +97,12 @@ class Gateway:
 
     async def _ready(self, request: Request) -> Response:
         """Whether the exporter answers, and spans are taken."""
-        begun = time.monotonic()
+        begun = monotonic()
         if not self._ending:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(asyncio.to_thread(self._exporter.status), 2.0)
                 return JSONResponse({"ready": True})
-        _logger.debug("not ready after %.1f s", time.monotonic() - begun)
+        _logger.debug("not ready after %.1f s", monotonic() - begun)
         return JSONResponse({"ready": False}, 503)
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -33,6 +32,7 @@ from opentelemetry.context import (
     set_value,
 )
 
+from ..native import monotonic
 from .answers import STALE, Answer, BrokenError
 from .broken import broken, let_go
 from .line import KEEPALIVE_SECONDS, Exchange, Head, Line, Origin, Watchdog
@@ -143,7 +143,7 @@ class Connections:
         if not keep:
             line.transport.close()
             return
-        line.idle_since = now = time.monotonic()
+        line.idle_since = now = monotonic()
         self._free.append(line)
         with contextlib.suppress(IndexError):
             while len(self._free) > _MOST_FREE or now - (self._free[0].idle_since or 0) > KEEPALIVE_SECONDS:

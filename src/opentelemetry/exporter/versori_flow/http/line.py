@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 import urllib.request
 from _queue import Empty
 from _socket import socket as native_socket
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from ..native import Queue, start_thread
+from ..native import Queue, monotonic, start_thread
 from ..settings.key import Secret
 
 Head = Sequence[tuple[bytes, Secret]]
@@ -152,7 +151,7 @@ class Exchange:
 
     def left(self) -> float:
         """Returns the seconds left; raises where there are none."""
-        seconds = self.deadline - time.monotonic()
+        seconds = self.deadline - monotonic()
         if seconds <= 0 or self.cut_off:
             raise httpx.ReadTimeout("the deadline has passed")
         return seconds
@@ -258,10 +257,10 @@ class Watchdog:
 
     def _run(self) -> None:
         try:
-            used = time.monotonic()
+            used = monotonic()
             while True:
                 self._next_look = _FOREVER  # whoever comes now calls
-                now = time.monotonic()
+                now = monotonic()
                 if self._watched:
                     used = now
                 elif self._ended or now - used >= _LOOK_SECONDS:
@@ -271,7 +270,7 @@ class Watchdog:
                     self._runs = True
                 self._next_look = min(self._cut_late(now), now + _LOOK_SECONDS)
                 with contextlib.suppress(Empty):
-                    self._calls.get(timeout=max(0.0, self._next_look - time.monotonic()))
+                    self._calls.get(timeout=max(0.0, self._next_look - monotonic()))
         except BaseException:
             self._runs = False
             raise

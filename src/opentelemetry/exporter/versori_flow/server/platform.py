@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from ..native import monotonic
 from .access import Access
 from .active_faults import ActiveFaults, FaultHandle
 from .app import build
@@ -257,10 +257,10 @@ class LocalPlatform:
         Raises:
             TimeoutError: It did not hold in time; the message tells what did come in.
         """
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         # Asked without the lock: a condition may send requests of its own.
         while not (result := condition(self)):
-            left = deadline - time.monotonic()
+            left = deadline - monotonic()
             if left <= 0:
                 raise TimeoutError(f"not within {timeout:g} s; {self._summary()}")
             with self._log.changed:

@@ -21,7 +21,6 @@ from ..native import allocate_lock, get_ident
 _T = TypeVar("_T")
 
 PAGE = 8192
-_LONG_LOG = 256 << 10
 _OF_A_NEW_FILE = (f"page_size = {PAGE}", "auto_vacuum = INCREMENTAL")
 _LONGEST_STATEMENT = 5.0
 """Seconds that a fork waits for the disk."""
@@ -32,6 +31,9 @@ _OF_THE_FILE = ("no such ", "unsupported file format", "malformed", "table span 
 
 class StoreError(Exception):
     """A store can't do what it should; the message says why, for people."""
+
+
+_LONG_LOG = 256 << 10
 
 
 class DamagedError(StoreError):

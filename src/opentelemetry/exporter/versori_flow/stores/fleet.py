@@ -16,12 +16,12 @@ import hashlib
 import os
 import random
 import secrets
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from ..flow.journal import Change, Kept
 from ..flow.window import Key
+from ..native import monotonic
 from ..settings.redis_url import FleetUrl
 from .connection import StoreError
 from .fleet_answers import Claim, Held, Put, Seen, Wait
@@ -126,7 +126,7 @@ class Fleet:
             insist: Whether it is wanted also with nothing to deliver there.
             ends: Whether this process ends: where it has to wait, and no other stays, it has said that it does.
         """
-        fence, began = secrets.token_hex(8), time.monotonic()
+        fence, began = secrets.token_hex(8), monotonic()
         name = as_bytes(flow)
         state = (int(self.lease * 1000), *seen, int(insist), self._member if ends else "")
         answer = self._run(CLAIM, [name], name, *state, fresh=fence)
@@ -144,7 +144,7 @@ class Fleet:
 
     def extend(self, claim: Claim) -> float | None:
         """Lengthens the lease, if nobody else has had it since; returns its new end."""
-        began, name = time.monotonic(), as_bytes(claim.flow)
+        began, name = monotonic(), as_bytes(claim.flow)
         _, held = self._run(EXTEND, [name], name, claim.fence, int(self.lease * 1000))
         return began + self.lease if held else None
 

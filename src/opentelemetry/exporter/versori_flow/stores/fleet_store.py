@@ -6,13 +6,13 @@ Redis may be away: then nothing is asked of it for a while; all that is pending 
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterable, Sequence
 
 from ..flow.journal import Change, Kept, News
 from ..flow.ledger import DropReason
 from ..flow.notice import Notice
 from ..flow.window import Key
+from ..native import monotonic
 from .connection import StoreError
 from .fleet import Fleet
 from .fleet_answers import Claim, Seen
@@ -83,7 +83,7 @@ class FleetStore:
             self._seen.pop(flow, None)
 
     def _put(self, changes: Sequence[Change], everything: bool) -> None:
-        now = time.monotonic()
+        now = monotonic()
         if self._trouble.rests(now):
             self._places.failed(changes)
             self._trouble.owes = True
@@ -152,7 +152,7 @@ class FleetStore:
 
     def extend(self, claim: Claim) -> float | None:
         """Lengthens the lease; returns its end, or None where another process has taken over."""
-        now = time.monotonic()
+        now = monotonic()
         if self._trouble.rests(now):
             return claim.lease_end
         try:
@@ -168,7 +168,7 @@ class FleetStore:
     def settle(self, claim: Claim, wait: float, verified: bool) -> None:
         """The attempt has succeeded: what it has carried is settled, and nobody else's turn begins for `wait`."""
         carried, own, late = self._places.carried(claim.flow)
-        now, fresh = time.monotonic(), None
+        now, fresh = monotonic(), None
         if not self._trouble.rests(now):
             try:
                 fresh = self._fleet.settle(claim, carried, wait, verified)
@@ -187,7 +187,7 @@ class FleetStore:
     def release(self, claim: Claim, wait: float, unsure: bool) -> None:
         """The attempt has failed; nobody else's turn begins for `wait` seconds. `unsure`: a PUT may be on its way."""
         carried, _, _ = self._places.carried(claim.flow)
-        now, told = time.monotonic(), False
+        now, told = monotonic(), False
         if not self._trouble.rests(now):  # else its lease ends by itself
             try:
                 if carried and not unsure:
@@ -203,7 +203,7 @@ class FleetStore:
 
     def look_no_more(self) -> None:
         """This process ends: it takes on nothing more of others, but for what nobody else would."""
-        now = time.monotonic()
+        now = monotonic()
         if not self.ends:
             self.ends, self._goodbye_by = True, min(now + _LAST_WORD, max(now, self._asked_at + RELIED_ON))
         if self._goodbye_by != _NEVER and not self._trouble.rests(now):
@@ -216,7 +216,7 @@ class FleetStore:
                 self._heard()
                 for flow in waiting:
                     self.take_on(flow)
-        if time.monotonic() >= self._goodbye_by:
+        if monotonic() >= self._goodbye_by:
             self._goodbye_by = _NEVER
 
     @property
@@ -274,9 +274,9 @@ class FleetStore:
         """Puts what is not in Redis yet, and lets go of it."""
         lacked = [[kept for kept in c.added if not self._places.has(c.flow, kept.key)] for c in pending]
         missing = [c._replace(added=added) for c, added in zip(pending, lacked, strict=True) if added]
-        if missing or not self._trouble.rests(time.monotonic()):
+        if missing or not self._trouble.rests(monotonic()):
             self._put([*self._places.take_owed(), *missing], everything=False)
-        if self.wants_all(time.monotonic()):  # it has turned out to be another one
+        if self.wants_all(monotonic()):  # it has turned out to be another one
             self.put_all(pending)
         self._trouble.end()
         self._fleet.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ..native import start_thread
+from ..native import monotonic, start_thread
 from .connection import StoreError
 from .redis_client import AwayError, FullError
 
@@ -84,13 +84,13 @@ class Trouble:
 
     def next_trial(self) -> float:
         """When to ask `rests` again, in seconds of the monotonic clock."""
-        now = time.monotonic()
+        now = monotonic()
         return now + _BETWEEN_LOOKS if self.rests(now) and self._probe is not None else self._rests_until
 
     def met(self, error: StoreError, now: float) -> None:
         """It could not be used."""
         self.since = min(self.since, now)
-        self._rests_until = time.monotonic() + self._rest
+        self._rests_until = monotonic() + self._rest
         self._rest = min(2 * self._rest, _LONGEST_REST)
         self._text = str(error)
         self._full = isinstance(error, FullError)

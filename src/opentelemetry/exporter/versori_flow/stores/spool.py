@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Mapping, Sequence
 
 from ..flow.journal import Change, Kept
 from ..flow.notice import Notice
 from ..flow.window import Key
+from ..native import monotonic
 from .connection import DamagedError, StoreError
 from .folder import Folder
 from .heritage import Heritage
@@ -67,7 +67,7 @@ class Spool:
     def apply(self, changes: Sequence[Change]) -> None:
         """Keeps what was added, and forgets what was settled or is gone."""
         self._begin_in_a_child()
-        now = time.monotonic()
+        now = monotonic()
         told: dict[Place, Kept] = {}
         for change in changes:
             flow = change.flow
@@ -197,7 +197,7 @@ class Spool:
     def leave(self, pending: Sequence[Change]) -> bool:
         """Leaves all that is pending to whoever comes next; False where not all of it can be kept, or nothing is."""
         self._begin_in_a_child()
-        now = time.monotonic()
+        now = monotonic()
         for _ in range(2):  # a damaged file takes what it held with it
             unkept = {
                 (change.flow, span.key): span

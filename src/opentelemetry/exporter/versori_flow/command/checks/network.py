@@ -17,6 +17,7 @@ from ...http.broken import broken, let_go
 from ...http.connection import Connections
 from ...http.line import Exchange, Head, Line, Origin, Watchdog
 from ...http.trust import tls_context
+from ...native import monotonic
 from ...settings.key import Secret
 from ...settings.load import Settings
 from .finding import Finding, ok, skipped, warning, wrong
@@ -59,7 +60,7 @@ def ask(settings: Settings, method: str, url: str, head: Head) -> Reply:
     Connections(settings).close()  # says what is wrong with certificates and proxies
     origin = _origin(settings)
     line, watchdog = Line(origin, tls_context(settings)), Watchdog()
-    exchange = Exchange(line, time.monotonic() + settings.timeout, None)
+    exchange = Exchange(line, monotonic() + settings.timeout, None)
     watchdog.watch(exchange)
     trouble, date = None, ""
     try:

@@ -25,6 +25,7 @@ from ...http.answers import (
 )
 from ...http.api import FlowsApi
 from ...http.credentials import Credentials
+from ...native import monotonic
 from ...settings.key import Secret
 from ...settings.load import Settings
 from . import network
@@ -62,7 +63,7 @@ class Permission:
                 yield from self._write()
 
     def _deadline(self) -> float:
-        return time.monotonic() + self._settings.timeout
+        return monotonic() + self._settings.timeout
 
     def _read(self, answer: Answer) -> Finding:
         match answer:
