@@ -47,9 +47,9 @@ def spans() -> list[ReadableSpan]:
 def taken(intake: Intake) -> Iterator[str]:
     """The ids of all spans that are taken, in their order."""
     while (batch := intake.take()) is not None:
-        for routed in batch.routed:
-            assert routed.flow == "shop"
-            yield routed.span.span_id
+        for flow, span in batch.routed:
+            assert flow == "shop"
+            yield span.span_id
 
 
 def ids(spans: list[ReadableSpan]) -> list[str]:
@@ -75,7 +75,7 @@ def test_what_is_left_is_taken_in_order(spans):
     first = intake.take()
     assert first is not None
     assert len(first.routed) == BATCH
-    assert [routed.span.span_id for routed in first.routed] + list(taken(intake)) == ids(spans[:600])
+    assert [span.span_id for _, span in first.routed] + list(taken(intake)) == ids(spans[:600])
     assert intake.take() is None
 
 
@@ -208,7 +208,7 @@ def test_what_cannot_be_encoded_is_not_lost_from_sight(spans):
     """It comes out as what could not be encoded, with the flow where it is counted."""
     broken = ReadableSpan("broken", context=None, resource=spans[0].resource)
     batch = make_intake().encode([spans[0], broken])
-    assert [routed.span.span_id for routed in batch.routed] == ids(spans[:1])
+    assert [span.span_id for _, span in batch.routed] == ids(spans[:1])
     assert [(lost.name, flow) for lost, flow in batch.unencodable] == [("broken", "shop")]
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Move, Routed
+from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Move
 from opentelemetry.exporter.versori_flow.routing import router as routing
 from opentelemetry.exporter.versori_flow.routing.router import Router
 from tests.flow.model import key, make_span
@@ -21,15 +21,15 @@ D = "default"
 def route(router: Router, *spans: EncodedSpan, default: str = D) -> tuple[list[str], list[tuple[str, ...]]]:
     """The flows of the spans, and the moves as (source, target, trace id, span id)."""
     routed, moves = router.route([(span, default) for span in spans])
-    assert [one.span for one in routed] == list(spans)
-    return [one.flow for one in routed], [tuple(move) for move in moves]
+    assert [span for _, span in routed] == list(spans)
+    return [flow for flow, _ in routed], [tuple(move) for move in moves]
 
 
 def test_a_span_without_a_name_goes_to_its_default() -> None:
     """Each span has a default of its own."""
     spans = [(make_span(0, 0), "a"), (make_span(0, 1, parent=0), "b"), (make_span(1, 0), "c")]
     routed, moves = Router(100).route(spans)
-    assert routed == [Routed(default, span) for span, default in spans]
+    assert routed == [(default, span) for span, default in spans]
     assert moves == []
 
 

@@ -21,7 +21,6 @@ import pytest
 
 from opentelemetry.exporter.versori_flow.delivery.keeper import Keeper
 from opentelemetry.exporter.versori_flow.delivery.turn_queue import TurnQueue
-from opentelemetry.exporter.versori_flow.encoded_span import Routed
 from opentelemetry.exporter.versori_flow.flow.flows import Flows
 from opentelemetry.exporter.versori_flow.flow.journal import Kept
 from opentelemetry.exporter.versori_flow.stores import spool as spool_module
@@ -504,7 +503,7 @@ def test_after_a_damage_all_is_kept_anew_at_once(folder: Path):
     store = spool(folder)
     flows, keeper = kept_flows(store)
     for traces in (range(20), range(20, 21)):
-        routed = [Routed("shop", make_span(trace, 0, size=1900)) for trace in traces]
+        routed = [("shop", make_span(trace, 0, size=1900)) for trace in traces]
         flows.hand_over(routed, (), (), 0.0, NOW_NS)
         keeper.keep(0.0)
         assert all(store.keeps("shop", key(trace, 0)) for trace in range(traces.stop))
@@ -515,7 +514,7 @@ def test_what_is_delivered_while_all_is_told_anew_is_not_kept(folder: Path):
     """The telling anew is of what is pending; what a PUT has carried just before it must leave the file too."""
     store = spool(folder)
     flows, keeper = kept_flows(store)
-    flows.hand_over([Routed("shop", make_span(0, 0))], (), (), 0.0, NOW_NS)
+    flows.hand_over([("shop", make_span(0, 0))], (), (), 0.0, NOW_NS)
     keeper.keep(0.0)
     assert store.keeps("shop", key(0, 0))
     store._trouble.met(-61)

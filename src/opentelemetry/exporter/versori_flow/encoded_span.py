@@ -42,11 +42,8 @@ class Unencodable(NamedTuple):
     reason: str
 
 
-class Routed(NamedTuple):
-    """A span, and the flow that it belongs to as far as is known now."""
-
-    flow: str
-    span: EncodedSpan
+Routed = tuple[str, EncodedSpan]
+"""The flow that a span belongs to, as far as is known now, and the span."""
 
 
 class Move(NamedTuple):

@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .encoded_span import EncodedSpan, Move, Routed, Unencodable
 from .encoding.span import SpanEncoder
@@ -160,11 +160,10 @@ class Intake:
 
     def route(self, prepared: Sequence[Prepared]) -> Batch:
         """Says where spans belong. One thread at a time."""
-        routed, moves = self._router.route(
-            [(made, flow) for made, flow in prepared if isinstance(made, EncodedSpan)]
-        )
-        lost = [(made, flow) for made, flow in prepared if isinstance(made, Unencodable)]
-        return Batch(routed, moves, lost)
+        lost = [one for one in prepared if isinstance(one[0], Unencodable)]
+        good = [one for one in prepared if isinstance(one[0], EncodedSpan)] if lost else prepared
+        routed, moves = self._router.route(cast("Sequence[tuple[EncodedSpan, str]]", good))
+        return Batch(routed, moves, cast("Sequence[tuple[Unencodable, str]]", lost))
 
     def remarks(self) -> list[Notice]:
         """What a person should know of the flows' names: lines to log, each of them once."""

@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ..encoded_span import Routed
 from ..flow.ledger import DropReason, FlowStatus, Totals, add_up
 from ..intake import Intake, Prepared
 from ..interruption import at_work
@@ -160,7 +159,7 @@ class Courier:
         """Takes what the process has that uWSGI forks from: it delivers nothing, and ends without a word."""
         self._parent = None
         flows = () if parent._dispatcher is None else parent._dispatcher.flows.waiting()
-        pending = [Routed(change.flow, kept.encoded) for change in flows for kept in change.added]
+        pending = [(change.flow, kept.encoded) for change in flows for kept in change.added]
         self._intake.take_over(parent._intake, pending)
 
     def _live(self) -> None:

@@ -57,8 +57,8 @@ class Holdings:
                 self.ledger.handed_over += 1
                 self.lose(1, DropReason.TOO_LARGE, self._no_room_for(len(span.body), room))
             else:
-                key = (span.trace_id, span.span_id)
-                self.ledger.handed_over += self.window.add(span, now_ns) - self._supersedes(key)
+                again = bool(self._pushed_out) and self._supersedes((span.trace_id, span.span_id))
+                self.ledger.handed_over += self.window.add(span, now_ns) - again
                 if self.journal is not None and not is_kept:
                     self._note(self.journal, span)
         self.trim()

@@ -40,13 +40,13 @@ class Router:
         """
         moves: list[Move] = []
         new: set[tuple[str, str]] = set()
-        routed = [Routed(self._route(span, default, moves, new), span) for span, default in spans]
+        routed = [(self._route(span, default, moves, new), span) for span, default in spans]
         if moves:
             # A span goes to its last flow at once, where the spans that tell of it came together with it: on
             # the way through another one it would push out what is there.
             last = {(move.trace_id, move.span_id): move.target for move in moves}
             first = {(move.trace_id, move.span_id): move.source for move in reversed(moves)}
-            routed = [Routed(last.get((span.trace_id, span.span_id), flow), span) for flow, span in routed]
+            routed = [(last.get((span.trace_id, span.span_id), flow), span) for flow, span in routed]
             moves = [
                 Move(first[key], target, *key)
                 for key, target in last.items()
@@ -68,7 +68,11 @@ class Router:
             new.add((trace_id, span_id))
         if parent_id is not None:
             if name is None:
-                trace.heirs.setdefault(parent_id, {})[span_id] = None
+                heirs = trace.heirs.get(parent_id)
+                if heirs is None:
+                    trace.heirs[parent_id] = {span_id: None}
+                else:
+                    heirs[span_id] = None
                 name = trace.names.get(parent_id)
             elif before is not None and parent_id in trace.heirs:
                 trace.heirs[parent_id].pop(span_id, None)
