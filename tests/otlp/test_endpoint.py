@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -21,7 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from starlette.requests import Request
 
 from benchmarks.spans import make_spans
-from opentelemetry.exporter.versori_flow.otlp.body import MOST_BYTES
+from opentelemetry.exporter.versori_flow.otlp.body import MOST_BYTES, unpacked
 from opentelemetry.exporter.versori_flow.otlp.endpoint import TracesEndpoint
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from opentelemetry.exporter.versori_flow.server.http_server import HttpServer
@@ -115,6 +117,7 @@ HOSTILE = {
     "deep protobuf": (deep_protobuf(200), PROTOBUF, "", 400),
     "a bomb": (gzip.compress(bytes(200 << 20), 1), PROTOBUF, "gzip", 413),
     "a bomb of bombs": (gzip.compress(bytes(15 << 20), 1) * 9, JSON, "gzip", 413),
+    "many members": (gzip.compress(b"", 1) * 400_000, JSON, "gzip", 400),
     "empty members": (b"\x0a\x00" * (10 << 20), PROTOBUF, "", 400),
     "empty lists": (b'{"x":[' + b"[]," * (5 << 20) + b"[]]}", JSON, "", 400),
     "another encoding": (FEW, PROTOBUF, "br", 415),
@@ -141,6 +144,12 @@ def test_hostile_bodies(post, case):
         assert answer.json()["message"]
     assert time.monotonic() - begun < 10
     assert post(ONE).status_code == 200
+
+
+@given(st.lists(st.sampled_from([b"", b"{}", bytes(9000), os.urandom(1010), os.urandom(9000)]), max_size=9))
+def test_members_of_a_gzip_are_one_body(parts):
+    """However many they are, and whatever their sizes."""
+    assert unpacked(b"".join(map(gzip.compress, parts)), "gzip") == b"".join(parts)
 
 
 @pytest.mark.parametrize("chunked", [True, False])
