@@ -45,11 +45,13 @@ def gateway(
     except ConfigurationError as error:
         fail("\n".join(error.problems))
     from ..gateway.app import Door
-    from ..gateway.run import Listening, run
+    from ..gateway.run import Listening, bind, run
 
     if workers > 1 and not settings.store.durable:
         say("several workers without a durable store: what one of them has not delivered ends with it")
+    listening = Listening(host, port, workers)
     try:
-        run(Listening(host, port, workers), Door(given or None, tuple(allow_host or ())))
+        bound = bind(listening)
     except OSError as error:
         fail(f"the gateway can't listen on {host} port {port}: {error.strerror or error}")
+    run(bound, listening, Door(given or None, tuple(allow_host or ())))

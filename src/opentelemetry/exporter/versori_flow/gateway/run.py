@@ -35,12 +35,8 @@ class Listening(NamedTuple):
     workers: int
 
 
-def run(listening: Listening, door: Door) -> None:
-    """Serves until SIGTERM or SIGINT.
-
-    Raises:
-        OSError: The address can't be had.
-    """
+def run(bound: socket.socket, listening: Listening, door: Door) -> None:
+    """Serves on a socket of `bind` until SIGTERM or SIGINT, and closes it."""
     _as_many_connections_as_possible()
     application: Any = Application(door)
     config = Config(
@@ -58,7 +54,7 @@ def run(listening: Listening, door: Door) -> None:
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_DRAIN,
     )
-    with _bound(listening.host, listening.port) as bound:
+    with bound:
         host = f"[{listening.host}]" if ":" in listening.host else listening.host
         print(f"Gateway at http://{host}:{bound.getsockname()[1]}; spans go to /v1/traces.", flush=True)
         if listening.workers > 1:
@@ -77,7 +73,13 @@ def _told(number: int, frame: FrameType | None) -> None:
     """The gateway has drained by then."""
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bind(listening: Listening) -> socket.socket:
+    """The socket of a gateway.
+
+    Raises:
+        OSError: The address can't be had.
+    """
+    host, port, _ = listening
     family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
     return socket.create_server((host, port), family=family, backlog=_BACKLOG)
 
