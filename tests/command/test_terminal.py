@@ -96,6 +96,42 @@ def test_a_terminal_that_lacks_characters(variables: dict[str, str], encoding: s
             assert b"\\u2192" in done.stdout + done.stderr
 
 
+def shell(words: list[str], redirection: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The command, with streams as a shell gives them."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, *words], env={**CLEAN, **variables},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("stdin", ["<&-", "0>/dev/null", "</dev/null"])
+def test_nobody_answers(variables: dict[str, str], tmp_path: Path, stdin: str) -> None:
+    """What asks does nothing where standard input is closed or can't be read; what does not ask needs none."""
+    done = shell(["delete", "large"], stdin, **variables)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.endswith("versori-flow: it was not answered, so nothing was done\n")
+    assert shell(["show", "large"], stdin, **variables).returncode == 0
+    run = ["run", "--port", "0", "--service-name", "x", "--", sys.executable, "-c", "print('ran')"]
+    done = shell(run, stdin)
+    assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["list"], ["show", "large"], ["export", "large"], ["doctor"], ["-h"], ["serve"], ["gateway"]]
+)
+def test_an_output_that_takes_nothing(variables: dict[str, str], words: list[str]) -> None:
+    """A full disk is what is said, and the status is 1."""
+    port = ["--port", "0"] if words[0] in ("serve", "gateway") else []
+    done = shell([*words, *port], ">/dev/full", **variables)
+    assert (done.returncode, done.stderr) == (1, "versori-flow: standard output: No space left on device\n")
+
+
+def test_a_remark_that_nobody_can_read(variables: dict[str, str]) -> None:
+    """Where standard error takes nothing, the command does all the same what it is for."""
+    done = shell(["run", "--", sys.executable, "-c", "print('ran')"], "2>/dev/full", **variables)
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+
+
 @pytest.mark.parametrize("words", [["tail"], ["tail", "large", "--json"], ["demo", "--port", "0"]])
 @pytest.mark.parametrize("said", [False, True])
 def test_ctrl_c_at_any_moment(variables: dict[str, str], words: list[str], said: bool) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from .otlp_json import as_otlp
 from .platform_api import AsJson, BaseUrl, Flow, opened
-from .terminal import console, path, say
+from .terminal import confirm, console, path, say
 from .tree import count, has_failed, plain, span_count, start_of, traces_of
 
 _TO_SECONDS = len("2026-03-01T10:00:00")
@@ -62,9 +62,7 @@ def delete(
     with opened(base_url) as project:
         if not yes:
             spans = count(span_count(project.flow(flow)), "span")
-            question = f"Delete {plain(flow)!r} with {spans}, {project.place}?"
-            if not typer.confirm(question, err=True):
-                raise typer.Exit(1)
+            confirm(f"Delete {plain(flow)!r} with {spans}, {project.place}?")
         project.delete(flow)
     say(f"{plain(flow)!r} is deleted")
 

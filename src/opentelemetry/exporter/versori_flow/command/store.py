@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ..native import monotonic
 from .platform_api import AsJson
-from .terminal import console, fail
+from .terminal import confirm, console, fail
 from .tree import count, plain
 from .versori_cli import credentials
 
@@ -148,8 +148,8 @@ def drop(
         typer.echo("nothing waits")
         return
     what = count(spans, "span") + (f" of {plain(flow)!r}" if flow else "")
-    if not yes and not typer.confirm(f"Throw away {what}?"):
-        raise typer.Exit(1)
+    if not yes:
+        confirm(f"Throw away {what}?")
     if _parsed(url).redis is None:
         dropped, kept = drop_from(_folder(url), None, flow)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -16,11 +17,12 @@ _PIPE_WIDTH = 160  # columns, where no terminal says how many it has
 
 
 def prepare() -> None:
-    """Makes both outputs take any text: what a cp1252 or ascii terminal hasn't is shown escaped."""
-    for name in ("stdout", "stderr"):
+    """Makes the three streams be there, and take any text: what a terminal's encoding hasn't is shown escaped."""
+    # In the order of their numbers: what is opened gets the lowest that is free.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:  # closed by whoever started it
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as it runs
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for as long as it runs
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if logging.lastResort is not None:  # what is logged and handled by nobody is said like all else
@@ -45,9 +47,20 @@ def console() -> Console:
 
 
 def say(text: str) -> None:
-    """Says something beside what the program itself prints."""
-    for line in text.splitlines():
-        print(f"versori-flow: {line}", file=sys.stderr, flush=True)
+    """Says something beside what the program itself prints; where that can't be written, nobody is told."""
+    with contextlib.suppress(OSError):
+        for line in text.splitlines():
+            print(f"versori-flow: {line}", file=sys.stderr, flush=True)
+
+
+def confirm(question: str) -> None:
+    """Asks; ends the command unless the answer is yes."""
+    try:
+        if typer.confirm(question, err=True):
+            return
+    except OSError:  # it can't be asked, or the answer can't be read
+        raise typer.Abort from None
+    raise typer.Exit(1)
 
 
 def fail(text: str, status: int = 1) -> NoReturn:
