@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from opentelemetry.exporter.versori_flow.command import launch as _launch
 from opentelemetry.exporter.versori_flow.server import platform
+from opentelemetry.exporter.versori_flow.settings.load import ConfigurationError
+from opentelemetry.exporter.versori_flow.settings.readers import is_loopback
 
 
 @pytest.mark.parametrize(
@@ -84,6 +89,18 @@ def test_only_where_nothing_names_a_platform_it_is_a_local_one(
 ) -> None:
     """A part of the credentials is enough to go to the platform, which then says what misses."""
     assert _launch.local_url(variables, DEFAULT) == url
+
+
+@given(st.text() | st.text("htps:/[]1.%@ab").map("http://".__add__))
+@example("http://[::1")
+@example("http://[zz]")
+def test_an_address_that_is_no_url(url: str) -> None:
+    """Whatever it is, it is the address of a local platform or of another one, or the one error that names it."""
+    assert is_loopback(url) in (True, False)
+    with contextlib.suppress(ConfigurationError):
+        assert _launch.local_url({_launch.BASE_URL: url}, DEFAULT) in (url.strip(), DEFAULT, None)
+    # Where there are credentials, what is wrong is said of where it stands.
+    assert _launch.local_url({_launch.BASE_URL: url, "VERSORI_API_KEY": "k"}, DEFAULT) is None
 
 
 def test_the_local_ids_are_those_of_the_local_platform() -> None:

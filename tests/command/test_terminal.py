@@ -56,6 +56,15 @@ def test_misuse_is_one_line(words: list[str], said: str) -> None:
     assert said in done.stderr
 
 
+@pytest.mark.parametrize("words", [["show", "x"], ["tail"], ["delete", "x"], ["run", "true"]])
+def test_an_address_that_is_no_url_is_one_line(words: list[str]) -> None:
+    """It names the variable and the option."""
+    done = versori_flow(*words, VERSORI_API_BASE_URL="http://[::1")
+    said = "versori-flow: the address (VERSORI_API_BASE_URL or --base-url) is not a URL: "
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith(said)
+
+
 @pytest.fixture(scope="module")
 def variables() -> object:
     """The environment beside a platform that has a large flow."""

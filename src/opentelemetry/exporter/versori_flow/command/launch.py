@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from ..settings.readers import is_loopback
+from ..settings.load import ConfigurationError
+from ..settings.readers import BadValueError, base_url, is_loopback
 
 LOCAL_HOST = "127.0.0.1"
 LOCAL_PORT = 8901  # the API description's own for development
@@ -57,10 +58,17 @@ def local_url(environ: Mapping[str, str], default: str) -> str | None:
     """The local platform that is meant: an address on this host (`default` where none is set), no credentials.
 
     None where the environment means another platform. Blank is not set, as for the exporter.
+
+    Raises:
+        ConfigurationError: The address is no URL.
     """
+    if any(environ.get(name, "").strip() for name in _CREDENTIALS):
+        return None
     url = environ.get(BASE_URL, "").strip() or default
-    has_credentials = any(environ.get(name, "").strip() for name in _CREDENTIALS)
-    return url if is_loopback(url) and not has_credentials else None
+    try:
+        return url if is_loopback(base_url(url)) else None
+    except BadValueError as problem:
+        raise ConfigurationError(f"the address ({BASE_URL} or --base-url) {problem}") from None
 
 
 def is_free(port: int) -> bool:

@@ -229,9 +229,9 @@ def _is_host(host: str) -> bool:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether requests to a checked base URL stay on this machine."""
-    host = urlsplit(url).hostname or ""
+    """Whether requests to this base URL stay on this machine; no if it is none."""
     try:
+        host = urlsplit(url).hostname or ""
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
