@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
-import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
+from tests.command.test_cli import COMMAND
+from tests.command.test_push import otlp
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.never-to-be-shown"
 PROGRAM = """
@@ -46,13 +49,18 @@ def home(tmp_path: Path, platform: LocalPlatform) -> Path:
     return tmp_path
 
 
+def environment(home: Path) -> dict[str, str]:
+    """No variable of ours, and another home."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "VERSORI_"))}
+    return {**clean, "HOME": str(home)}
+
+
 def versori_flow(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs the command in the project's folder."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "VERSORI_"))}
     return subprocess.run(
-        [sys.executable, "-m", "opentelemetry.exporter.versori_flow", *arguments],
+        [*COMMAND, *arguments],
         cwd=home / "project" / "src",
-        env={**clean, "HOME": str(home), **variables},
+        env={**environment(home), **variables},
         capture_output=True,
         text=True,
         timeout=30,
@@ -77,6 +85,22 @@ def test_no_variable_is_needed(home: Path, platform: LocalPlatform) -> None:
     assert "never-to-be-shown" not in "".join((ran.stderr, shown.stdout, asked.stdout))
 
 
+def test_what_takes_spans_in_needs_none_either(home: Path, platform: LocalPlatform) -> None:
+    """Files of spans, and OTLP, go where the files say, with their token, by each of several workers."""
+    (home / "spans.json").write_text(json.dumps([{"traceId": "1", "id": "1", "name": "x", "timestamp": 5}]))
+    pushed = versori_flow(home, "push", str(home / "spans.json"))
+    assert (pushed.returncode, len(platform.spans("unknown"))) == (0, 1), pushed.stderr
+    with subprocess.Popen(
+        [*COMMAND, "gateway", "--port", "0", "--workers", "2"],
+        cwd=home / "project" / "src", env=environment(home), stdout=subprocess.PIPE, text=True,
+    ) as gateway:  # fmt: skip
+        assert gateway.stdout is not None
+        url = re.findall(r"http://[\d.:]+", gateway.stdout.readline())[0]
+        assert httpx.post(f"{url}/v1/traces", json=otlp("gate", 1), trust_env=False).status_code == 200
+        gateway.terminate()
+    assert len(platform.spans("gate")) == 1
+
+
 def test_a_variable_says_otherwise(home: Path, platform: LocalPlatform) -> None:
     """A variable wins over its entry; an address on this host, and nothing else, means the local platform."""
     denied = versori_flow(home, "show", "app", VERSORI_API_KEY="another")
@@ -86,7 +110,7 @@ def test_a_variable_says_otherwise(home: Path, platform: LocalPlatform) -> None:
     assert {request.headers["authorization"] for request in platform.requests} == {"Bearer ***"}
 
 
-@pytest.mark.parametrize("command", [["run", "--", "python", "app.py"], ["show", "app"], ["doctor"]])
+@pytest.mark.parametrize("command", [["run", "python", "app.py"], ["show", "app"], ["doctor"], ["gateway"]])
 def test_a_broken_file_is_one_line(home: Path, command: list[str]) -> None:
     """A file that can't be read is named in a line, without what is in it; nothing is started."""
     path = home / ".versori" / "config.yaml"

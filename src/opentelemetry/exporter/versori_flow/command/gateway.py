@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .terminal import fail, say
+from .versori_cli import credentials
 
 _TOKEN = "VERSORI_FLOW_GATEWAY_TOKEN"  # noqa: S105 - the variable's name
 _PORT = 4318
@@ -27,7 +28,8 @@ def gateway(
 ) -> None:
     """Take OTLP/HTTP from programs in any language, and deliver their spans to Versori.
 
-    The VERSORI_ variables say where to and with which key, as for the exporter. Senders never see that key.
+    The VERSORI_ variables say where to and with which key, as for the exporter, then the files of Versori's own
+    CLI. Senders never see that key.
     """
     from ..server.access import is_loopback
     from ..settings.load import ConfigurationError, load_settings
@@ -41,6 +43,7 @@ def gateway(
     if not given and not is_loopback(host):
         fail(f"{host} lets others in: give senders a token by --token or {_TOKEN}")
     try:
+        os.environ.update(credentials(os.environ))
         settings = load_settings()
     except ConfigurationError as error:
         fail("\n".join(error.problems))

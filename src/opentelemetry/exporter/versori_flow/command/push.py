@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from ..native import monotonic
 from .terminal import fail, say
 from .tree import count, plain
+from .versori_cli import credentials
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -37,8 +38,8 @@ def push(
 ) -> None:
     """Push files of spans into their flows: OTLP JSON (a Collector's file exporter), Jaeger, Zipkin v2, a saved flow.
 
-    The VERSORI_ variables say where to, as for the exporter. A push that was ended goes on where it stopped. A
-    flow keeps its newest VERSORI_FLOW_MAX_SPANS spans, however many are pushed.
+    The VERSORI_ variables say where to, as for the exporter, then the files of Versori's own CLI. A push that was
+    ended goes on where it stopped. A flow keeps its newest VERSORI_FLOW_MAX_SPANS spans, however many are pushed.
     """
     from ..otlp.admission import AdmittingExporter
     from ..settings.load import ConfigurationError
@@ -50,6 +51,7 @@ def push(
         fail(f"push takes the extra `cli`: {error}")
     try:
         opened = [SpanFile(path) for path in files]
+        os.environ.update(credentials(os.environ))
         exporter = AdmittingExporter()
     except Unreadable as error:
         fail(str(error))

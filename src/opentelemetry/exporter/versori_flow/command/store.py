@@ -91,7 +91,8 @@ def show(
 def drain(url: _Store = None) -> None:
     """Deliver what processes left that are gone, and wait for it.
 
-    The VERSORI_ variables say where to, as for the exporter; what waits for another project stays.
+    The VERSORI_ variables say where to, as for the exporter, then the files of Versori's own CLI; what waits for
+    another project stays.
     """
     from ..exporter import VersoriFlowSpanExporter
     from ..settings.load import ConfigurationError
