@@ -174,6 +174,22 @@ def test_run_uses_the_platform_that_runs(start: Callable[..., Any], program: Cal
         assert len(lists) == 4, "once before each program, and once after"
 
 
+def test_run_says_what_arrived_in_a_flow_that_is_full(program: Callable[..., str], tmp_path: Path) -> None:
+    """As many spans left as arrived: those that are there and were not before are counted, by either platform."""
+    with LocalPlatform(port=0) as running:
+        for _ in range(2):
+            done = versori_flow(
+                "run", "python", program(), OTEL_SERVICE_NAME="full", VERSORI_FLOW_MAX_SPANS="2",
+                VERSORI_API_BASE_URL=running.url,
+            )  # fmt: skip
+            assert done.stderr.splitlines()[-1] == "versori-flow: 2 spans in the flow 'full'"
+        assert len(running.spans("full")) == 2
+    for _ in range(2):
+        own = ("--data", str(tmp_path / "flows"), "--port", "0", "--service-name", "full")
+        done = versori_flow("run", *own, "python", program(), VERSORI_FLOW_MAX_SPANS="2")
+        assert done.stderr.splitlines()[-1] == "versori-flow: 2 spans in the flow 'full'"
+
+
 def test_only_a_platform_that_answers_without_a_key_of_its_own_is_used(platform: LocalPlatform) -> None:
     """One that lets `run` in is found; one with another key, a server of another kind, and nothing are not."""
     found = Project.running(platform.url)

@@ -19,7 +19,7 @@ from . import launch
 from .local import start_platform
 from .platform_api import Flow, Project
 from .terminal import fail, path, say
-from .tree import count, plain, span_count
+from .tree import count, plain, span_id, traces_of
 from .versori_cli import credentials
 
 
@@ -138,14 +138,18 @@ def _run_locally(
     return status
 
 
-def _held(flows: Iterable[Flow] | str) -> Counter[str]:
-    if isinstance(flows, str):
-        return Counter()
-    return Counter({str(flow.get("name", "")): span_count(flow) for flow in flows})
+def _held(flows: Iterable[Flow] | str) -> set[tuple[str, str, str]]:
+    """Each span by its flow and its ids: in a full flow as many leave as arrive."""
+    return {
+        (str(flow.get("name", "")), trace_id, span_id(span))
+        for flow in ([] if isinstance(flows, str) else flows)
+        for trace_id, spans in traces_of(flow.get("spans")).items()
+        for span in spans
+    }
 
 
-def _tell(arrived: Counter[str]) -> None:
-    for name, spans in arrived.items():
+def _tell(arrived: set[tuple[str, str, str]]) -> None:
+    for name, spans in Counter(sorted(flow for flow, _, _ in arrived)).items():
         say(f"{count(spans, 'span')} in the flow {plain(name)!r}")
     if not arrived:
         say("no span arrived")
