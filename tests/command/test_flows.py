@@ -329,6 +329,24 @@ def test_tail_shows_a_trace_once_it_is_quiet_and_again_when_it_grows() -> None:
     assert [len(trace.spans) for trace in followed.look(flow(one, two, late))] == [3]
 
 
+def test_tail_remembers_nothing_of_what_has_left() -> None:
+    """Traces pass through a flow for ever, and memory is of what it holds: one that comes again is new."""
+    one, two = ([{"name": "shop", "spans": [span("a", 1, trace=number)]}] for number in (1, 2))
+    followed = Followed(one)
+    for flows in (two, one, two):
+        assert followed.look(flows) == []
+        assert [trace.spans for trace in followed.look(flows)] == [flows[0]["spans"]]
+        assert followed.look(flows) == []
+
+
+@pytest.mark.parametrize("interval", ["0", "-1", "nan", "inf", "1e300", "0.05", "x", ""])
+def test_tail_refuses_an_interval_that_is_none(interval: str) -> None:
+    """One line, and status 2."""
+    done = versori_flow("tail", "--interval", interval)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert "'--interval'" in done.stderr
+
+
 def test_tail_prints_new_traces_through_an_outage(platform: LocalPlatform) -> None:
     """What comes is printed as it comes; an outage is said once, as is its end."""
     platform.put("shop", make_flow(span("old", 1), name="shop"))

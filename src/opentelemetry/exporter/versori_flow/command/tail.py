@@ -32,23 +32,32 @@ class Followed:
 
     def look(self, flows: Iterable[Flow]) -> list[Trace]:
         """The traces that have new spans, and did not grow since the last look; the newest last."""
-        found, growing = [], {}
+        found, shown, growing = [], {}, {}
         for trace in _traces(flows):
             place, ids = trace[:2], _ids(trace)
-            if not ids - self._shown.get(place, frozenset()):
+            shown[place] = self._shown.get(place, frozenset())
+            if ids <= shown[place]:
                 continue
             if self._growing.get(place) == ids:
-                self._shown[place] = ids
+                shown[place] = ids
                 found.append(trace)
             else:
                 growing[place] = ids
-        self._growing = growing
+        self._shown, self._growing = shown, growing  # of what has left the flows nothing is kept
         return sorted(found, key=lambda trace: min(map(start_of, trace.spans)))
+
+
+def _seconds(text: str) -> float:
+    if not 0.1 <= (seconds := float(text)) <= 86_400:
+        raise typer.BadParameter("write seconds from 0.1 to 86400")
+    return seconds
 
 
 def tail(
     flow: Annotated[str | None, typer.Argument(help="The flow's name. Default: all flows.")] = None,
-    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
+    interval: Annotated[
+        float, typer.Option(parser=_seconds, metavar="SECONDS", help="The pause between two looks.")
+    ] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each trace.")] = False,
     base_url: BaseUrl = None,
 ) -> None:
