@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from google.protobuf.json_format import MessageToDict
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -311,6 +313,24 @@ def test_what_hangs_on_no_root_is_compared_too() -> None:
     """Spans in a circle, or that are no spans, are counted and never go round."""
     circle = [span("a", 1, 2), span("b", 2, 1), 7]
     assert {change.path for change in compare(circle, circle)} >= {("a",), ("b",)}
+
+
+SPANS = st.lists(
+    st.builds(span, st.sampled_from("abc"), st.integers(1, 8), st.integers(0, 8), st.integers(1, 2)),
+    max_size=10,
+)
+
+
+@given(SPANS, SPANS)
+def test_what_went_stands_behind_its_former_siblings(before: list[Any], after: list[Any]) -> None:
+    """Each of the kinds once: those of after in their order, each other one behind all below its former parent."""
+    order = [change.path for change in compare(after, after)]
+    for path in (change.path for change in compare(before, before)):
+        if path not in order:
+            above = path[:-1]
+            beside = [n for n, each in enumerate(order, 1) if each[: len(above)] == above]
+            order.insert(max(beside, default=len(order)), path)
+    assert [change.path for change in compare(before, after)] == order
 
 
 def test_tail_shows_a_trace_once_it_is_quiet_and_again_when_it_grows() -> None:

@@ -139,14 +139,23 @@ def _kind(spans: list[Any]) -> Kind:
 
 def _in_order(new: dict[tuple[str, ...], Kind], old: dict[tuple[str, ...], Kind]) -> list[tuple[str, ...]]:
     """The paths of both, what went behind its former siblings."""
-    order = list(new)
-    for path in old:
+    last: dict[tuple[str, ...], tuple[str, ...]] = {}  # of the new paths that begin so
+    for path in reversed(new):
+        above = path
+        while above not in last:
+            last[above] = path
+            above = above[:-1]
+    behind: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for path in reversed(old):
         if path not in new:
             above = path[:-1]
-            last = max(
-                (n for n, each in enumerate(order) if each[: len(above)] == above), default=len(order) - 1
-            )
-            order.insert(last + 1, path)
+            behind.setdefault(last.get(above, above), []).append(path)
+    order, waiting = [], [*reversed(new)] or behind.pop((), [])
+    while waiting:
+        path = waiting.pop()
+        order.append(path)
+        # What hangs on a deeper path stands nearer to it.
+        waiting += sorted(behind.get(path, []), key=len)
     return order
 
 
