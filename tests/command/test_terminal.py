@@ -30,6 +30,26 @@ def test_help_has_examples_and_exit_statuses() -> None:
         assert word in done.stdout
 
 
+@pytest.mark.parametrize(
+    "words", [*SUBCOMMANDS, *(f"store {word}" for word in ("list", "show", "drain", "drop"))]
+)
+def test_each_help_has_examples(words: str) -> None:
+    """They begin as what is asked about, a line each."""
+    shown = versori_flow(*words.split(), "-h").stdout.partition("  Examples:\n")[2].splitlines()
+    assert shown
+    assert all(f"{line} ".startswith(f"    versori-flow {words} ") for line in shown)
+
+
+def test_a_store_may_have_space_around_it(tmp_path: Path) -> None:
+    """As for the exporter, in an option and in the variable; blank is not given."""
+    url = f" sqlite://{tmp_path}/spool\n"
+    for words, variable in (["--store", url], " "), (["--store", " "], url), ([], url):
+        done = versori_flow("store", "list", *words, VERSORI_FLOW_STORE=variable)
+        assert (done.returncode, done.stdout) == (0, "nothing waits\n"), done.stderr
+    done = versori_flow("store", "list", "--store", " ", VERSORI_FLOW_STORE="\t")
+    assert (done.returncode, "no store is named" in done.stderr) == (1, True)
+
+
 def test_completion() -> None:
     """A shell that asks is told the subcommands."""
     done = versori_flow(

@@ -62,8 +62,8 @@ def run(
         elif not launch.names_service(environ):
             environ["OTEL_SERVICE_NAME"] = name = launch.service_name(command)
             say(f"the service is called {name!r}, as OTEL_SERVICE_NAME is not set")
-        own = data is not None or port is not None
-        if url is None or (own and environ.get(launch.BASE_URL)):
+        own, named = data is not None or port is not None, bool(environ.get(launch.BASE_URL, "").strip())
+        if url is None or (own and named):
             if own:
                 fail("--data and --port are for a local platform, and the variables name another: unset them")
             # The program takes this process' place, so that it is the exporter that says how many spans went where.
@@ -71,7 +71,7 @@ def run(
             return
         if stay is None:
             stay = sys.stdin.isatty() and sys.stderr.isatty()
-        running = None if own else Project.running(url, named=bool(environ.get(launch.BASE_URL)))
+        running = None if own else Project.running(url, named=named)
         if running is not None:
             status = _run_beside(command, environ, *running, show_page=show_page)
         else:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ..native import monotonic
 from .platform_api import AsJson
-from .terminal import confirm, console, fail
+from .terminal import confirm, console, examples, fail
 from .tree import count, plain
 from .versori_cli import credentials
 
@@ -33,7 +33,14 @@ _VARIABLE = "VERSORI_FLOW_STORE"
 _NO_PROGRESS = 30.0
 """Seconds without a delivered span after which `drain` gives up."""
 
-store = typer.Typer(help="Spans that wait in a durable store.", no_args_is_help=True)
+store = typer.Typer(
+    help="Spans that wait in a durable store.",
+    epilog=examples(
+        "versori-flow store list", "versori-flow store drain --store sqlite:///var/lib/app/spans"
+    ),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 _Store = Annotated[
     str | None, typer.Option("--store", metavar="URL", help=f"The store. Default: {_VARIABLE}.")
@@ -41,7 +48,7 @@ _Store = Annotated[
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
-@store.command("list")
+@store.command("list", epilog=examples("versori-flow store list", "versori-flow store list --json"))
 def list_(url: _Store = None, as_json: AsJson = False) -> None:
     """List what waits: by flow where its process is gone, in one number where it lives."""
     waiting = _survey(url)
@@ -65,7 +72,7 @@ def list_(url: _Store = None, as_json: AsJson = False) -> None:
     console().print(table)
 
 
-@store.command()
+@store.command(epilog=examples("versori-flow store show shop"))
 def show(
     flow: Annotated[str, typer.Argument(help="The flow's name.")],
     url: _Store = None,
@@ -87,7 +94,7 @@ def show(
         typer.echo(f"{', '.join(parts)}; {where}in {each.path}")
 
 
-@store.command()
+@store.command(epilog=examples("versori-flow store drain"))
 def drain(url: _Store = None) -> None:
     """Deliver what processes left that are gone, and wait for it.
 
@@ -134,7 +141,7 @@ def drain(url: _Store = None) -> None:
         raise typer.Exit(1)
 
 
-@store.command()
+@store.command(epilog=examples("versori-flow store drop", "versori-flow store drop shop --yes"))
 def drop(
     flow: Annotated[str | None, typer.Argument(help="Only what waits for this flow.")] = None,
     url: _Store = None,
@@ -164,7 +171,7 @@ def drop(
 def _parsed(url: str | None) -> StoreUrl:
     from ..settings.store import parse
 
-    text = url or os.environ.get(_VARIABLE, "")
+    text = (url or "").strip() or os.environ.get(_VARIABLE, "").strip()
     if not text:
         fail(f"no store is named: set {_VARIABLE}, or give --store sqlite:///folder")
     try:
