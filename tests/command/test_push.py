@@ -186,6 +186,19 @@ def test_each_kind_of_file(push, platform, tmp_path):
     assert server["spanContext"]["spanId"] != client["spanContext"]["spanId"]
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_the_mark_that_editors_on_windows_put_first(push, platform, tmp_path, pack):
+    """Each kind is read behind it, gzipped or not, and goes on where it stopped."""
+    saved = {"name": "saved", "description": "", "spans": [saved_span(1, "x")]}
+    files = [tmp_path / f"{number}.json" for number in range(4)]
+    for file, document in zip(files, (otlp("otlp", 0), JAEGER, ZIPKIN, saved), strict=True):
+        file.write_bytes(pack(json.dumps(document).encode("utf-8-sig")))
+    done = push(*files)
+    assert done.exit_code == 0, done.output
+    assert {"otlp", "jaeger", "zipkin", "saved"} <= set(platform.names())
+    assert push(*files).stdout == "0 spans delivered, 0 dropped\n"
+
+
 def test_a_saved_flow_comes_back_as_it_was(push, platform, tmp_path, caplog):
     """What the platform stored is stored again, span for span the same; a template that does not fit is no matter."""
     push(lines(tmp_path / "jaeger.json", JAEGER), lines(tmp_path / "zipkin.json", ZIPKIN))

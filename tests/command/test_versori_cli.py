@@ -101,6 +101,14 @@ def test_what_takes_spans_in_needs_none_either(home: Path, platform: LocalPlatfo
     assert len(platform.spans("gate")) == 1
 
 
+def test_files_may_begin_with_the_mark_that_editors_on_windows_put_first(home: Path) -> None:
+    """Both files are read behind it."""
+    for file in (home / ".versori" / "config.yaml", home / "project" / ".versori"):
+        file.write_text(file.read_text(), encoding="utf-8-sig")
+    done = versori_flow(home, "list")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_variable_says_otherwise(home: Path, platform: LocalPlatform) -> None:
     """A variable wins over its entry; an address on this host, and nothing else, means the local platform."""
     denied = versori_flow(home, "show", "app", VERSORI_API_KEY="another")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import zlib
@@ -160,6 +161,23 @@ class Seen:
         return self._digest.hexdigest()
 
 
+class _Text:
+    """What a file says, behind the mark that editors on Windows put first."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._mark = codecs.BOM_UTF8
+        self.close = file.close
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        read: bytes = self._file.read(size)
+        if not (read and self._mark):
+            return read
+        mark, self._mark = self._mark, b""
+        return read.removeprefix(mark) or self.read(size)
+
+
 class _File:
     """A file, unpacked if need be, beside the bytes that it takes on disk."""
 
@@ -169,7 +187,7 @@ class _File:
         file.seek(0)
         raw: Any = Seen(file)  # that it can't seek is no matter: nobody does
         self.raw: Seen = raw
-        self.text: Any = gzip.GzipFile(fileobj=raw, mode="rb") if packed else raw
+        self.text: Any = _Text(gzip.GzipFile(fileobj=raw, mode="rb") if packed else raw)
 
     def __enter__(self) -> _File:
         return self
