@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
@@ -14,6 +15,10 @@ from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 
 KEY = "local-platform-key-4711"
+
+# No test is about time: on a busy machine any example may take some.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def leave(exporter: VersoriFlowSpanExporter, spans: Iterable[ReadableSpan]) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import select
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +27,7 @@ from opentelemetry.exporter.versori_flow.otlp.endpoint import TracesEndpoint
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from opentelemetry.exporter.versori_flow.server.http_server import HttpServer
 from tests.otlp.test_mapping import span
+from tests.processes.running import PATIENCE
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 FEW = encode_spans(make_spans(3)).SerializeToString()
@@ -57,7 +57,7 @@ def platform() -> Iterator[LocalPlatform]:
 
 @pytest.fixture
 def post(platform: LocalPlatform) -> Iterator[Any]:
-    with httpx.Client(base_url=platform.url, trust_env=False, timeout=20) as client:
+    with httpx.Client(base_url=platform.url, trust_env=False, timeout=PATIENCE) as client:
 
         def send(body: bytes, content_type: str = JSON, encoding: str = "", **headers: str) -> httpx.Response:
             headers = {"Content-Type": content_type, **headers}
@@ -128,9 +128,8 @@ HOSTILE = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_bodies(post, case):
-    """Each has its answer within seconds, final and in the request's encoding, and the next request is taken."""
+    """Each is answered before its sender leaves, for good and in its own encoding, and the next one is taken."""
     body, content_type, encoding, status = HOSTILE[case]
-    begun = time.monotonic()
     answer = post(body, content_type, encoding)
     assert answer.status_code == status
     assert "retry-after" not in answer.headers
@@ -142,7 +141,6 @@ def test_hostile_bodies(post, case):
     else:
         assert answer.json()["code"] in (3, 8)
         assert answer.json()["message"]
-    assert time.monotonic() - begun < 10
     assert post(ONE).status_code == 200
 
 

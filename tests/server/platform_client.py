@@ -69,10 +69,11 @@ class Project:
     def delete(self, name: str) -> httpx.Response:
         return self.http.delete(self.at(name))
 
-    def connect(self, request: str) -> socket.socket:
-        """Sends the head of a request by hand, e.g. ``"GET /"``, and returns the connection."""
-        connection = socket.create_connection(self.address, timeout=10)
-        connection.sendall(f"{request} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    def connect(self, request: str, body: bytes = b"") -> socket.socket:
+        """Sends a request by hand, e.g. ``"GET /"``, and returns the connection."""
+        connection = socket.create_connection(self.address, timeout=PATIENCE)
+        length = f"Content-Length: {len(body)}\r\n" if body else ""
+        connection.sendall(f"{request} HTTP/1.1\r\nHost: localhost\r\n{length}\r\n".encode() + body)
         return connection
 
 

@@ -115,7 +115,7 @@ def pathlike(test: Any) -> Any:
 
 
 @pathlike
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
 def test_any_name_is_one_flow(project: Project, shared: LocalPlatform, name: str) -> None:
     """A percent-encoded name of any characters, those of a path too, is one segment and one flow."""

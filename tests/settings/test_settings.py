@@ -395,7 +395,7 @@ YAML_VALUES = st.recursive(
     ),
     st.booleans(),
 )
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(suppress_health_check=list(HealthCheck))
 def test_any_input_gives_settings_or_the_one_error(keywords, complete):
     """Whatever is given, settings or a ConfigurationError come out, and the key is in neither's text."""
     told: ConfigurationError | Settings
