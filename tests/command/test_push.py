@@ -20,6 +20,7 @@ from benchmarks.sink import sink
 from opentelemetry.exporter.versori_flow.command.cli import app
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from tests.conftest import KEY
+from tests.processes.running import PATIENCE
 
 Push = Callable[..., Result]
 OURS = {"VERSORI_FLOW_MIN_INTERVAL": "0"}
@@ -302,6 +303,15 @@ def test_another_template_is_another_target(push, platform, tmp_path, monkeypatc
         monkeypatch.setenv("VERSORI_FLOW_NAME", flow)
         assert push(file).stdout == "1 span delivered, 0 dropped\n"
     assert sorted(platform.names()) == ["one", "two"]
+
+
+def test_a_standard_error_that_takes_nothing(push, platform, tmp_path):
+    """What is pushed is pushed, and the status says so."""
+    file = lines(tmp_path / "spans.json", otlp("shop", 1))
+    command = [sys.executable, "-m", "opentelemetry.exporter.versori_flow", "push", str(file)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout) == (0, b"1 span delivered, 0 dropped\n")
 
 
 def test_without_a_home(push, platform, tmp_path, monkeypatch):

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ..native import monotonic
-from .terminal import fail, say
+from .terminal import at_a_terminal, fail, say
 from .tree import count, plain
 from .versori_cli import credentials
 
@@ -61,7 +60,7 @@ def push(
     target = (settings.base_url, settings.organisation_id, settings.project_id, str(settings.flow_name))
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     failed = False
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, **at_a_terminal()) as bars:
         for file in opened:
             state = Pushed(_state_folder(), file.path, *target)
             if again:

@@ -9,7 +9,6 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -17,7 +16,7 @@ from rich.text import Text
 
 from ..native import monotonic
 from .platform_api import AsJson
-from .terminal import confirm, console, examples, fail
+from .terminal import at_a_terminal, confirm, console, examples, fail
 from .tree import count, plain
 from .versori_cli import credentials
 
@@ -117,9 +116,8 @@ def drain(url: _Store = None) -> None:
     def left() -> int:
         return sum(each.spans for each in _survey(url, target) if not each.alive)
 
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True)
-    ) as progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, **at_a_terminal()) as progress:
         bar = progress.add_task("delivering", total=None)
         done, moved = 0, monotonic()
         while monotonic() - moved < _NO_PROGRESS:

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -44,6 +44,11 @@ def path(text: str) -> Path:
 def console() -> Console:
     """Standard output."""
     return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+
+def at_a_terminal() -> dict[str, Any]:
+    """Where bars are shown: on standard error, and only where somebody sees them move."""
+    return {"console": Console(stderr=True), "disable": not sys.stderr.isatty()}
 
 
 def say(text: str) -> None:
