@@ -16,9 +16,17 @@ from opentelemetry.exporter.versori_flow.server import LocalPlatform
 
 KEY = "local-platform-key-4711"
 
-# No test is about time: on a busy machine any example may take some.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+# On a busy machine any example may take some time. With `HYPOTHESIS_PROFILE=quick` every property test is short,
+# and the same each time: for mutation testing, and for the other Pythons.
+_PATIENT = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+}
+settings.register_profile("full", **_PATIENT)
+settings.register_profile(
+    "quick", max_examples=15, stateful_step_count=30, derandomize=True, database=None, **_PATIENT
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "full"))
 
 
 def leave(exporter: VersoriFlowSpanExporter, spans: Iterable[ReadableSpan]) -> None:

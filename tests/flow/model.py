@@ -1,7 +1,4 @@
-"""Plain stand-ins for the tests of the pure rooms: spans, a policy, and a platform in memory.
-
-`HYPOTHESIS_PROFILE=quick` makes every property test short and the same each time, for mutation testing.
-"""
+"""Plain stand-ins for the tests of the pure rooms: spans, a policy, and a platform in memory."""
 
 from __future__ import annotations
 
@@ -10,8 +7,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from typing import Any
-
-from hypothesis import HealthCheck, settings
 
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
@@ -28,21 +23,7 @@ from opentelemetry.exporter.versori_flow.http.answers import (
     Unavailable,
 )
 
-_SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
-settings.register_profile("full", deadline=None, suppress_health_check=_SLOW_IS_FINE)
-settings.register_profile(
-    "quick",
-    deadline=None,
-    max_examples=15,
-    stateful_step_count=30,
-    derandomize=True,
-    database=None,
-    suppress_health_check=_SLOW_IS_FINE,
-)
-PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "full")
-settings.load_profile(PROFILE)
-
-QUICK = PROFILE == "quick"
+QUICK = os.environ.get("HYPOTHESIS_PROFILE") == "quick"
 
 SECOND = 1_000_000_000
 NOW_NS = 1_800_000_000 * SECOND
