@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
+from opentelemetry.exporter.versori_flow.flow.delivery import Flow
 from opentelemetry.exporter.versori_flow.flow.outcomes import Absence
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Stale, Write
@@ -21,6 +22,7 @@ from opentelemetry.exporter.versori_flow.http.answers import (
     Rejected,
     Stored,
     TooLarge,
+    Unavailable,
     Unreadable,
 )
 from tests.flow.model import (
@@ -611,3 +613,78 @@ def test_a_whole_body_comes_back_only_right_after_its_put(platform: Platform, ri
     settle(flow, platform, T)
     ours = [key(0, 0), *([key(1, 0)] if right_after else [])]
     assert sorted(platform.keys("a")) == [*ours, *([key(901, 1)] if right_after else [])]
+
+
+# -- a PUT that is carried out late ----------------------------------------------------------------------------
+
+LOST = Unavailable("timeout", "no answer in time", None, answered=False)
+
+
+def put_in_vain(flow: Flow, platform: Platform, now: float, answer: Any = LOST) -> bytes:
+    """An attempt whose PUT is under way when it is given up; returns what it carries."""
+    step: Any = flow.begin(now)
+    while not isinstance(step, Write):
+        step = flow.feed(step, perform(step, platform, 0.0), now, NOW_NS)
+    assert flow.feed(step, answer, now, NOW_NS) is None
+    return step.body.join()
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_a_put_that_is_carried_out_late_erases_nothing_for_good(platform: Platform, merge: bool) -> None:
+    """Though no further span comes: some time after the next PUT the flow is looked at, or written again."""
+    flow = flow_of(make_span(0, 0), merge=merge)
+    late = put_in_vain(flow, platform, T)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    assert attempt(flow, platform, T + 2)[-1] == "Write"
+    assert counts(flow) == (2, 2, 0, {})
+    platform.stored["a"] = late
+    assert flow.due(T + 2) == T + 2 + 10, "as long as an attempt may take"
+    now = settle(flow, platform, T + 2)
+    assert platform.keys("a") == [key(0, 0), key(1, 0)]
+    assert (flow.due(now), len(platform.puts)) == (None, 2), "once"
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_a_flow_that_was_in_doubt_ends_at_once(platform: Platform, merge: bool) -> None:
+    """The look, or the second PUT, is not waited for then."""
+    flow = flow_of(make_span(0, 0), merge=merge)
+    late = put_in_vain(flow, platform, T)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    attempt(flow, platform, T + 2)
+    platform.stored["a"] = late
+    flow.close(T + 3, T + 13)
+    assert settle(flow, platform, T + 3) == T + 3
+    assert platform.keys("a") == [key(0, 0), key(1, 0)]
+
+
+def test_what_others_wrote_before_a_late_put_comes_back(platform: Platform) -> None:
+    """Also where new spans are written before the look: that the flow lacks them is no wish of anybody's."""
+    flow = flow_of(make_span(0, 0))
+    late = put_in_vain(flow, platform, T)
+    erase(platform, foreign(1))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    attempt(flow, platform, T + 2)
+    platform.stored["a"] = late
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    attempt(flow, platform, T + 3)
+    assert set(platform.keys("a")) == {key(901, 1), key(0, 0), key(1, 0), key(2, 0)}
+    assert flow.due(T + 3) == T + 13, "it may still come"
+
+
+@pytest.mark.parametrize(
+    ("answer", "due"),
+    [
+        (LOST, T + 12),
+        (Unavailable("read", "connection reset", None, answered=True), None),
+        (Unavailable("504", "504 Gateway Timeout", None, answered=True), T + 12),
+        (Unavailable("503", "503 Service Unavailable", None, answered=True), None),
+        (Unavailable("connect", "connection refused", None, answered=False), None),
+        (Denied(401, "no", None), None),
+    ],
+)
+def test_what_may_come_late(platform: Platform, answer: Any, due: float | None) -> None:
+    """What the platform has not seen, or has answered itself, is done with."""
+    flow = flow_of(make_span(0, 0))
+    put_in_vain(flow, platform, T, answer)
+    attempt(flow, platform, T + 2)
+    assert flow.due(T + 2) == due

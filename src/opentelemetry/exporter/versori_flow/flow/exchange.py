@@ -8,7 +8,7 @@ from ..http.answers import Absent, Conflict, Found, Rejected, Stored, TooLarge
 from .body import Body
 from .holdings import Holdings
 from .ledger import DropReason
-from .outcomes import Absence, Attempt, blame, make_smaller
+from .outcomes import Absence, Attempt, SizeLimit, blame, may_come_late
 from .policy import FlowPolicy
 from .refusal_search import Search, Verdict
 from .remote import KnownFlow
@@ -16,7 +16,7 @@ from .report import Trouble, explain
 from .schedule import MAX_CHECKS, Schedule
 from .steps import Read, Reading, Stale, Step, Write
 from .stored import StoredFlow
-from .window import Entry, Key
+from .window import Key
 
 
 class Exchange:
@@ -36,14 +36,14 @@ class Exchange:
         self.known = KnownFlow(name, policy.description, spans.window)
         self.attempt: Attempt | None = None
         self.settled_mark = 0
-        self._name = name
         self._policy = policy
         self._spans = spans
         self._schedule = schedule
         self._absence = Absence(policy.min_interval, was_there)
         self._search: Search | None = None
-        # One 413 alone may come from something on the way.
-        self._was_too_large = False
+        self._size_limit = SizeLimit()
+        # Whether the platform may still carry out a PUT that was given up.
+        self._doubted = False
         self.rewrite = self.alarmed = False
         spans.leave_room(self.known.size)
 
@@ -75,11 +75,13 @@ class Exchange:
         """Begins an attempt, which settles everything up to that mark."""
         self.attempt = Attempt(now, mark, self._policy.merge and not self.waiting)
         if not self._policy.merge:
+            if not self.waiting:
+                self.rewrite, self._doubted, self._schedule.check_at = self._doubted, False, None
             return self._write(self.attempt, now)
         # A check reads everything: the same answer proves nothing about what is missing in it. It takes no turn.
         known = None if self.attempt.checking else self.known.digest
         looks, self.alarmed = self.attempt.checking and not self.alarmed, False
-        return Read(self._name, known, self._absence.doubted, in_turn=not looks)
+        return Read(self.known.name, known, self._absence.doubted, in_turn=not looks)
 
     def feed(self, step: Step, answer: Reading, now: float, now_ns: int, in_turn: bool) -> Step | None:
         """Takes the answer to a step; returns the next one, or None when the attempt is over."""
@@ -99,15 +101,16 @@ class Exchange:
             case Stale():
                 attempt.checking = False
                 known = self.known.digest
-                return Read(self._name, known) if self._policy.merge else self._write(attempt, now)
+                return Read(self.known.name, known) if self._policy.merge else self._write(attempt, now)
             case Rejected():
                 return self._rejected(attempt, answer, now)
             case TooLarge():
                 return self._too_large(attempt, answer, now)
             case Conflict() if self._policy.merge and not attempt.conflicted:
                 attempt.conflicted, attempt.checking = True, False
-                return Read(self._name, None)
+                return Read(self.known.name, None)
         self.known.may_have_written(attempt.body, self._policy.merge)
+        self._doubted |= may_come_late(answer)
         return self._fail(answer, now)
 
     def _after_read(
@@ -134,7 +137,7 @@ class Exchange:
         if self.waiting and not step.in_turn:
             return self._try_again(now)
         if attempt.checking:
-            self._schedule.check_at = None
+            self._schedule.check_at, self._doubted = None, False
         if self.waiting and self._spans.crowded:
             return self._failed(Trouble("", logging.ERROR, self._spans.crowded, vain=1.0), None, now)
         return self._write(attempt, now) if self.waiting else self.over()
@@ -144,7 +147,8 @@ class Exchange:
         if proven:
             self._schedule.check_at = None  # it was read back by that
             self._spans.deliver(proven)
-        self.known.read(stored, now_ns, attempt.checking and self._schedule.reads_back)
+        read_back = self._doubted or (attempt.checking and self._schedule.reads_back)
+        self.known.read(stored, now_ns, read_back)
         self._spans.leave_room(self.known.size)
         self._spans.make_room_beside(stored)
         self.rewrite |= self.known.is_wrong() and attempt.checking
@@ -184,13 +188,13 @@ class Exchange:
         attempt.rewriting, self.rewrite = self.rewrite, False
         self._spans.send(carried)
         self._schedule.begun_write(now)
-        return Write(self._name, Body(self.known.head, [entry.body for entry in entries]))
+        return Write(self.known.name, Body(self.known.head, [entry.body for entry in entries]))
 
     def _stored(self, attempt: Attempt, answer: Stored, now: float, in_turn: bool) -> Step | None:
         if not answer.believed:
             self.known.may_have_written(attempt.body, self._policy.merge, attempt.carried)
             attempt.confirming = True
-            return Read(self._name, None)
+            return Read(self.known.name, None)
         if self._schedule.closing and self._policy.merge and not in_turn:
             return self._stored_at_the_end(attempt, now)
         return self._taken(attempt, answer.digest, now, in_turn)
@@ -209,7 +213,7 @@ class Exchange:
 
     def _taken(self, attempt: Attempt, digest: bytes | None, now: float, in_turn: bool) -> Step | None:
         self._absence.clear()
-        self._was_too_large = False
+        self._size_limit.was_met = False
         self._spans.deliver(attempt.carried)
         self._spans.back()
         self._spans.measure(attempt.size, now)
@@ -225,7 +229,9 @@ class Exchange:
             self.settled_mark = attempt.mark
         self._schedule.check_at = None
         others = self.known.others_seen or not in_turn
-        if self._policy.merge and (others or self._schedule.closing):
+        if self._doubted and not self._schedule.closing:
+            self._schedule.plan_check(now, self._policy.timeout, False)
+        elif self._policy.merge and (others or self._schedule.closing):
             alone = not (others or self._spans.window.foreign)
             self._schedule.plan_check(now, now - attempt.begun, alone)
         return self.over()
@@ -264,17 +270,8 @@ class Exchange:
 
     def _too_large(self, attempt: Attempt, answer: TooLarge, now: float) -> Step | None:
         self._spans.ledger.last_error = answer.message
-        window = self._spans.window
-        smaller = make_smaller(attempt.body, window.overhead, self._spans.accepted)
-        if smaller is None:
+        if not self._size_limit.meet(attempt.body, self._spans, answer.message):
             return self._fail(answer, now)
-        if not self._was_too_large:
-            self._was_too_large = True
-        elif isinstance(smaller, Entry):
-            self._spans.drop([smaller], DropReason.TOO_LARGE, answer.message)
-        else:
-            window.max_bytes = smaller
-            self._spans.trim()
         return self._try_again(now)
 
     def _try_again(self, now: float) -> Step | None:

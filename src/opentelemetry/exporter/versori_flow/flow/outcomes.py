@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-from ..http.answers import Absent, Rejected
-from .steps import Read
+from ..http.answers import NOT_REACHED, Absent, Rejected, Unavailable
+from .holdings import Holdings
+from .ledger import DropReason
+from .steps import Read, Reading
 from .stored import StoredFlow
 from .window import Entry, Origin
 
@@ -100,6 +102,33 @@ class Absence:
     def next_read(self) -> float:
         """When the next read may confirm it, in seconds of the same clock."""
         return max(self.since or 0.0, self._named_since or 0.0) + self._interval
+
+
+class SizeLimit:
+    """The 413s that one flow was answered with in a row: one alone may come from something on the way."""
+
+    was_met = False
+
+    def meet(self, body: Sequence[Entry], spans: Holdings, message: str) -> bool:
+        """Makes the body smaller that was too large, once that comes twice; False where nothing can leave."""
+        smaller = make_smaller(body, spans.window.overhead, spans.accepted)
+        if smaller is None:
+            return False
+        if not self.was_met:
+            self.was_met = True
+        elif isinstance(smaller, Entry):
+            spans.drop([smaller], DropReason.TOO_LARGE, message)
+        else:
+            spans.window.max_bytes = smaller
+            spans.trim()
+        return True
+
+
+def may_come_late(answer: Reading) -> bool:
+    """Whether a PUT that was answered so, or not at all, may still be under way, and be carried out after the next."""
+    if not isinstance(answer, Unavailable) or answer.kind in NOT_REACHED:
+        return False
+    return not answer.answered or answer.kind in ("502", "504")
 
 
 def blame(answer: Rejected, body: Sequence[Entry]) -> tuple[list[Entry], bool]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..http.answers import Unavailable
+from ..http.answers import NOT_REACHED, Unavailable
 from .steps import Reading
 
-_NOT_REACHED = ("connect", "proxy", "tls")
 _HURRIED_WAIT = 1.0
 _FOREVER = float("inf")
 
@@ -48,7 +47,7 @@ class Probe:
         """An attempt is over."""
         if self._flow == flow:
             self._flow = None
-        if not (isinstance(answer, Unavailable) and not answer.answered and answer.kind in _NOT_REACHED):
+        if not (isinstance(answer, Unavailable) and not answer.answered and answer.kind in NOT_REACHED):
             self.failures = 0
             return
         self.failures += 1

@@ -38,7 +38,7 @@ class KnownFlow:
         self.others_seen = False
         self.changes = 0
         self.unsure: tuple[bytes | None, Sequence[Entry]] = (None, ())
-        self._name = name
+        self.name = name
         # As the platform calls it, which may write names in a way of its own.
         self._called: str | None = None
         self._description = None if description is None else text(description)
@@ -54,13 +54,13 @@ class KnownFlow:
 
     def checked(self, answer: Reading) -> Reading:
         """The answer to a read, where it is not some other flow than the reads before."""
-        if isinstance(answer, StoredFlow) and self._called and answer.name not in (self._called, self._name):
+        if isinstance(answer, StoredFlow) and self._called and answer.name not in (self._called, self.name):
             return UnreadableFlow("it is another flow: it has another name than before")
         return answer
 
     def renamed(self, stored: StoredFlow) -> bool:
         """Whether it has another name than the flow has here, and nothing was read yet that the platform calls so."""
-        return self._called is None and stored.name != self._name
+        return self._called is None and stored.name != self.name
 
     def read(self, stored: StoredFlow, now_ns: int, is_read_back: bool) -> None:
         """The platform has this: what is new in it is adopted, its members and its description are kept.
@@ -161,5 +161,5 @@ class KnownFlow:
 
     def _describe(self, stored_description: bytes | None, members: tuple[bytes, ...]) -> None:
         description = self._description or stored_description or b'""'
-        before, self.head = self.head, head(self._name, description, members)
+        before, self.head = self.head, head(self.name, description, members)
         self.changes += before != self.head

@@ -139,6 +139,8 @@ class Schedule:
         """The exporter ends, with so many failed attempts left; those soon after a success don't count."""
         self._tries_left = tries
         self.reads_back &= self.check_at is not None
+        if self.check_at is not None:
+            self.check_at = now
         self.hurry(now, until, mark)
 
     def give_up(self) -> None:

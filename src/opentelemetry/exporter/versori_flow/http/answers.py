@@ -63,6 +63,10 @@ STALE = "stale"
 """The kind of an `Unavailable` PUT that was not begun, since what it rests on is too old by now."""
 
 
+NOT_REACHED = ("connect", "proxy", "tls")
+"""The kinds of an `Unavailable` that the platform has seen nothing of."""
+
+
 class Unavailable(NamedTuple):
     """Try again later. `kind` is a status, or what failed; `answered`: a status line was received."""
 
