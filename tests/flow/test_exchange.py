@@ -507,6 +507,27 @@ def test_an_older_text_proves_nothing(platform: Platform) -> None:
     assert counts(flow) == (2, 1, 1, {})
 
 
+@pytest.mark.parametrize("takes_over", [True, False])
+def test_an_older_text_is_put_right(platform: Platform, takes_over: bool) -> None:
+    """Where another writer that had read it before puts it back; the newer one is pending only if no PUT was taken."""
+    flow = delivered_flow(platform, early := make_span(0, 0, text="early"))
+    erase(platform, early.body, foreign(1))
+    flow.hand_over([ended := make_span(0, 0, text="ended")], NOW_NS)
+    if takes_over:
+        attempt(flow, platform, T + 1)
+        erase(platform, early.body, foreign(1), foreign(2))
+    else:  # and its PUT is answered by somebody else
+        step: Any = flow.begin(T + 1)
+        step = flow.feed(step, perform(step, platform, 0.0), T + 1, NOW_NS)
+        erase(platform, early.body, foreign(1), foreign(2))
+        step = flow.feed(step, Stored(200, None, believed=False), T + 1, NOW_NS)
+        flow.feed(step, perform(step, platform, 0.0), T + 1, NOW_NS)
+    assert counts(flow) == ((2, 2, 0, {}) if takes_over else (2, 1, 1, {}))
+    settle(flow, platform, T + 1)
+    assert {ended.body, foreign(1), foreign(2)} == {s.body for s in read(platform.stored["a"], b"").spans}
+    assert counts(flow) == (2, 2, 0, {})
+
+
 def test_what_was_read_too_long_ago_is_read_again(platform: Platform) -> None:
     """The attempt goes on with what another writer has put there meanwhile."""
     flow = flow_of(make_span(0, 0))

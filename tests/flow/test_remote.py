@@ -73,12 +73,25 @@ def test_another_writer_is_seen_by_what_is_missing() -> None:
     flow, window = known(make_span(0, 0), make_span(1, 0))
     flow.read(stored(make_span(5, 0)), NOW_NS, False)
     window.deliver(own(window)[:1])
-    flow.read(stored(make_span(0, 0)), NOW_NS, False)
-    assert (flow.is_wrong(), flow.others_seen) == (False, False)
-    flow.read(stored(), NOW_NS, False)
-    assert (flow.is_wrong(), flow.others_seen) == (True, True)
-    flow.read(stored(make_span(0, 0)), NOW_NS, False)
-    assert (flow.is_wrong(), flow.others_seen) == (False, True)
+    assert (flow.is_wrong(stored(make_span(0, 0))), flow.others_seen) == (False, False)
+    assert (flow.is_wrong(stored()), flow.others_seen) == (True, True)
+    assert (flow.is_wrong(stored(make_span(0, 0))), flow.others_seen) == (False, True)
+
+
+def test_an_older_text_is_not_the_span() -> None:
+    """Nor is it taken where one stands that this side has replaced; a text of the platform's own making may be it."""
+    texts = [make_span(0, 0, text=str(number)) for number in range(20)]
+    flow, window = known(*texts)
+    assert flow.is_wrong(stored(texts[0])) is False, "pending"
+    window.deliver(own(window))
+    shown = [flow.is_wrong(stored(span)) for span in (*texts[-9:], make_span(0, 0, text="normalised"))]
+    assert shown == [True] * 8 + [False, False]
+    window.add(texts[18], NOW_NS)
+    window.deliver(own(window))
+    assert [flow.is_wrong(stored(text)) for text in texts[-2:]] == [False, True]
+    flow.digest = b"before"
+    flow.may_have_written(window, True, own(window))
+    assert flow.proven(stored(texts[19])) == []
 
 
 @pytest.mark.parametrize(("is_read_back", "ours"), [(True, False), (True, True), (False, False)])

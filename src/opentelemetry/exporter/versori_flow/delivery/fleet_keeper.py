@@ -134,7 +134,7 @@ class FleetKeeper(Keeper):
             return
         read = isinstance(job.step, Read)
         verified = read and (
-            isinstance(answer, Absent) or (isinstance(answer, StoredFlow) and job.flow.shows_all)
+            isinstance(answer, Absent) or (isinstance(answer, StoredFlow) and job.flow.is_all_in(answer))
         )
         store.settle(turn.claim, 0.0 if verified and not turn.unsure else wait, verified)
 

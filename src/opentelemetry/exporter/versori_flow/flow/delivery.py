@@ -22,6 +22,7 @@ from .ledger import DropReason, FlowStatus, Totals
 from .policy import FlowPolicy
 from .schedule import Schedule
 from .steps import Read, Reading, Step, Write
+from .stored import StoredFlow
 from .window import Entry, Key
 
 _FOREVER = float("inf")
@@ -243,10 +244,9 @@ class Flow:
         exchange.settled_mark = self._mark
         self._schedule.settled(self._mark)
 
-    @property
-    def shows_all(self) -> bool:
-        """After a read: whether every delivered span stands in the stored flow."""
-        return not (self._exchange.waiting or self._exchange.known.is_wrong())
+    def is_all_in(self, stored: StoredFlow) -> bool:
+        """After a read: whether every span stands in the stored flow."""
+        return not (self._exchange.waiting or self._exchange.known.is_wrong(stored))
 
     def abandon(self, keeps: Callable[[Key], bool] = lambda key: False) -> int:
         """The exporter has ended: what is pending is lost, but for what a store keeps; returns how much that is."""

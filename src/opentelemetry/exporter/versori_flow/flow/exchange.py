@@ -127,7 +127,7 @@ class Exchange:
                 self._forget()
             case StoredFlow() if self.known.renamed(answer) and not self._absence.sure(answer, step, now):
                 return self._look_again()
-            case StoredFlow() if not step.in_turn and self.known.is_wrong(answer.keys):
+            case StoredFlow() if not step.in_turn and self.known.is_wrong(answer):
                 self.alarmed = True
                 return self._try_again(now)
             case StoredFlow():
@@ -151,7 +151,7 @@ class Exchange:
         self.known.read(stored, now_ns, read_back)
         self._spans.leave_room(self.known.size)
         self._spans.make_room_beside(stored)
-        self.rewrite |= self.known.is_wrong() and attempt.checking
+        self.rewrite |= self.known.is_wrong(stored) and attempt.checking
 
     def _forget(self) -> None:
         self._absence.clear()

@@ -69,7 +69,7 @@ class KnownFlow:
         before has overwritten all of it: all comes back.
         """
         shown = stored.keys
-        if not (is_read_back and self._lacks_own(shown)):
+        if not (is_read_back and self._lacks_own(stored)):
             self._let_go(shown)
         for span in stored.spans:
             here = self._window.get(span.key)
@@ -85,13 +85,11 @@ class KnownFlow:
         self._describe(stored.description, stored.members)
         self.keys, self.digest, self.exists, self._called = shown, stored.digest, True, stored.name
 
-    def is_wrong(self, shown: set[Key] | None = None) -> bool:
-        """Whether a delivered span of this side is missing, or one that must not be there has been brought back.
-
-        Among these keys; by default, after a read and with the window trimmed, those of the stored flow.
+    def is_wrong(self, stored: StoredFlow) -> bool:
+        """Whether a delivered span of this side is missing, or an older text of it stands there, or a span that must
+        not be there has been brought back.
         """
-        keys = self.keys if shown is None else shown
-        wrong = self._lacks_own(keys) or not self._never_adopt.keys().isdisjoint(keys)
+        wrong = self._lacks_own(stored) or not self._never_adopt.keys().isdisjoint(stored.keys)
         self.others_seen |= wrong
         return wrong
 
@@ -129,8 +127,8 @@ class KnownFlow:
         (before, carried), self.unsure = self.unsure, (None, ())
         if stored.digest == before:
             return None
-        shown = {span.key for span in stored.spans}
-        return [entry for entry in carried if entry.key in shown]
+        texts = stored.texts
+        return [entry for entry in carried if entry.is_shown_by(texts.get(entry.key))]
 
     def banish(self, key: Key) -> None:
         """The span has moved to another flow, or was refused: it is never adopted again."""
@@ -146,9 +144,10 @@ class KnownFlow:
         """Spans that count as delivered, and were not: if their answer was a stray one, they may be refused."""
         return [e for e in body if e.origin is Origin.OWN and not e.pending and e.key not in self.keys]
 
-    def _lacks_own(self, shown: set[Key]) -> bool:
+    def _lacks_own(self, stored: StoredFlow) -> bool:
+        texts = stored.texts
         return any(
-            entry.origin is Origin.OWN and not entry.pending and entry.key not in shown
+            entry.origin is Origin.OWN and not entry.pending and not entry.is_shown_by(texts.get(entry.key))
             for entry in self._window
         )
 

@@ -77,6 +77,11 @@ class StoredFlow(NamedTuple):
         """Trace id and span id of each span."""
         return {span.key for span in self.spans}
 
+    @property
+    def texts(self) -> dict[Key, bytes]:
+        """Each span as it stands, by its key."""
+        return {span.key: span.body for span in self.spans}
+
 
 def read(body: bytes, digest: bytes) -> StoredFlow:
     """Reads a stored flow, what the platform answered to a GET.

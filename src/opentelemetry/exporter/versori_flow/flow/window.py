@@ -17,7 +17,6 @@ from .ranking import Ranking
 CLOCKS_DIFFER = 60_000_000_000
 """Nanoseconds. What the clocks of hosts, or of one host before and after it was set, are trusted to agree by."""
 
-
 Key = tuple[str, str]
 """(trace id, span id): the same span handed over twice is one span."""
 
@@ -30,9 +29,12 @@ class Origin(Enum):
 
 
 class Entry:
-    """One span in a window; `pending` until a successful PUT has carried it."""
+    """One span in a window; `pending` until a successful PUT has carried it.
 
-    __slots__ = ("body", "is_root", "key", "origin", "pending", "start")
+    `older`: hashes of the last texts of this side whose place it took.
+    """
+
+    __slots__ = ("body", "is_root", "key", "older", "origin", "pending", "start")
 
     def __init__(
         self, key: Key, start: int, is_root: bool, body: bytes, pending: bool, origin: Origin
@@ -43,6 +45,11 @@ class Entry:
         self.body = body
         self.pending = pending
         self.origin = origin
+        self.older: tuple[int, ...] = ()
+
+    def is_shown_by(self, text: bytes | None) -> bool:
+        """Whether a stored text is this one, as the platform may write it in its own way: it is no older one."""
+        return text is not None and (text == self.body or hash(text) not in self.older)
 
 
 class _Trace:
@@ -142,12 +149,14 @@ class Window:
         trace_id, span_id, _, is_root, start, end, body, _ = span
         key = (trace_id, span_id)
         counts = True
+        entry = Entry(key, start, is_root, body, True, Origin.OWN)
         before = self.get(key)
         if before is not None and before.origin is Origin.OWN:
             if before.body == body:
                 return False
             counts = not before.pending
-        self._put(Entry(key, start, is_root, body, True, Origin.OWN), self._end(end, now_ns, True))
+            entry.older = (*before.older[-7:], hash(before.body))
+        self._put(entry, self._end(end, now_ns, True))
         return counts
 
     def adopt(self, entry: Entry, end: int, now_ns: int, is_news: bool) -> None:
@@ -222,8 +231,7 @@ class Window:
                 break
             for entry in leaving:
                 self.remove(entry)
-                if entry.pending:
-                    lost.append(entry)
+            lost += [entry for entry in leaving if entry.pending]
         return lost
 
     def age_out(self) -> None:
