@@ -10,7 +10,7 @@ import pytest
 
 from opentelemetry.exporter.versori_flow import DropReason, FlowStatus
 from opentelemetry.exporter.versori_flow.delivery import backoff, crew
-from opentelemetry.exporter.versori_flow.flow import refusal_search, schedule
+from opentelemetry.exporter.versori_flow.flow import due, refusal_search, schedule
 from opentelemetry.exporter.versori_flow.http import answers, api
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-it-works.md").read_text(encoding="utf-8")
@@ -53,6 +53,7 @@ def test_every_state_is_drawn():
     "said",
     [
         f"1 to {crew.MAX_THREADS}, daemons",
+        f"at most {due.MOST_IN_TROUBLE} attempts",
         f"After {refusal_search.SINGLES_IN_A_ROW} single refusals",
         f"at most {schedule.MAX_CHECKS}\n",
         f"{backoff.SHORTEST_WAIT} s to {backoff.LONGEST_WAIT:g} s",

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Move
 from opentelemetry.exporter.versori_flow.flow import memory as memory_room
 from opentelemetry.exporter.versori_flow.flow.delivery import Flow
+from opentelemetry.exporter.versori_flow.flow.due import MOST_IN_TROUBLE
 from opentelemetry.exporter.versori_flow.flow.flows import Flows, FlowStep, Receipt
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
 from opentelemetry.exporter.versori_flow.flow.memory import WINDOWS_OF_BYTES
@@ -164,6 +165,32 @@ def test_flows_are_busy_until_the_last_attempt_is_over() -> None:
     assert flows.busy == 0
     assert [flows.verdict(receipt, T) for receipt in receipts] == [False, True]
     flows.waited_in_vain(receipts, T)
+
+
+def test_flows_in_trouble_leave_places_to_the_others() -> None:
+    """So many at a time are tried that failed last, however many are due for longer, and hang."""
+    routing = Routing(max_flows=1000)
+    flows = routing.flows
+    for number in range(MOST_IN_TROUBLE + 4):
+        routing.hand_over(make_span(number, 0), default=f"stuck-{number}", now=T)
+    while (job := flows.begin_next(T)) is not None:
+        flows.feed(job, DOWN, T, NOW_NS)
+    begun = list(iter(lambda: flows.begin_next(T + 9), None))
+    assert len(begun) == MOST_IN_TROUBLE
+    assert flows.next_due() is None, "nothing is to be done till one of them is over"
+    routing.hand_over(make_span(900, 0), default="well", now=T + 9)
+    job = flows.begin_next(T + 9)
+    assert job is not None
+    assert job.name == "well"
+    ends = [lambda job: flows.feed(job, DOWN, T + 9, NOW_NS), flows.leave]
+    ends.append(lambda job: flows.put_off(job, T + 9, T + 99))
+    for end in ends:
+        end(begun.pop())
+        assert flows.next_due() == T + 2
+        begun.append(flows.begin_next(T + 9))
+        assert begun[-1] is not None
+        assert flows.next_due() is None
+    assert flows.busy == MOST_IN_TROUBLE + 1
 
 
 def test_a_flow_with_nothing_to_write_is_passed_over() -> None:

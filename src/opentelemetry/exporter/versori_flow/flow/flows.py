@@ -13,13 +13,13 @@ from ..encoded_span import EncodedSpan, Move, Routed, Unencodable
 from ..http.answers import failed_by
 from .bulletin import Bulletin
 from .delivery import Flow
+from .due import Due
 from .journal import Change, Kept, News
 from .ledger import DropReason, FlowStatus, Totals
 from .memory import Memory
 from .notice import Notice
 from .policy import FlowPolicy
 from .probe import Probe
-from .ranking import Ranking
 from .report import explain
 from .steps import Reading, Step
 from .window import Key
@@ -58,8 +58,7 @@ class Flows:
         self.busy = 0
         self.parted: set[str] = set()
         self.memory = Memory(policy, max_flows)
-        # By the time since when each is due, or from when on it will be.
-        self._due = Ranking[float]()
+        self._due = Due()
         self._bulletin = Bulletin(self.memory.flows)
         self._probe = Probe(policy.backoff)
         # Changed since `changes` was called last; one that has left memory since, and come back, is two.
@@ -126,7 +125,7 @@ class Flows:
 
     def put_off(self, job: FlowStep, now: float, until: float) -> None:
         """Somebody else has the turn until then: the attempt is not made, or not gone on with."""
-        self.busy -= 1
+        self._is_over(job.name)
         self._probe.not_begun(job.name)
         job.flow.put_off(until)
         self._line_up(job.flow, now)
@@ -151,6 +150,7 @@ class Flows:
             self._line_up(flow, now)
             if step is not None:
                 self.busy += 1
+                self._due.begun(flow)
                 self._probe.begun(flow.name)
                 return FlowStep(flow, step)
         return None
@@ -169,7 +169,7 @@ class Flows:
             answer = failed_by(error)
             following = flow.feed(job.step, answer, now, now_ns, in_turn)
         if following is None:
-            self.busy -= 1
+            self._is_over(flow.name)
             self._probe.over(flow.name, answer, now)
             self._note(flow, answer, now)
         self._line_up(flow, now)
@@ -224,10 +224,10 @@ class Flows:
 
     def leave(self, job: FlowStep) -> None:
         """The exporter ends, and somebody else has the turn: the attempt is not made, nor another one."""
-        self.busy -= 1
+        self._is_over(job.name)
         self._probe.not_begun(job.name)
         job.flow.leave()
-        self._due.put(job.name, None)
+        self._due.leave(job.name)
 
     def take_back(self, name: str, now: float, until: float) -> None:
         """What was left is done here after all."""
@@ -243,7 +243,7 @@ class Flows:
             kept = flow.abandon(partial(keeps, flow.name))
             if kept:
                 left[flow.name] = kept
-            self._due.put(flow.name, None)
+            self._due.leave(flow.name)
             self.memory.measure(flow)
             self._bulletin.listen(flow)
         return left
@@ -266,21 +266,21 @@ class Flows:
         return self.memory.status(now)
 
     def _line_up(self, flow: Flow, now: float) -> None:
-        due, before = flow.due(now), self._due.rank(flow.name)
-        if due is not None and due <= now:
-            # It keeps its place among those that are due.
-            due = before if before is not None and before <= now else now
-        self._due.put(flow.name, due)
+        self._due.put(flow, now)
         self.memory.measure(flow)
         self._bulletin.listen(flow)
         self._changed[flow] = None
         if flow.name not in self.memory.active:
             self._bulletin.outage.flows.discard(flow.name)
 
+    def _is_over(self, name: str) -> None:
+        self.busy -= 1
+        self._due.over(name)
+
     def _make_room(self, now: float, spared: Container[str]) -> None:
         for flow in self.memory.let_go(spared):
             self.parted.add(flow.name)
-            self._due.put(flow.name, None)
+            self._due.leave(flow.name)
             self._bulletin.part(flow)
         while (squeezed := self.memory.squeeze()) is not None:
             self._line_up(squeezed, now)
