@@ -10,6 +10,7 @@ import pytest
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
 from opentelemetry.exporter.versori_flow.flow.delivery import Flow
 from opentelemetry.exporter.versori_flow.flow.outcomes import Absence
+from opentelemetry.exporter.versori_flow.flow.report import LOSES_AGAIN
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Stale, Write
 from opentelemetry.exporter.versori_flow.flow.stored import UnreadableFlow, read
@@ -480,7 +481,32 @@ def test_an_unbelieved_put_is_delivered_once_a_read_shows_it(
     assert flow.feed(step, perform(step, platform, 0.0), T, NOW_NS) is None
     assert (counts(flow), flow.in_trouble) == ((1, int(shown), int(not shown), {}), not shown)
     assert (flow.due(T), flow._exchange.known.digest) == (None if shown else T + 2, None)
-    assert shown or "200 and what is no flow" in (flow.status(T).last_error or "")
+    assert shown or "200 and not as it was written" in (flow.status(T).last_error or "")
+
+
+def test_a_put_whose_answer_is_the_flow_as_it_was_is_not_believed(platform: Platform) -> None:
+    """Something on the way, or a platform that ignores it: a read has to show what it has carried."""
+    flow = delivered_flow(platform, make_span(0, 0))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    step: Any = flow.begin(T + 1)
+    step = flow.feed(step, perform(step, platform, 0.0), T + 1, NOW_NS)
+    step = flow.feed(step, Stored(200, digest_of(platform.stored["a"])), T + 1, NOW_NS)
+    flow.feed(step, perform(step, platform, 0.0), T + 1, NOW_NS)
+    assert (counts(flow), flow.in_trouble) == ((2, 1, 1, {}), True)
+    settle(flow, platform, T + 1)
+    assert (counts(flow), platform.keys("a")) == ((2, 2, 0, {}), [key(0, 0), key(1, 0)])
+
+
+def test_what_is_erased_again_and_again_is_said(platform: Platform) -> None:
+    """Once: the flow lacks what counts as delivered, and nobody would learn of it."""
+    flow = delivered_flow(platform, make_span(0, 0))
+    for number in (1, 2):
+        flow.hand_over([make_span(number, 0)], NOW_NS)
+        now = T + number
+        while (due := flow.due(now)) is not None:
+            attempt(flow, platform, now := max(now, due))
+            erase(platform, foreign(1))
+    assert [text for _, text in said(flow)] == [f"flow 'a': {LOSES_AGAIN}"]
 
 
 def test_what_must_leave_leaves_though_a_put_was_not_believed(platform: Platform) -> None:

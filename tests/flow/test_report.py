@@ -197,7 +197,7 @@ EXPLAINED: list[tuple[Any, int, str, str]] = [
     (
         Stored(200, None, False),
         logging.WARNING,
-        "the flow was answered with 200 and what is no flow, and a read does not show its spans",
+        "the flow was answered with 200 and not as it was written, and a read does not show its spans",
         "unreadable",
     ),
 ]

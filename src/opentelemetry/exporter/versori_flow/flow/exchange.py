@@ -12,7 +12,7 @@ from .outcomes import Absence, Attempt, SizeLimit, blame, may_come_late
 from .policy import FlowPolicy
 from .refusal_search import Search, Verdict
 from .remote import KnownFlow
-from .report import Trouble, explain
+from .report import LOSES_AGAIN, Trouble, explain
 from .schedule import MAX_CHECKS, Schedule
 from .steps import Read, Reading, Stale, Step, Write
 from .stored import StoredFlow
@@ -139,7 +139,7 @@ class Exchange:
         if attempt.checking:
             self._schedule.check_at, self._doubted = None, False
         if self.waiting and self._spans.crowded:
-            return self._failed(Trouble("", logging.ERROR, self._spans.crowded, vain=1.0), None, now)
+            return self._fail(answer, now, Trouble("", logging.ERROR, self._spans.crowded, vain=1.0))
         return self._write(attempt, now) if self.waiting else self.over()
 
     def _merge(self, attempt: Attempt, stored: StoredFlow, now_ns: int) -> None:
@@ -191,7 +191,7 @@ class Exchange:
         return Write(self.known.name, Body(self.known.head, [entry.body for entry in entries]))
 
     def _stored(self, attempt: Attempt, answer: Stored, now: float, in_turn: bool) -> Step | None:
-        if not answer.believed:
+        if not answer.believed or self.known.is_without(attempt.carried, answer.digest):
             self.known.may_have_written(attempt.body, self._policy.merge, attempt.carried)
             attempt.confirming = True
             return Read(self.known.name, None)
@@ -200,7 +200,7 @@ class Exchange:
         return self._taken(attempt, answer.digest, now, in_turn)
 
     def _confirm(self, attempt: Attempt, answer: Reading, now: float) -> Step | None:
-        """Whether a PUT was taken whose answer was no flow."""
+        """Whether a PUT was taken whose answer was no flow, or the flow without it."""
         if isinstance(answer, StoredFlow):
             shown = self.known.proven(answer)
             if shown is not None and len(shown) == len(attempt.carried):
@@ -217,7 +217,7 @@ class Exchange:
         self._spans.deliver(attempt.carried)
         self._spans.back()
         self._spans.measure(attempt.size, now)
-        self._schedule.last_delivery = now
+        self._schedule.last_delivery, self._schedule.check_at = now, None
         self.known.wrote(attempt.body, digest)
         if self._search is not None:
             self._search.accepted()
@@ -227,13 +227,14 @@ class Exchange:
                 self._search = None
         if self._search is None:
             self.settled_mark = attempt.mark
-        self._schedule.check_at = None
         others = self.known.others_seen or not in_turn
         if self._doubted and not self._schedule.closing:
             self._schedule.plan_check(now, self._policy.timeout, False)
         elif self._policy.merge and (others or self._schedule.closing):
             alone = not (others or self._spans.window.foreign)
             self._schedule.plan_check(now, now - attempt.begun, alone)
+            if attempt.rewriting and not self._schedule.reads_back:
+                self._spans.say_once("erased", LOSES_AGAIN)
         return self.over()
 
     def _stored_at_the_end(self, attempt: Attempt, now: float) -> Step | None:
@@ -269,7 +270,6 @@ class Exchange:
         return self._try_again(now)
 
     def _too_large(self, attempt: Attempt, answer: TooLarge, now: float) -> Step | None:
-        self._spans.ledger.last_error = answer.message
         if not self._size_limit.meet(attempt.body, self._spans, answer.message):
             return self._fail(answer, now)
         return self._try_again(now)
@@ -280,12 +280,10 @@ class Exchange:
         self._schedule.try_again(now)
         return None if self.waiting or self._schedule.check_at is not None else self.over()
 
-    def _fail(self, answer: Reading, now: float) -> Step | None:
-        trouble = explain(answer) or Trouble("", logging.ERROR, f"{type(answer).__name__} was not asked for")
-        return self._failed(trouble, getattr(answer, "retry_after", None), now)
-
-    def _failed(self, trouble: Trouble, retry_after: float | None, now: float) -> Step | None:
-        self.attempt = None
+    def _fail(self, answer: Reading, now: float, why: Trouble | None = None) -> Step | None:
+        trouble = why or explain(answer)
+        trouble = trouble or Trouble("", logging.ERROR, f"{type(answer).__name__} was not asked for")
+        self.attempt, retry_after = None, getattr(answer, "retry_after", None)
         self._spans.fail(trouble, self._schedule.failed(now, retry_after, trouble.vain), now)
         return None
 

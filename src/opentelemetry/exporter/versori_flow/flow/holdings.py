@@ -147,7 +147,7 @@ class Holdings:
             begun, before = self._last_put
             times, seconds = (came - before) / most, now - begun
             if times >= _FULL_TWICE and seconds > 0:
-                self._say_once(
+                self.say_once(
                     "rate",
                     f"{(came - before) / seconds:.0f} spans come in a second, and fill the window of {most} "
                     f"{times:.1f} times between two PUTs; raise VERSORI_FLOW_MAX_SPANS, or record fewer",
@@ -190,7 +190,7 @@ class Holdings:
         else:
             return
         leaves, them = ("leaves", "the one that was") if left == 1 else ("leave", "those that were")
-        self._say_once(
+        self.say_once(
             "others",
             f"the stored flow has {size} may be: {spans(left)} that others wrote {leaves} it, {them} quiet for "
             f"longest; raise VERSORI_FLOW_MAX_{setting} to keep {'it' if left == 1 else 'them'}",
@@ -236,8 +236,7 @@ class Holdings:
 
     def waiting(self) -> list[Kept]:
         """All that is pending, oldest trace first."""
-        entries = [entry for entry in self.window.in_order() if entry.pending]
-        return [kept(entry, self.window.latest_end(entry.key[0])) for entry in entries]
+        return [kept(e, self.window.latest_end(e.key[0])) for e in self.window.in_order() if e.pending]
 
     def changes(self, flow: str) -> Change | None:
         """What a store is to be told; None: nothing."""
@@ -294,7 +293,8 @@ class Holdings:
             detail += f"; the stored flow's other members take {others} of max_bytes {self._policy.max_bytes}"
         return detail
 
-    def _say_once(self, what: str, text: str) -> None:
+    def say_once(self, what: str, text: str) -> None:
+        """Says what does not change soon."""
         if what not in self._said:
             self._said.add(what)
             self.report.remark(text, logging.WARNING)

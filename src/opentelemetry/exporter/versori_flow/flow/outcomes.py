@@ -111,6 +111,7 @@ class SizeLimit:
 
     def meet(self, body: Sequence[Entry], spans: Holdings, message: str) -> bool:
         """Makes the body smaller that was too large, once that comes twice; False where nothing can leave."""
+        spans.ledger.last_error = message
         smaller = make_smaller(body, spans.window.overhead, spans.accepted)
         if smaller is None:
             return False

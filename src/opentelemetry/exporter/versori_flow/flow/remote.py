@@ -130,6 +130,11 @@ class KnownFlow:
         texts = stored.texts
         return [entry for entry in carried if entry.is_shown_by(texts.get(entry.key))]
 
+    def is_without(self, carried: Sequence[Entry], digest: bytes | None) -> bool:
+        """Whether a PUT was answered with the flow as it was read before it, which lacks what it has carried."""
+        same = digest is not None and digest == self.digest
+        return same and any(entry.key not in self.keys for entry in carried)
+
     def banish(self, key: Key) -> None:
         """The span has moved to another flow, or was refused: it is never adopted again."""
         self._never_adopt[key] = None

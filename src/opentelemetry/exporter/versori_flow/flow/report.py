@@ -37,6 +37,11 @@ _BECAUSE = {
 _ONE = {"they": "it", "them": "it", "each": "it", "hold": "holds", "were": "was"}
 _SEVERAL = {word: word for word in _ONE}
 
+LOSES_AGAIN = (
+    "delivered spans are missing again and again right after they were written: another writer overwrites the flow, or "
+    "the platform keeps less than it takes; they are written once more with the next span"
+)
+
 
 class Pace:
     """How often trouble is said: once a minute, also where every second attempt succeeds.
@@ -209,9 +214,7 @@ def explain(answer: Reading) -> Trouble | None:
             )
             return Trouble("404", logging.WARNING, text, of_all=True)
         case Stored(status, believed=False):
-            text = (
-                f"the flow was answered with {status} and what is no flow, and a read does not show its spans"
-            )
+            text = f"the flow was answered with {status} and not as it was written, and a read does not show its spans"
             return Trouble("unreadable", logging.WARNING, text)
     return None
 
