@@ -210,7 +210,12 @@ class VersoriFlowSpanExporter(SpanExporter):
         late = self._courier.late
         if late and not self._said_late:
             self._said_late = True
-            say_one(logging.WARNING, f"{late} spans came after shutdown and are lost, as all that follow")
+            came = (
+                "1 span came after shutdown and is"
+                if late == 1
+                else f"{late} spans came after shutdown and are"
+            )
+            say_one(logging.WARNING, f"{came} lost, as all that follow")
 
     def _totals(self) -> Totals:
         return self._here().totals()
