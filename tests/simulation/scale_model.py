@@ -9,7 +9,7 @@ from typing import Any
 from opentelemetry.exporter.versori_flow.delivery import attempt
 from opentelemetry.exporter.versori_flow.flow.stored import StoredFlow, StoredSpan
 from opentelemetry.exporter.versori_flow.http.answers import Absent, Found, Stored
-from opentelemetry.exporter.versori_flow.stores import fleet_scripts, fleet_window
+from opentelemetry.exporter.versori_flow.stores import fleet_put, fleet_scripts
 from opentelemetry.exporter.versori_flow.stores.redis_client import RedisClient, Script
 
 from .machine import EPOCH, here
@@ -18,7 +18,7 @@ from .redis_wire import running
 
 _SCRIPTS = {
     script.digest: name
-    for room in (fleet_scripts, fleet_window)
+    for room in (fleet_scripts, fleet_put)
     for name, script in vars(room).items()
     if hasattr(script, "digest")
 }

@@ -152,6 +152,39 @@ def test_one_large_trace_keeps_its_root_and_its_newest(shared_redis):
     assert [held[:2] for held in fleet.flows()] == [("other", 1), ("shop", 3)]
 
 
+def deliver(fleet, flow="shop"):
+    """All that waits in a flow."""
+    claim = fleet.claim(flow)
+    assert fleet.settle(claim, list(claim.pending), wait=0, verified=False)
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["rest", "busy"])
+def test_what_is_delivered_makes_room(shared_redis, busy):
+    """The bound of all flows refuses nothing while there is something delivered to leave: of flows that rest first,
+    the one that has rested for longest before others; only what waits keeps new spans out."""
+    fleet = join(shared_redis.url, max_store_bytes=1000)
+    for number, flow in enumerate(("oldest", "older", "old", "bank"), 1):
+        fleet.put(added(span(number, body=b"x" * 240), flow=flow))
+        deliver(fleet, flow)
+        time.sleep(0.002)  # it rests for longer than the next
+    waits = span(9, body=b"x" * 20)
+    if busy:
+        for flow in ("old", "bank"):
+            fleet.put(added(waits, flow=flow))
+    assert fleet.put(added(span(10, body=b"x" * 240))).dropped == []
+    delivered = {held.flow: held.spans - held.pending for held in fleet.flows()}
+    assert delivered == {"older": 1, "old": 1, "bank": 1, "shop": 0}
+    assert fleet.put(added(span(11, body=b"x" * 700))).dropped == []
+    assert sum(held.size for held in fleet.flows()) <= 1000
+    assert keys(kept for kept, pending in fleet.window("shop") if pending) == keys([span(10), span(11)])
+    if busy:
+        assert {held.flow: held.spans for held in fleet.flows()} == {"old": 1, "bank": 1, "shop": 2}
+    # What waits is not thrown out for others; each flow loses its own.
+    assert fleet.put(added(span(12, body=b"x" * 240))).dropped == [("shop", span(10).key)]
+    deliver(fleet)
+    assert fleet.put(added(span(13, body=b"x" * 900), flow="new")).dropped == []
+
+
 def test_what_left_elsewhere_leaves_here(shared_redis):
     """What another way has carried is pending no longer; what is gone is told, and whether it moved or was lost."""
     fleet = join(shared_redis.url)

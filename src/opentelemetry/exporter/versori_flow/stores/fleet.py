@@ -26,8 +26,9 @@ from ..settings.redis_url import FleetUrl
 from .connection import StoreError
 from .fleet_answers import Claim, Held, Put, Seen, Wait
 from .fleet_items import Piece, as_bytes, as_text, batches, id_of, kept_of, key_of, left_by
+from .fleet_put import PUT
 from .fleet_scripts import CLAIM, DROP, EXTEND, FINISH, GOODBYE, LOOK, POLL
-from .fleet_window import FLOW_KEYS, PROJECT_KEYS, PUT
+from .fleet_window import FLOW_KEYS, PROJECT_KEYS
 from .redis_client import FullError, RedisClient, Script
 from .remarks import Remarks
 from .spool_file import Target

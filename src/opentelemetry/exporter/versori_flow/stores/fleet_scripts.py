@@ -11,7 +11,7 @@ CLAIM = Script(
 -- KEYS project, flow ; ARGV fresh flow lease_ms epoch arrival change insist ends
 make_room()
 begin()
-local f = flow(5, ARGV[2])
+local f = flow(ARGV[2])
 local arrival, change = -1, -1
 if ARGV[4] == epoch then arrival, change = tonumber(ARGV[5]), tonumber(ARGV[6]) end
 local not_before, inflight, doubt, last = unpack(call('HMGET', f.meta, 'not_before', 'inflight', 'doubt', 'changed'))
@@ -52,7 +52,7 @@ EXTEND = Script(
 -- KEYS project, flow ; ARGV fresh flow fence lease_ms
 make_room()
 begin()
-local f = flow(5, ARGV[2])
+local f = flow(ARGV[2])
 local fence, inflight = unpack(call('HMGET', f.meta, 'fence', 'inflight'))
 local holder = call('GET', f.lease)
 if fence ~= ARGV[3] or not inflight or (holder and holder ~= ARGV[3]) then return {epoch, 0} end
@@ -68,7 +68,7 @@ FINISH = Script(
 -- KEYS project, flow ; ARGV fresh flow fence outcome wait_ms upto doubt carried
 make_room()
 begin()
-local f = flow(5, ARGV[2])
+local f = flow(ARGV[2])
 local outcome = ARGV[4]
 local fresh, astray = call('HGET', f.meta, 'fence') == ARGV[3], {}
 if outcome == 'unsure' or (not fresh and outcome ~= 'nothing') then call('HSET', f.meta, 'doubt', number()) end
@@ -123,7 +123,7 @@ DROP = Script(
 -- KEYS project, flow ; ARGV fresh flow rest_ms : how many were pending; where rest_ms is given, only after that rest
 make_room()
 begin()
-local f = flow(5, ARGV[2])
+local f = flow(ARGV[2])
 local since = call('ZSCORE', REST, f.name)
 if ARGV[3] ~= '' and not (since and tonumber(since) <= NOW - ARGV[3] and f.waiting == 0) then return {epoch, 0} end
 local lost = #leave(f, call('ZRANGE', f.ids, 0, -1))
@@ -143,7 +143,7 @@ LOOK = Script(
 make_room()
 begin()
 if #KEYS == 4 then return {epoch, call('HGETALL', HOME)} end
-local f = flow(5, ARGV[2])
+local f = flow(ARGV[2])
 return {epoch, call('ZRANGE', f.pending, 0, -1), items_of(f, call('ZRANGE', f.order, 0, -1))}
 """
 )
