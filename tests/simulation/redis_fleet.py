@@ -48,11 +48,12 @@ class RedisFleet:
         self.prefix = b""
         self.lost_at = float("-inf")
         self.alone: set[str] = set()
-        self.server = Server(lambda: EPOCH + world.now)
+        self.server = Server(lambda: EPOCH + world.now + self._ahead)
         self.wire = Wire(world, self.server)
         self.troubled = bool(world.plan.redis.faults)
         self._world = world
         self._replica: Data | None = None
+        self._ahead = 0.0  # what its clock is
         self._landed: dict[str, Landed] = {}
 
     # -- what befalls it -----------------------------------------------------------------------------------
@@ -84,6 +85,7 @@ class RedisFleet:
                 self._replica = server.data.copy()
             case "redis fails over":
                 if self._replica is not None:
+                    self._ahead += details[0]
                     wire.hang_up()
                     server.scripts.clear()
                     self._lose(self._replica)

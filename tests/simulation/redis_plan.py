@@ -81,7 +81,8 @@ def _trouble(chance: random.Random, begin: float, end: float) -> tuple[tuple[Any
         return ((begin, "redis is emptied"),)
     if what == "failover":
         behind = begin - chance.choice((0.0, 0.05, 0.5, 2.0))
-        return (max(0.0, behind), "replica falls behind"), (begin, "redis fails over")
+        ahead = random.Random(begin).choice((0.0, 0.0, -3600.0, 20.0))
+        return (max(0.0, behind), "replica falls behind"), (begin, "redis fails over", ahead)
     if what == "says":
         return (begin, "redis says", chance.choice(_SAYS)), (end, "redis is well")
     return (begin, "host is cut off"), (end, "host is connected")

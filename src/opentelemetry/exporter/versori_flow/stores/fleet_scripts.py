@@ -15,7 +15,7 @@ local f = flow(ARGV[2])
 local arrival, change = -1, -1
 if ARGV[4] == epoch then arrival, change = tonumber(ARGV[5]), tonumber(ARGV[6]) end
 local not_before, inflight, doubt, last = unpack(call('HMGET', f.meta, 'not_before', 'inflight', 'doubt', 'changed'))
-local holder, wait = call('GET', f.lease), 0
+local holder, wait = holder_of(f), 0
 -- An answer that was lost on its way is given again.
 if holder ~= FRESH then
   if holder then wait = math.max(call('PTTL', f.lease), 1)

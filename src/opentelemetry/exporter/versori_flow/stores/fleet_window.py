@@ -3,7 +3,7 @@
 A project's keys have one hash tag, so that they lie on one node of a cluster:
 
     home     hash: the epoch, a number that grows with each change, the bytes of all flows, and for each flow
-             how many spans, pending ones, traces and bytes it has
+             how many spans, pending ones, traces and bytes it has; the latest time, and what it is ahead of the clock
     due      sorted set: flows with something to do, by the time from which on they may be claimed
     rest     sorted set: flows with nothing to do, by the time since when
     alive    sorted set: processes that ask for what is due, by the time when they did
@@ -43,9 +43,16 @@ local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local epoch
 
 local function renew() epoch = FRESH; call('HSET', HOME, 'epoch', epoch) end
+-- A server's clock may go back, also by a failover: time goes on here from the latest that a script has seen.
 local function begin()
-  epoch = call('HGET', HOME, 'epoch')
+  local ahead, latest
+  epoch, ahead, latest = unpack(call('HMGET', HOME, 'epoch', 'ahead', 'latest'))
   if not epoch then renew() end
+  NOW, latest = NOW + (ahead or 0), tonumber(latest or 0)
+  if NOW < latest then
+    call('HINCRBY', HOME, 'ahead', latest - NOW)
+    NOW = latest
+  elseif NOW > latest + 100 then call('HSET', HOME, 'latest', NOW) end
 end
 local function make_room() call('HDEL', HOME, '') end
 local function number(by) return call('HINCRBY', HOME, 'number', by or 1) end
@@ -94,6 +101,12 @@ local function flow(name)
     renew()
   end
   return f
+end
+
+-- Who has the lease. It ends when the flow is due: its key stays for longer where the server's clock goes back.
+local function holder_of(f)
+  local due = call('ZSCORE', DUE, f.name)
+  return (not due or tonumber(due) > NOW) and call('GET', f.lease)
 end
 
 -- Something has left: who waits wants to know. What came is no news to him, and in a busy fleet too much.
