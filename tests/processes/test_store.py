@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -131,11 +133,12 @@ def test_a_full_store_harms_nothing(platform: LocalPlatform, run: Run, tmp_path:
     assert "VERSORI_FLOW_MAX_STORE_BYTES" in program.stderr
 
 
-def test_the_command_shows_drains_and_drops(platform: LocalPlatform, run: Run, tmp_path: Path) -> None:
-    """`versori-flow store`: what waits by flow, and each way to get rid of it."""
-    platform.stop()
-    killed(run, "one", 3, tmp_path)
-    platform.start()
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def command(platform: LocalPlatform, tmp_path: Path) -> Command:
+    """`versori-flow store`: what it prints; its errors where they are expected."""
     environment = {
         **os.environ,
         **spool(tmp_path),
@@ -145,17 +148,27 @@ def test_the_command_shows_drains_and_drops(platform: LocalPlatform, run: Run, t
         "VERSORI_PROJECT_ID": platform.project_id,
     }
 
-    def command(*arguments: str, status: int = 0) -> str:
+    def command(*arguments: str, status: int = 0, **more: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "opentelemetry.exporter.versori_flow", "store", *arguments],
-            env=environment,
+            env=environment | more,
             capture_output=True,
             text=True,
             timeout=60,
         )
-        assert done.returncode == status, done.stderr
+        assert done.returncode == status, done.stdout + done.stderr
         return done.stderr if status else done.stdout
 
+    return command
+
+
+def test_the_command_shows_drains_and_drops(
+    platform: LocalPlatform, run: Run, tmp_path: Path, command: Command
+) -> None:
+    """`versori-flow store`: what waits by flow, and each way to get rid of it."""
+    platform.stop()
+    killed(run, "one", 3, tmp_path)
+    platform.start()
     listed = command("list")
     assert FLOW in listed
     assert "left by a process that is gone" in listed
@@ -180,3 +193,26 @@ def test_the_command_shows_drains_and_drops(platform: LocalPlatform, run: Run, t
     said = " ".join(command("drop", "--yes", status=1).split())
     assert "kept, since not all in it can be read" in said
     assert list(tmp_path.rglob("*.db")) == [newer]
+
+
+def test_a_drain_ends_once_all_is_delivered(
+    platform: LocalPlatform, run: Run, tmp_path: Path, command: Command
+) -> None:
+    """Also where a file holds more than is delivered at once, and the platform is slow; what can't be read is said."""
+    platform.stop()
+    killed(run, "one", 300, tmp_path)
+    platform.start()
+    platform.fault("slow=0.3")
+    assert "600 spans delivered, 0 dropped, 0 left" in command("drain", VERSORI_FLOW_MAX_SPANS="100")
+    platform.stop()
+    killed(run, "two", 1, tmp_path)
+    platform.start()
+    (newer,) = tmp_path.rglob("*.db")
+    with contextlib.closing(sqlite3.connect(newer)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    assert str(newer) in command("drain", status=1).replace("\n", "")
+    shutil.rmtree(tmp_path / "spans")
+    assert command("list").strip() == "nothing waits"
+    (tmp_path / "spans").write_text("no folder")
+    for what in ("list", "drop"):
+        assert "can't be read" in " ".join(command(what, status=1).split())

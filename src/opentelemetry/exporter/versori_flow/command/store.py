@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _VARIABLE = "VERSORI_FLOW_STORE"
-_NO_PROGRESS = 30.0
-"""Seconds without a delivered span after which `drain` gives up."""
+_NO_PROGRESS = 75.0
+"""Seconds without a delivered span after which `drain` gives up; the exporter looks for orphans each minute."""
+
+_BETWEEN_LOOKS = 0.1
+"""Seconds between two looks at the store: what is looked at can't be taken over meanwhile."""
 
 store = typer.Typer(
     help="Spans that wait in a durable store.",
@@ -113,28 +117,32 @@ def drain(url: _Store = None) -> None:
     settings = exporter._settings
     target = Target(settings.base_url, settings.organisation_id, settings.project_id)
 
-    def left() -> int:
-        return sum(each.spans for each in _survey(url, target) if not each.alive)
+    def left() -> list[Waiting]:
+        return [each for each in _survey(url, target) if not each.alive or _is_ours(each)]
 
+    patience = max(_NO_PROGRESS, 3 * settings.timeout)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, **at_a_terminal()) as progress:
         bar = progress.add_task("delivering", total=None)
         done, moved = 0, monotonic()
-        while monotonic() - moved < _NO_PROGRESS:
+        while monotonic() - moved < patience:
             exporter.force_flush(1000)
             totals = exporter._totals()
             settled = totals.handed_over - totals.pending
             if settled > done:
                 done, moved = settled, monotonic()
-            # A fleet's Redis has what is pending here too.
-            more = max(left(), totals.pending) if settings.store.redis else left() + totals.pending
+            # What is pending here is in the store too.
+            more = max(_spans(left()), totals.pending)
             progress.update(bar, completed=done, total=done + more)
             if not more:
                 break
+            time.sleep(_BETWEEN_LOOKS)
     exporter.shutdown()
     totals, rest = exporter._totals(), left()
     dropped = sum(totals.dropped.values())
-    typer.echo(f"{count(totals.delivered, 'span')} delivered, {dropped} dropped, {rest} left")
+    typer.echo(f"{count(totals.delivered, 'span')} delivered, {dropped} dropped, {_spans(rest)} left")
+    if unread := [f"{each.path}: {each.trouble}" for each in rest if each.trouble and not each.spans]:
+        fail("\n".join(f"left, since it can't be read: {file}" for file in unread))
     if rest or dropped:
         raise typer.Exit(1)
 
@@ -149,7 +157,7 @@ def drop(
     from ..stores.survey import drop as drop_from
 
     waiting = [each for each in _survey(url) if not each.alive and (flow is None or each.flow == flow)]
-    spans = sum(each.spans for each in waiting)
+    spans = _spans(waiting)
     if not spans:
         typer.echo("nothing waits")
         return
@@ -164,6 +172,17 @@ def drop(
     typer.echo(f"{count(dropped, 'span')} thrown away")
     if kept:
         fail("\n".join(f"kept, since not all in it can be read or removed: {file}" for file in kept))
+
+
+def _spans(waiting: Iterable[Waiting]) -> int:
+    return sum(each.spans for each in waiting)
+
+
+def _is_ours(each: Waiting) -> bool:
+    """Whether this process has taken over the file of one that is gone."""
+    from ..stores import owned
+
+    return owned.held(each.path.removesuffix(".db") + ".lock")
 
 
 def _parsed(url: str | None) -> StoreUrl:
@@ -209,7 +228,14 @@ def _survey(url: str | None, target: Target | None = None) -> list[Waiting]:
 
     read = _parsed(url)
     if read.redis is None:
-        return survey(_folder(url), target)
+        folder = _folder(url)
+        try:
+            os.listdir(folder.path)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            fail(f"{folder.path} can't be read: {error.strerror}")
+        return survey(folder, target)
     fleet = _fleet(url)
     return [
         Waiting(str(read), None, held.flow, held.pending, 0, 0, "waits for whoever is next", False)
