@@ -24,6 +24,9 @@ class _Damaged:
         cursor = self._database.execute(statement, values)
         return _Cursor(cursor, self._unreadable) if statement.startswith("SELECT * FROM span") else cursor
 
+    def executescript(self, statements: str) -> None:
+        self._database.executescript(statements)
+
 
 class _Cursor:
     def __init__(self, cursor: sqlite3.Cursor, unreadable: set[int]) -> None:

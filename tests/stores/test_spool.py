@@ -629,6 +629,24 @@ def test_a_log_without_anything_pending_takes_no_room(folder: Path, monkeypatch:
     assert sum(path.stat().st_size for path in names(folder, "-wal")) < 256 << 10
 
 
+@pytest.mark.parametrize("burst", [400, 1500, 9000])
+def test_the_room_of_a_burst_is_given_back_while_spans_go_on_to_come(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, burst: int
+):
+    """Something is pending all the time: neither free pages nor a long log stay, which would keep others' spans out."""
+    monkeypatch.setattr(spool_module, "_BETWEEN_SYNCS", 0)
+    store, some = spool(folder), spans(burst)
+    for at in range(0, burst, 100):
+        store.apply(added("shop", some[at : at + 100]))
+    store.apply(settled("shop", some[1:]))
+    before = some[:1]
+    for number in range(300):
+        store.apply(added("shop", after := spans(1, burst + number)))
+        store.apply(settled("shop", before))
+        before = after
+        assert number < 2 or size_of(folder) < 1200 << 10
+
+
 def test_a_folder_that_goes_twice(start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch):
     """A new file is begun at once each time, as the line in the log says."""
     monkeypatch.setattr(spool_module, "_BETWEEN_SYNCS", 0)

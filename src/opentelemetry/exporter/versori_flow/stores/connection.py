@@ -181,12 +181,12 @@ def told(path: str) -> Iterator[None]:
         raise StoreError(error.strerror or str(error)) from error
 
 
-def has_long_log(path: str) -> bool:
-    """Whether a file's log takes room that others could use, should nothing in it be needed."""
+def log_size(path: str) -> int:
+    """Bytes that a file's log takes."""
     try:
-        return os.stat(path + "-wal").st_size > _LONG_LOG
+        return os.stat(path + "-wal").st_size
     except OSError:
-        return False
+        return 0
 
 
 def _refer(connection: sqlite3.Connection, more: bool) -> None:

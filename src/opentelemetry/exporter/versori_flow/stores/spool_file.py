@@ -11,16 +11,16 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..flow.journal import Kept
 from . import owned
-from .connection import PAGE, Connection, DamagedError, Limits, NewerError, StoreError, has_long_log, told
+from .connection import PAGE, Connection, DamagedError, Limits, NewerError, StoreError, log_size, told
 from .rows import Place, Row, as_bytes, as_text, ranges, row, values
 
 VERSION = 1
-_FREE_BYTES = 1 << 20
-"""From so many bytes of free pages on they are given back."""
+_IDLE_BYTES, _IDLE_BYTES_AT_REST = 1 << 20, 256 << 10
+"""From so many bytes of free pages and of the log on they are given back; and where nothing is pending."""
 
 _MOST_FREED = 16 << 20
 """Bytes that are given back at once: more would hold up the deliveries."""
@@ -236,14 +236,13 @@ class SpoolFile:
 
         def free(connection: sqlite3.Connection) -> int:
             (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
-            if pages * PAGE > _FREE_BYTES or (not self.count and has_long_log(self.path)):
-                connection.execute(f"PRAGMA incremental_vacuum({_MOST_FREED // PAGE})").fetchall()
+            if pages * PAGE + log_size(self.path) > (_IDLE_BYTES if self.count else _IDLE_BYTES_AT_REST):
+                # Not by `execute`, which goes one step: that frees one page.
+                connection.executescript(f"PRAGMA incremental_vacuum({_MOST_FREED // PAGE})")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             return int(pages) * PAGE
 
-        if not self.untended:
-            return
-        if not self._connection.is_open:
+        if not (self.untended and self._connection.is_open):
             self.untended = False  # closing it has brought all to the disk
             return
         self.untended = self._connection.use(free) > _MOST_FREED
@@ -290,11 +289,8 @@ class SpoolFile:
             owned.remove(self.side)
 
     def _reads(self, after: int) -> bool:
-        def read(connection: sqlite3.Connection) -> Any:
-            return connection.execute(_SELECT + " LIMIT 1", (after,)).fetchall()
-
         try:
-            self._connection.use(read)
+            self._connection.use(lambda it: it.execute(_SELECT + " LIMIT 1", (after,)).fetchall())
         except DamagedError:
             return False
         return True
