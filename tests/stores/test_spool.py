@@ -728,6 +728,41 @@ def test_a_disk_that_is_full_or_read_only_at_the_start(start: Start, small_disk:
     assert [span for _, span in start(small_disk).inherit()] == left
 
 
+@pytest.mark.parametrize("stuck", [1, 12])
+@pytest.mark.parametrize("mixed", [True, False], ids=["mixed", "in turn"])
+def test_a_stuck_flow_holds_up_no_other(folder: Path, start: Start, stuck: int, mixed: bool):
+    """What nobody takes of some flows waits in its files; the others go on, and those too once they can, in order."""
+    flows = {f"flow {number}": spans(1000, 1000 * number) for number in range(stuck + 2)}
+    parts = [(at, flow) for flow in flows for at in range(0, 1000, 100)]
+    writer = start()
+    for at, flow in sorted(parts) if mixed else parts:
+        writer.apply(added(flow, flows[flow][at : at + 100]))
+    writer.kill()
+    store = Spool(Folder(str(folder), False, 64 << 20), spool(folder)._target, True, 500)
+    found: dict[str, list[Kept]] = {flow: [] for flow in flows}
+
+    def deliver(*moving: str) -> None:
+        held = {flow: list(some) for flow, some in found.items()}
+        for flow in moving:
+            store.apply(settled(flow, held[flow]))
+        while store.next_look() == float("-inf"):
+            for left in store.inherit(0.0):
+                found[left.flow] += left.spans
+                if left.flow in moving:
+                    store.apply(settled(left.flow, left.spans))
+            waiting = sum(len(span.body) for flow in flows if flow not in moving for span in found[flow])
+            assert waiting < 5 << 20
+
+    moving = list(flows)[stuck:]
+    deliver(*moving)
+    assert all(found[flow] == flows[flow] for flow in moving)
+    assert all(0 < len(found[flow]) <= 500 for flow in list(flows)[:stuck])
+    deliver(*flows)
+    assert found == flows
+    assert store.take_unreadable() == 0
+    assert not list(folder.iterdir())
+
+
 # -- memory, forks -----------------------------------------------------------------------------------------
 
 

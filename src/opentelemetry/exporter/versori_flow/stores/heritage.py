@@ -15,59 +15,17 @@ from ..flow.journal import Kept
 from . import owned
 from .connection import DamagedError, NewerError, StoreError
 from .folder import Folder
+from .heirloom import Heirloom, Room
 from .remarks import Remarks
 from .rows import Place
 from .seam import Left
-from .spool_file import Page, SpoolFile, Target
+from .spool_file import Page, Target
 
 _BETWEEN_LOOKS = 60.0
 _MOST_OPEN = 64
 """Orphans that one process has open at once: each takes three descriptors."""
 
 _PAGE_BYTES = 1 << 20
-_MOST_BYTES = 4 << 20
-"""Bytes of inherited spans that are in memory at once."""
-
-
-class Heirloom:
-    """An orphan's file that is ours to deliver.
-
-    Attributes:
-        file: The file.
-        expected: Spans that its owner has noted.
-        found: Spans that were read.
-        broken: Rows that were read, and are not whole.
-        cursor: The number of the last row that was read; -1 once all are.
-        in_memory: Rows that were read and are not delivered yet, each with its bytes.
-        size: Their bytes.
-        removed: Rows that are delivered, and still in the file.
-        damaged: Whether it can only be read.
-    """
-
-    __slots__ = ("broken", "cursor", "damaged", "expected", "file", "found", "in_memory", "removed", "size")
-
-    def __init__(self, file: SpoolFile, expected: int) -> None:
-        self.file = file
-        self.expected = expected
-        self.found = self.broken = self.cursor = self.size = 0
-        self.in_memory: dict[int, int] = {}
-        self.removed: list[int] = []
-        self.damaged = False
-
-    def took(self, number: int, size: int) -> None:
-        """A row is in memory."""
-        self.in_memory[number] = size
-        self.size += size
-
-    def delivered(self, number: int) -> None:
-        """A row is pending no longer."""
-        self.size -= self.in_memory.pop(number)
-        self.removed.append(number)
-
-    @property
-    def lost(self) -> int:
-        """Spans that nobody can read any more, once all was read."""
-        return max(self.expected - self.found, self.broken)
 
 
 class Heritage:
@@ -76,7 +34,7 @@ class Heritage:
     Args:
         folder: Where they are.
         target: What their spans are for.
-        max_spans: Their spans that are in memory at once.
+        max_spans: Their spans that are in memory at once, of each flow.
         remarks: What there is to say.
         at_once: Whether to look from the start, and each minute; otherwise only after `look_at`.
 
@@ -90,7 +48,7 @@ class Heritage:
         self.unreadable = 0
         self._folder = folder
         self._target = target
-        self._max_spans = max_spans
+        self._room = Room(max_spans)
         self._remarks = remarks
         self._heirlooms: list[Heirloom] = []
         self._left: list[Heirloom] = []
@@ -114,9 +72,10 @@ class Heritage:
 
     def next_look(self) -> float:
         """When to call `read` again."""
-        if not self._room():
+        if self._room.is_full:
             return float("inf")
-        return float("-inf") if any(heirloom.cursor >= 0 for heirloom in self._heirlooms) else self._look_at
+        is_readable = any(heirloom.readable(self._room) for heirloom in self._heirlooms)
+        return float("-inf") if is_readable else self._look_at
 
     def read(self, now: float) -> list[Left]:
         """Looks for orphans from time to time; returns as much of them as may be in memory at once."""
@@ -129,16 +88,18 @@ class Heritage:
                 else:
                     self._more = True
         left: list[Left] = []
-        for heirloom in [heirloom for heirloom in self._heirlooms if heirloom.cursor >= 0]:
-            if self._room():
-                left += self._read(heirloom)
+        for heirloom in list(self._heirlooms):
+            for flow in heirloom.readable(self._room):
+                if heirloom in self._heirlooms:
+                    left += self._read(heirloom, flow)
         return left
 
     def forget(self, place: Place) -> None:
         """A span is pending no longer."""
-        where = self._places.pop(place, None)
-        if where is not None:
-            where[0].delivered(where[1])
+        if place in self._places:
+            heirloom, number, _ = self._places.pop(place)
+            self._room.take(place[0], -heirloom.in_memory.pop(number), -1)
+            heirloom.removed.append(number)
 
     def remove(self) -> None:
         """Removes from the files what is pending no longer, and files that are empty."""
@@ -166,13 +127,6 @@ class Heritage:
         for heirloom in taken:
             heirloom.file.release()
         return False
-
-    def _room(self) -> int:
-        spans, size = 0, 0
-        for heirloom in self._heirlooms:
-            spans += len(heirloom.in_memory)
-            size += heirloom.size
-        return max(0, self._max_spans - spans) if size < _MOST_BYTES else 0
 
     def _adopt(self, side: str) -> None:
         try:
@@ -222,41 +176,51 @@ class Heritage:
             size = status.st_size
         if size:
             return False
-        heirloom.cursor = -1
+        heirloom.cursors[None] = -1
         heirloom.damaged = bool(heirloom.expected)
         return True
 
-    def _read(self, heirloom: Heirloom) -> list[Left]:
+    def _read(self, heirloom: Heirloom, flow: str | None) -> list[Left]:
         file = heirloom.file
         try:
-            page = self._page(heirloom)
+            page = self._page(heirloom, flow)
         except StoreError as error:
             self._remarks.trouble(
                 file.side, f"{file.path} can't be read ({error}); the next process tries again"
             )
             self._drop(heirloom)
             return []
-        heirloom.cursor = page.cursor
-        heirloom.found += len(page.rows)
-        heirloom.broken += page.broken
+        heirloom.cursors[flow] = page.cursor
+        if flow is None:  # else it was met before
+            heirloom.broken += page.broken
         heirloom.damaged = heirloom.damaged or bool(page.broken)
         by_flow: dict[str, list[Kept]] = {}
         for row in page.rows:
-            place = (row.flow, row.kept.key)
+            if flow is None and row.flow in heirloom.cursors:
+                continue
+            place, size = (row.flow, row.kept.key), len(row.kept.body)
+            if not self._room.has(row.flow):
+                heirloom.cursors[row.flow] = row.id - 1
+                if flow is None:
+                    continue
+                break
             self.forget(place)  # two orphans may have it, where an heir died
             self._places[place] = (heirloom, row.id, hash(row.kept.body))
-            heirloom.took(row.id, len(row.kept.body))
+            heirloom.in_memory[row.id] = size
+            heirloom.found += 1
+            self._room.take(row.flow, size)
             by_flow.setdefault(row.flow, []).append(row.kept)
-        if heirloom.cursor < 0:
+        if heirloom.is_read:
             self._is_read(heirloom)
         return [Left(flow, spans) for flow, spans in by_flow.items()]
 
-    def _page(self, heirloom: Heirloom) -> Page:
+    def _page(self, heirloom: Heirloom, flow: str | None) -> Page:
+        cursor = heirloom.cursors[flow]
         try:
-            return heirloom.file.page(heirloom.cursor, self._room(), _PAGE_BYTES)
+            return heirloom.file.page(cursor, self._room.max_spans, _PAGE_BYTES, flow)
         except DamagedError:
             heirloom.damaged = True
-            return Page([], heirloom.file.readable_after(heirloom.cursor), 0)
+            return Page([], heirloom.file.readable_after(cursor), 0)
 
     def _is_read(self, heirloom: Heirloom) -> None:
         lost = heirloom.lost
@@ -275,7 +239,7 @@ class Heritage:
 
     def _remove_from(self, heirloom: Heirloom) -> None:
         file = heirloom.file
-        if heirloom.cursor < 0 and not heirloom.in_memory:
+        if heirloom.is_read and not heirloom.in_memory:
             self._heirlooms.remove(heirloom)
             if heirloom.damaged:
                 self._folder.set_aside(file)
@@ -296,5 +260,6 @@ class Heritage:
 
     def _drop(self, heirloom: Heirloom) -> None:
         self._heirlooms.remove(heirloom)
-        self._places = {place: where for place, where in self._places.items() if where[0] is not heirloom}
+        for place in [place for place, where in self._places.items() if where[0] is heirloom]:
+            self.forget(place)
         heirloom.file.release()

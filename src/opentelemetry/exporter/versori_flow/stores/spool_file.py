@@ -32,7 +32,7 @@ CREATE TABLE span(
     is_root INTEGER, checksum INTEGER, body BLOB
 );
 """
-_SELECT = "SELECT * FROM span WHERE id > ? ORDER BY id"
+_SELECT = "SELECT * FROM span WHERE id > ? AND ifnull(flow = ?, 1) ORDER BY id"
 _INSERT = "INSERT INTO span VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DELETE = "DELETE FROM span WHERE id BETWEEN ? AND ?"
 _IDS_TRIED_ONE_BY_ONE = 512
@@ -144,22 +144,25 @@ class SpoolFile:
             owned.note(self.side, self.count)
         self.untended = True
 
-    def page(self, after: int, spans: int, size: int) -> Page:
+    def page(self, after: int, spans: int, size: int, flow: str | None = None) -> Page:
         """Reads on.
 
         Args:
             after: The number of the last row that was read.
             spans: Rows to read at most.
             size: Bytes after which to stop.
+            flow: Whose rows to read; None: of all flows.
 
         Raises:
             DamagedError: The row after `after` can't be read.
         """
 
+        wanted = None if flow is None else as_bytes(flow)
+
         def read(connection: sqlite3.Connection) -> Page:
             rows: list[Row] = []
             last, bytes_read, broken = after, 0, 0
-            with contextlib.closing(connection.execute(_SELECT, (after,))) as cursor:
+            with contextlib.closing(connection.execute(_SELECT, (after, wanted))) as cursor:
                 try:
                     for columns in cursor:
                         if columns[0] <= last:
@@ -290,7 +293,7 @@ class SpoolFile:
 
     def _reads(self, after: int) -> bool:
         try:
-            self._connection.use(lambda it: it.execute(_SELECT + " LIMIT 1", (after,)).fetchall())
+            self._connection.use(lambda it: it.execute(_SELECT + " LIMIT 1", (after, None)).fetchall())
         except DamagedError:
             return False
         return True
