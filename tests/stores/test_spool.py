@@ -590,6 +590,24 @@ def test_a_folder_that_goes(start: Start, folder: Path, monkeypatch: pytest.Monk
     assert len(start().inherit()) == 4
 
 
+@pytest.mark.parametrize("what", [".db", ".lock"])
+def test_a_file_that_goes(start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch, what: str):
+    """Whichever of its two: what is kept in a new one counts as lost nowhere."""
+    monkeypatch.setattr(spool_module, "_BETWEEN_SYNCS", 0.0)
+    writer = start()
+    writer.apply(added("shop", spans(3)))
+    for path in names(folder, what):
+        path.unlink()
+    writer.apply(added("shop", spans(1, 10)))
+    assert ["taken away" in notice.text for notice in writer.remarks()] == [True]
+    writer.wants_all(time.monotonic())
+    writer.apply(added("shop", [*spans(3), *spans(1, 10)]))
+    assert writer.inherit() == []
+    assert (writer.take_unreadable(), writer.remarks()) == (0, [])
+    writer.kill()
+    assert len(start().inherit()) == 4
+
+
 @pytest.mark.parametrize("what", ["newer", "damaged"])
 def test_what_can_not_be_read_is_not_dropped(start: Start, folder: Path, what: str):
     """Another flow's spans in a file that can't be read now: it is kept, and said to be."""

@@ -275,9 +275,9 @@ class SpoolFile:
         owned.let_go(self.side)
 
     def abandon(self) -> None:
-        """Closes it, which others can't find, or have: what nobody would find is removed."""
+        """Closes it, which others can't find, or have: what nobody would find, or only half of it, is removed."""
         self.close()
-        if not os.path.lexists(self.side):
+        if not os.path.lexists(self.side) or owned.is_there(self.side):
             self.remove()
         owned.let_go(self.side)
 
