@@ -781,6 +781,26 @@ def test_a_stuck_flow_holds_up_no_other(folder: Path, start: Start, stuck: int, 
     assert not list(folder.iterdir())
 
 
+def test_many_orphans_of_a_stuck_flow_hold_up_no_other(folder: Path, start: Start):
+    """A program that is killed again and again leaves many files; they take few descriptors, and all come in."""
+    orphans = [added("stuck", spans(9, 9 * number, b"{}")) for number in range(80)]
+    for changes in (*orphans, added("shop", spans(9, 5000))):
+        writer = start()
+        writer.apply(changes)
+        writer.kill()
+    heir = Writer(lambda: Spool(Folder(str(folder), False, 64 << 20), spool(folder)._target, True, 500))
+    before = len(os.listdir(f"/proc/{heir.pid}/fd"))
+    found = heir.inherit()
+    assert [span for flow, span in found if flow == "shop"] == spans(9, 5000)
+    assert len(os.listdir(f"/proc/{heir.pid}/fd")) - before < 400
+    while found:
+        heir.apply([change for flow, span in found for change in settled(flow, [span])])
+        found = heir.inherit()
+    assert heir.take_unreadable() == 0
+    heir.kill()
+    assert not list(folder.iterdir())
+
+
 # -- memory, forks -----------------------------------------------------------------------------------------
 
 

@@ -22,8 +22,8 @@ from .seam import Left
 from .spool_file import Page, Target
 
 _BETWEEN_LOOKS = 60.0
-_MOST_OPEN = 64
-"""Orphans that one process has open at once: each takes three descriptors."""
+_MOST, _MOST_OPEN = 256, 64
+"""Orphans that one process has at once; and with open databases, which take two descriptors beside that of the lock."""
 
 _PAGE_BYTES = 1 << 20
 
@@ -83,7 +83,7 @@ class Heritage:
             self._look_at = now + self._every
             self._more = False
             for side in self._folder.sides(self._target):
-                if len(self._heirlooms) < _MOST_OPEN:
+                if len(self._heirlooms) < _MOST:
                     self._adopt(side)
                 else:
                     self._more = True
@@ -92,6 +92,7 @@ class Heritage:
             for flow in heirloom.readable(self._room):
                 if heirloom in self._heirlooms:
                     left += self._read(heirloom, flow)
+            self._close(heirloom)
         return left
 
     def forget(self, place: Place) -> None:
@@ -105,6 +106,7 @@ class Heritage:
         """Removes from the files what is pending no longer, and files that are empty."""
         for heirloom in [heirloom for heirloom in self._heirlooms if heirloom.removed]:
             self._remove_from(heirloom)
+            self._close(heirloom)
 
     def let_go(self) -> bool:
         """Leaves all of it to whoever comes next; False where there is nothing."""
@@ -163,6 +165,7 @@ class Heritage:
             file.release()
             return
         self._heirlooms.append(heirloom)
+        self._close(heirloom)
 
     def _is_empty(self, heirloom: Heirloom) -> bool:
         """Whether there is nothing to read; what was there once is lost."""
@@ -263,3 +266,8 @@ class Heritage:
         for place in [place for place, where in self._places.items() if where[0] is heirloom]:
             self.forget(place)
         heirloom.file.release()
+
+    def _close(self, heirloom: Heirloom) -> None:
+        """Until it is used again, where many are here."""
+        if len(self._heirlooms) > _MOST_OPEN:
+            heirloom.file.close()
