@@ -9,7 +9,7 @@ import time
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opentelemetry.exporter.versori_flow.http.credentials import Credentials
@@ -249,6 +249,37 @@ def test_redact_a_key_of_backslashes():
     assert current.redact("a\\b" + "\\" * 5_000) == "a\\b" + "\\" * 5_000
 
 
+@pytest.mark.parametrize("key", ["'quoted\"", "\\\\share/x", "\\/\\/\\/\\/x", "+/=%&x", "k\\ey"])
+def test_redact_takes_no_longer_for_hostile_text(key):
+    """A text is gone through once, whatever it repeats: long runs of escapes cost about what letters cost."""
+    current = credentials(api_key=key)
+
+    def cost(unit: str) -> float:
+        text = (unit * 20_000)[:20_000]
+        began = time.process_time()
+        assert current.redact(text) == text
+        return time.process_time() - began
+
+    usual = max(cost("a "), cost("a "))
+    alike = [
+        *'\\%&"=/+',
+        '\\"',
+        "\\\\/",
+        "\\u005c",
+        "%25",
+        "%5c",
+        "%255c",
+        "%25255c",
+        "&#0",
+        "&#x00",
+        "&#092;",
+        "&amp;",
+    ]
+    runs = ("\\" * 999 + "/", "%5c" * 99 + "/", "k" + "\\" * 999)
+    for unit in (*alike, *runs, f"{key[:-1]}\\", f"{key[:-1]}%5c"):
+        assert cost(unit) < 200 * usual + 0.1, unit
+
+
 @pytest.mark.parametrize(
     ("key", "header", "text", "shown"),
     [
@@ -294,3 +325,18 @@ def test_redact_any_key_anywhere(key, before, after):
     current = credentials(api_key=key)
     for spelt in (key, quote(key, safe=""), json.dumps(key)):
         assert key == "***" or key not in current.redact(before + spelt + after).replace("***", "\n")
+
+
+HOSTILE = st.lists(st.sampled_from([*'\\/"%&;<+=ux025cé', "%5c", "%25", "&#92;"])).map("".join)
+
+
+@settings(deadline=None)
+@given(HOSTILE, HOSTILE, HOSTILE)
+def test_redact_an_escaped_key_between_escapes(middle, before, after):
+    """However alike a key, its spelling and what stands around them: what only the key has is gone with it."""
+    key = f"{middle}SECRET{middle}"
+    current = credentials(api_key=key)
+    *texts, _, _, _, _, _ = spelt = spellings(key)
+    for text in (*spelt, *(text * 2 for text in texts)):  # base64 needs something between
+        shown = current.redact(before + text + after)
+        assert not any(part in shown for part in ("SECRET", text)), (before + text + after, shown)

@@ -10,8 +10,11 @@ from ..settings.key import Secret
 # Shorter pieces of base64 occur in any text.
 _SHORTEST_BASE64 = 6
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
-# However many: escaping doubles them, and counting them would let a long run of them take for ever to fail.
-_BACKSLASHES = r"(?i:\\|%(?:25)*5c|&#0*92;|&#x0*5c;)+"
+# A run of them counts as one, since escaping doubles them. A pattern begins at the start or the end of a run, and two
+# elements never share one: a long run would be gone through again from each place in it.
+_BACKSLASH = r"(?i:\\|%(?:25)*5c|&#0*92;|&#x0*5c;)"
+_MORE_BACKSLASHES = f"{_BACKSLASH}*?"
+_ESCAPED = r"(?:(?<!\\)\\*)?"
 
 
 def redaction(secrets: Sequence[Secret], host: str) -> Secret:
@@ -41,7 +44,8 @@ def _longest_first(secrets: set[Secret]) -> list[Secret]:
 
 
 def _spelt(secret: Secret) -> str:
-    return "".join(map(_spellings, re.sub(r"\\+", r"\\", secret.reveal())))
+    spelt = map(_spellings, re.sub(r"\\+", r"\\", secret.reveal()))
+    return "".join(spelt).removeprefix(_MORE_BACKSLASHES)
 
 
 def _spellings(character: str) -> str:
@@ -50,15 +54,15 @@ def _spellings(character: str) -> str:
     if character.isascii() and (character.isalnum() or character in "-_."):
         return plain
     if character == "\\":
-        return _BACKSLASHES
+        return _MORE_BACKSLASHES + _BACKSLASH
     number = ord(character)
-    ways = {rf"\\*{plain}", rf"\\+u{number:04x}", rf"\\+x{number:02x}", f"&#0*{number};", f"&#x0*{number:x};"}
+    ways = {plain, rf"(?<=\\)u{number:04x}", rf"(?<=\\)x{number:02x}", f"&#0*{number};", f"&#x0*{number:x};"}
     ways |= {_percent(character, "utf-8"), _percent(character, "latin-1")}
     if character == " ":
         ways.add(r"\+")
     if character in _HTML:
         ways.add(_HTML[character])
-    return f"(?i:{'|'.join(sorted(ways, key=len, reverse=True))})"
+    return f"{_ESCAPED}(?i:{'|'.join(sorted(ways, key=len, reverse=True))})"
 
 
 def _percent(character: str, encoding: str) -> str:
