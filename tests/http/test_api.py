@@ -663,6 +663,17 @@ def test_retry_after_date_is_relative_to_now() -> None:
     assert 10 < result.retry_after <= 30
 
 
+@pytest.mark.parametrize(
+    ("ahead", "date"), [(7200, ""), (-7200, ""), (0, "Someday"), (0, "Fri, 31 Dec 99999 23:59:59 GMT")]
+)
+def test_a_retry_after_date_is_of_the_clock_of_the_answer(ahead: float, date: str) -> None:
+    """The answer's `Date` tells how long that is, whatever time it is here; one that is no date tells nothing."""
+    there = time.time() + ahead
+    sent = date or formatdate(there, usegmt=True)
+    result = ask(answer(429, b"", date=sent, retry_after=formatdate(there + 30, usegmt=True)))
+    assert 10 < result.retry_after <= 30
+
+
 @pytest.mark.parametrize("form", ["%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S -0000"])
 def test_a_retry_after_date_without_a_zone_is_utc(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever the program runs (RFC 9110 section 5.6.7)."""

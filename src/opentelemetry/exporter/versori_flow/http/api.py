@@ -208,7 +208,7 @@ class FlowsApi:
         error = errors.error_document(status, _error_body(reply))
         # The words of others; ours hold no secret, and no word of them is taken for one.
         message = self._shown(error.message) + ("" if status == 407 else _way(reply, error))
-        wait = errors.retry_after(reply.header("retry-after"), time.time())
+        wait = errors.retry_after(reply.header("retry-after"), reply.header("date"), time.time())
         if status in _TRY_AGAIN:
             return Unavailable(str(status), message, wait, answered=True)
         if status in (401, 403):

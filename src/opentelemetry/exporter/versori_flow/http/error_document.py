@@ -58,27 +58,35 @@ def status_text(status: int) -> str:
         return f"status {status}"
 
 
-def retry_after(value: str, now: float) -> float | None:
+def retry_after(value: str, sent: str, now: float) -> float | None:
     """Returns the seconds that a `Retry-After` asks to wait, at most a day; None where it makes no sense.
 
     Args:
         value: The header: seconds, or a date (RFC 9110 section 10.2.3).
-        now: Seconds since the Unix epoch.
+        sent: The answer's `Date`, which is of the same clock as such a date.
+        now: Seconds since the Unix epoch by ours, for an answer without one.
     """
     if re.fullmatch(_SECONDS, value):
         seconds = float(value)
+    elif (at := _timestamp(value)) is None:
+        return None
     else:
-        try:
-            from datetime import timezone
-            from email.utils import parsedate_to_datetime
-
-            date = parsedate_to_datetime(value)
-            if date.tzinfo is None:  # those forms of a date that name no zone mean UTC
-                date = date.replace(tzinfo=timezone.utc)
-            seconds = date.timestamp() - now
-        except (ValueError, TypeError, IndexError, OverflowError, OSError):
-            return None
+        begin = _timestamp(sent)
+        seconds = at - (now if begin is None else begin)
     return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+
+
+def _timestamp(text: str) -> float | None:
+    from datetime import timezone
+    from email.utils import parsedate_to_datetime
+
+    try:
+        date = parsedate_to_datetime(text)
+        if date.tzinfo is None:  # those forms of a date that name no zone mean UTC
+            date = date.replace(tzinfo=timezone.utc)
+        return date.timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError, OSError):
+        return None
 
 
 def destination(location: str) -> str:
