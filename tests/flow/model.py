@@ -137,6 +137,7 @@ class Platform:
         refuses: Says of a span's bytes whether they make a body wrong.
         names_fields: Whether a refusal names the spans.
         max_body: Bytes of body that are taken, or None.
+        retry_after: The seconds after which it asks a larger one to come again, or None.
     """
 
     def __init__(self) -> None:
@@ -147,6 +148,7 @@ class Platform:
         self.refuses: Callable[[bytes], bool] = lambda span: False
         self.names_fields = False
         self.max_body: int | None = None
+        self.retry_after: float | None = None
 
     def get(self, flow_name: str, deadline: float, own_connection: bool = False) -> Any:
         self.reads += 1
@@ -158,7 +160,7 @@ class Platform:
         self.puts.append((flow_name, body))
         self.deadlines.append(deadline)
         if self.max_body is not None and len(body) > self.max_body:
-            return TooLarge(f"{len(body)} bytes")
+            return TooLarge(f"{len(body)} bytes", self.retry_after)
         spans = [json.dumps(span).encode() for span in loads(body)["spans"]]
         wrong = tuple(index for index, span in enumerate(spans) if self.refuses(span))
         if wrong:

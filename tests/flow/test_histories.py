@@ -252,13 +252,13 @@ class Histories(RuleBasedStateMachine):
                 self.feed(writer, job, Rejected(400, "", "no", tuple(dict.fromkeys(spans))))
 
     @precondition(lambda self: not self.roomy)
-    @rule(number=Writers, which=st.integers(0, 5))
-    def the_body_is_too_large(self, number: int, which: int) -> None:
+    @rule(number=Writers, which=st.integers(0, 5), retry_after=st.sampled_from([None, 5.0]))
+    def the_body_is_too_large(self, number: int, which: int, retry_after: float | None) -> None:
         writer = self.writer(number)
         if writer.under_way:
             job = writer.under_way[which % len(writer.under_way)]
             if isinstance(job.step, Write):
-                self.feed(writer, job, TooLarge("too large"))
+                self.feed(writer, job, TooLarge("too large", retry_after))
 
     # -- what else happens to the platform -----------------------------------------------------------------
 

@@ -289,6 +289,46 @@ def test_the_window_halves_until_it_fits(platform: Platform) -> None:
     assert counts(flow)[1] == count + 1
 
 
+def test_a_413_that_says_when_is_waited_for(platform: Platform) -> None:
+    """It is temporary, and nothing is lost for it; a flush in between is no wait that was honoured."""
+    platform.max_body, platform.retry_after = 1000, 30.0
+    flow = flow_of(*(make_span(n, 0, start=n, size=400) for n in range(5)))
+    attempt(flow, platform, T)
+    assert flow.due(T) == T + 30
+    flow.hurry(T, T + 5)
+    for _ in range(3):
+        attempt(flow, platform, T + 1)
+    ((level, line),) = said(flow)
+    assert level == logging.WARNING
+    assert "does not take the flow now" in line
+    platform.max_body = None
+    settle(flow, platform, T + 30)
+    assert counts(flow) == (5, 5, 0, {})
+    assert flow.window.max_bytes == 100_000
+
+
+def test_a_413_that_says_when_each_time_is_waited_for_once(platform: Platform) -> None:
+    """For each size of the body: then the window halves as without it, and its size is what is blamed."""
+    platform.max_body, platform.retry_after = 3000, 30.0
+    flow = flow_of(*(make_span(n, 0, start=n, size=400) for n in range(20)))
+    assert settle(flow, platform, T) == T + 60
+    assert [len(body) // 4000 for _, body in platform.puts] == [2, 2, 1, 1, 0]
+    count = len(platform.keys("a"))
+    assert counts(flow) == (20, count, 0, {"window_full": 20 - count})
+    line = said(flow)[-1][1]
+    assert "does not take a flow of this size" in line
+    assert not {"newer", "VERSORI_FLOW_MAX_BYTES"} & set(line.split())
+
+
+def test_a_413_that_says_when_is_not_waited_for_at_the_end(platform: Platform) -> None:
+    """The exporter ends before: what fits is delivered."""
+    platform.max_body, platform.retry_after = 3000, 3600.0
+    flow = flow_of(*(make_span(n, 0, start=n, size=400) for n in range(10)))
+    flow.close(T, T + 10)
+    assert settle(flow, platform, T) < T + 10
+    assert counts(flow)[1] >= 4
+
+
 def test_a_limit_is_what_was_accepted_where_that_is_more_than_half(platform: Platform) -> None:
     """No more leaves than must."""
     flow = delivered_flow(platform, *(make_span(n, 0, start=n, size=400) for n in range(5)))

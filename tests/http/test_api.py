@@ -534,6 +534,7 @@ ANSWERS: list[tuple[Step, object, object]] = [
     (answer(422, M), Misconfigured, Rejected(422, "c", "m", ())),
     (answer(409, M), Misconfigured(409, "409 Conflict: m", None), Conflict("m")),
     (answer(413, M), Misconfigured, TooLarge("m")),
+    (answer(413, M, retry_after="7"), Misconfigured, TooLarge("m", 7.0)),
     *[(answer(status, M), *[Denied(status, "m", None)] * 2) for status in (401, 403)],
     *[
         (answer(status, M), *[Unavailable(str(status), "m", None, True)] * 2)

@@ -213,7 +213,7 @@ class Exchange:
 
     def _taken(self, attempt: Attempt, digest: bytes | None, now: float, in_turn: bool) -> Step | None:
         self._absence.clear()
-        self._size_limit.was_met = False
+        self._size_limit = SizeLimit()
         self._spans.deliver(attempt.carried)
         self._spans.back()
         self._spans.measure(attempt.size, now)
@@ -270,7 +270,8 @@ class Exchange:
         return self._try_again(now)
 
     def _too_large(self, attempt: Attempt, answer: TooLarge, now: float) -> Step | None:
-        if not self._size_limit.meet(attempt.body, self._spans, answer.message):
+        closing = self._schedule.closing
+        if not self._size_limit.meet(attempt.body, attempt.size, self._spans, answer, now, closing):
             return self._fail(answer, now)
         return self._try_again(now)
 

@@ -196,11 +196,11 @@ class Holdings:
             f"longest; raise VERSORI_FLOW_MAX_{setting} to keep {'it' if left == 1 else 'them'}",
         )
 
-    def trim(self) -> None:
-        """Makes the window fit its bounds."""
+    def trim(self, why: str = "") -> None:
+        """Makes the window fit its bounds; `why` is what to say where no newer traces push anything out."""
         if self._policy.admits:
             self.window.age_out()
-        self._push_out(self.window.trim(), DropReason.WINDOW_FULL, self.trouble)
+        self._push_out(self.window.trim(), DropReason.WINDOW_FULL, why or self.trouble)
         # The flow's other members may have grown: what the platform has leaves no room even for one.
         room = self._policy.max_bytes - self.window.overhead
         if self.window.spans == 1 and len(body := next(iter(self.window)).body) > room:

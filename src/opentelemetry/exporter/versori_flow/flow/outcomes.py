@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from ..http.answers import NOT_REACHED, Absent, Rejected, Unavailable
+from ..http.answers import NOT_REACHED, Absent, Rejected, TooLarge, Unavailable
 from .holdings import Holdings
 from .ledger import DropReason
+from .report import too_much
 from .steps import Read, Reading
 from .stored import StoredFlow
 from .window import Entry, Origin
@@ -105,24 +106,47 @@ class Absence:
 
 
 class SizeLimit:
-    """The 413s that one flow was answered with in a row: one alone may come from something on the way."""
+    """The 413s that one flow was answered with in a row, and what they mean.
 
-    was_met = False
+    One alone may come from something on the way. One that says when to come again is temporary (RFC 9110 section
+    15.5.14): that is waited for, once for a body of its size, since some say it each time.
+    """
 
-    def meet(self, body: Sequence[Entry], spans: Holdings, message: str) -> bool:
-        """Makes the body smaller that was too large, once that comes twice; False where nothing can leave."""
-        spans.ledger.last_error = message
+    def __init__(self) -> None:
+        self._times = 0
+        self._size: float = float("inf")
+        self._over_at = 0.0
+
+    def meet(
+        self,
+        body: Sequence[Entry],
+        size: int,
+        spans: Holdings,
+        answer: TooLarge,
+        now: float,
+        at_the_end: bool,
+    ) -> bool:
+        """Makes a body of so many bytes smaller; False where nothing can leave, or it is waited first."""
+        self._times += 1
+        spans.ledger.last_error = answer.message
         smaller = make_smaller(body, spans.window.overhead, spans.accepted)
-        if smaller is None:
+        if smaller is None or self._passes(answer, size, now, at_the_end):
             return False
-        if not self.was_met:
-            self.was_met = True
-        elif isinstance(smaller, Entry):
-            spans.drop([smaller], DropReason.TOO_LARGE, message)
-        else:
-            spans.window.max_bytes = smaller
-            spans.trim()
+        if self._times > 1:
+            if isinstance(smaller, Entry):
+                spans.drop([smaller], DropReason.TOO_LARGE, answer.message)
+            else:
+                spans.window.max_bytes = smaller
+                spans.trim(too_much(answer.message))
         return True
+
+    def _passes(self, answer: TooLarge, size: int, now: float, at_the_end: bool) -> bool:
+        if not answer.retry_after:
+            return False
+        if size < self._size:
+            self._size, self._over_at = size, now + answer.retry_after
+            return True
+        return now < self._over_at and not at_the_end
 
 
 def may_come_late(answer: Reading) -> bool:

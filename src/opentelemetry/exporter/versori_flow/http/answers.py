@@ -48,9 +48,10 @@ class Rejected(NamedTuple):
 
 
 class TooLarge(NamedTuple):
-    """PUT, 413: a smaller body may do."""
+    """PUT, 413: a smaller body may do; with `retry_after` this one may too, then."""
 
     message: str
+    retry_after: float | None = None
 
 
 class Conflict(NamedTuple):

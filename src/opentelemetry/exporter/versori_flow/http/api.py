@@ -218,7 +218,7 @@ class FlowsApi:
         if putting and status == 409:
             return Conflict(message)
         if putting and status == 413:
-            return TooLarge(message)
+            return TooLarge(message, wait)
         if 300 <= status < 400:
             where = self._shown(errors.destination(reply.header("location")))
             message = (
