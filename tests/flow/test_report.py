@@ -151,6 +151,12 @@ UNREADABLE = (
 )
 EXPLAINED: list[tuple[Any, int, str, str]] = [
     (
+        Misconfigured(414, "414 URI Too Long", None),
+        logging.ERROR,
+        "its name is too long (414 URI Too Long); give the flow a shorter one",
+        "414",
+    ),
+    (
         DENIED,
         logging.ERROR,
         "the platform denies access (401: who); check VERSORI_API_KEY or VERSORI_API_KEY_FILE, "
@@ -206,7 +212,7 @@ EXPLAINED: list[tuple[Any, int, str, str]] = [
 @pytest.mark.parametrize(("answer", "level", "words", "error"), EXPLAINED)
 def test_every_answer_is_explained(answer: Any, level: int, words: str, error: str) -> None:
     """WARNING where it may pass, ERROR where a person must act, what to check, once, and whom it concerns."""
-    concern_all = isinstance(answer, Denied | Misconfigured | Unavailable | Absent)
+    concern_all = isinstance(answer, Denied | Misconfigured | Unavailable | Absent) and error != "414"
     vain = {Unreadable: 0.5, UnreadableFlow: 0.5, Denied: 1, Misconfigured: 1, Rejected: 1}
     assert explain(answer) == Trouble(error, level, words, concern_all, vain.get(type(answer), 0))
     assert error_type(answer) == error

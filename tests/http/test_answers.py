@@ -237,6 +237,22 @@ def test_what_a_person_must_change(platform, make_exporter, tracer, said, fault,
     assert names(platform) == fine(3)
 
 
+def test_a_flow_whose_name_is_too_long(platform, make_exporter, tracer, said):
+    """No address can hold it, and no waiting mends that: one short ERROR says so, and other flows go on."""
+    exporter = make_exporter(min_interval=0, flow_name=lambda span: span.name)
+    long = "long" * 20_000
+    assert exporter.export(ended(tracer, [long])) is FAILURE
+    for _ in range(3):
+        assert exporter.export(ended(tracer, ["fine"])) is SUCCESS
+    assert counted(exporter, long) == (0, 1, {})
+    (line,) = said()
+    assert line.startswith("flow 'longlong")
+    assert "its name is too long" in line
+    assert "1 span waits" in line
+    assert len(line) < 500
+    assert exporter.force_flush(10_000) is False
+
+
 def test_a_flow_that_only_nests_is_no_trouble_for_others(platform, make_exporter, tracer):
     """Broken, flooded, refused and denied flows side by side: the fine ones are delivered as if alone."""
     platform.put("deep", BROKEN["deep"])

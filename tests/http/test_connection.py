@@ -309,13 +309,14 @@ def test_the_proxy_of_the_environment(
     ("proxy", "words"),
     [
         *((proxy, "HTTP_PROXY") for proxy in ("ftp://proxy:21", "http://proxy:port", "http://[::1")),
+        *((f"http://{host}:1", "HTTP_PROXY names") for host in ("a..b", "a" * 64)),
         ("socks5://127.0.0.1:1", "httpx[socks]"),
     ],
 )
 def test_unusable_proxy(monkeypatch: pytest.MonkeyPatch, proxy: str, words: str) -> None:
-    """A proxy that is no URL is a wrong setting; a SOCKS proxy needs a library, and the message says which."""
+    """A proxy that is no URL, or has no host, is a wrong setting; a SOCKS proxy needs a library: which, is said."""
     monkeypatch.setitem(sys.modules, "socksio", None)
-    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.setenv("HTTP_PROXY", proxy)
     result = client("http://platform.test").get("f", soon())
     assert isinstance(result, Misconfigured)
     assert words in result.message

@@ -20,6 +20,7 @@ from .report import (
     Pace,
     Trouble,
     because,
+    named,
     spans,
     waits,
     what_follows,
@@ -63,7 +64,7 @@ class Outage:
             self._pace.in_trouble = False
             again = "the platform takes flows again"
             if self._only is not None:
-                again = f"flow {self._only!r}: is delivered again"
+                again = f"flow {named(self._only)}: is delivered again"
             self._lines.append((logging.INFO, again, 0.0, 0))
 
     def take(self, waiting: Waiting) -> list[Notice]:
@@ -72,7 +73,9 @@ class Outage:
             return []
         lines, self._lines = self._lines, []
         names, count = waiting()
-        subject = f"flow {self._only!r}: " if self._only is not None and set(names) <= {self._only} else ""
+        subject = (
+            f"flow {named(self._only)}: " if self._only is not None and set(names) <= {self._only} else ""
+        )
         told = waits(count, f" of {len(names)} flows" if len(names) > 1 else "")
         notices = []
         for level, text, wait, skipped in lines:
@@ -113,7 +116,7 @@ class Bulletin:
     def waited_in_vain(self, flows: Sequence[str], now: float) -> None:
         """An export has waited for these as long as it does, and nothing has failed."""
         if flows and (skipped := self._slow.fail(logging.WARNING, now)) is not None:
-            subject = f"flow {flows[0]!r} is" if len(flows) == 1 else f"{len(flows)} flows are"
+            subject = f"flow {named(flows[0])} is" if len(flows) == 1 else f"{len(flows)} flows are"
             more = f" ({skipped} more exports since the last line)" if skipped else ""
             text = (
                 f"{subject} not delivered within VERSORI_FLOW_EXPORT_WAIT, and the exporter goes on: the platform"
@@ -171,7 +174,7 @@ def _sum_of_losses(reason: DropReason, losses: Sequence[Loss]) -> Notice:
     count = sum(by_flow.values())
     why = because(count, reason, next((loss.detail for loss in losses if loss.detail), ""))
     if len(by_flow) == 1:
-        return Notice(logging.ERROR, f"flow {losses[0].flow!r}: {spans(count)} {why}")
-    named = ", ".join(f"{flow!r}: {lost}" for flow, lost in by_flow.most_common(_NAMED))
+        return Notice(logging.ERROR, f"flow {named(losses[0].flow)}: {spans(count)} {why}")
+    most = ", ".join(f"{named(flow)}: {lost}" for flow, lost in by_flow.most_common(_NAMED))
     more = f" and {len(by_flow) - _NAMED} more" if len(by_flow) > _NAMED else ""
-    return Notice(logging.ERROR, f"{spans(count)} of {len(by_flow)} flows {why} ({named}{more})")
+    return Notice(logging.ERROR, f"{spans(count)} of {len(by_flow)} flows {why} ({most}{more})")

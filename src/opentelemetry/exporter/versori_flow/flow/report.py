@@ -26,6 +26,8 @@ from .stored import UnreadableFlow
 SECONDS_BETWEEN_LINES = 60.0
 """A platform that is down for an hour is worth a handful of lines, not one for each attempt."""
 
+_NAME_LENGTH = 200
+
 _ADVICE = "VERSORI_FLOW_MAX_SPANS or VERSORI_FLOW_MAX_BYTES, or record fewer spans"
 _BECAUSE = {
     DropReason.UNENCODABLE: "{they} could not be turned into JSON",
@@ -91,7 +93,7 @@ class Reporter:
 
     def remark(self, text: str, level: int = logging.INFO, loss: Loss | None = None) -> None:
         """Something worth knowing; at INFO it needs nobody."""
-        self._lines.append(Notice(level, f"flow {self._flow!r}: {text}", loss))
+        self._lines.append(Notice(level, f"flow {named(self._flow)}: {text}", loss))
 
     def lost(self, reason: DropReason, count: int, detail: str = "") -> None:
         """Spans were dropped. `detail` is what the platform said of it, if anything."""
@@ -119,6 +121,11 @@ class Reporter:
 
     def _may_say(self, reason: DropReason) -> float:
         return self._loss_said.get(reason, float("-inf")) + SECONDS_BETWEEN_LINES
+
+
+def named(flow: str) -> str:
+    """A flow's name in a line, which stays one that is read."""
+    return repr(flow if len(flow) <= _NAME_LENGTH else flow[: _NAME_LENGTH - 1] + "…")
 
 
 def spans(count: int) -> str:
@@ -187,6 +194,9 @@ def explain(answer: Reading) -> Trouble | None:
                 of_all=True,
                 vain=1.0,
             )
+        case Misconfigured(414, message):
+            text = f"its name is too long ({_once(414, message)}); give the flow a shorter one"
+            return Trouble("414", logging.ERROR, text, vain=1.0)
         case Misconfigured(status, message):
             text = f"no request can be made ({message})"  # it says what to check
             if status not in (0, 407):

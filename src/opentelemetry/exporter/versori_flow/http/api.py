@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _LONGEST_ERROR = 64 * 1024
+_LONGEST_URL = 65_536  # httpx raises for a longer one
 
 
 class FlowsApi:
@@ -144,6 +145,8 @@ class FlowsApi:
         read = self._read if body is None else self._written
         try:
             url = self._flow_url(flow_name)
+            if len(url) > _LONGEST_URL:
+                return Misconfigured(414, f"its address has more than {_LONGEST_URL} characters", None)
             head, content = self._content(body)
             for _ in range(2):
                 authorization = self._credentials.authorization()

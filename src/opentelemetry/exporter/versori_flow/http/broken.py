@@ -28,6 +28,8 @@ def broken(error: Exception, tls: ssl.SSLError | None, exchange: Exchange) -> Br
         case httpx.LocalProtocolError() | httpx.UnsupportedProtocol():
             # Its text would quote the header that is wrong, and that may be the key's.
             return BrokenError("setting", "a header can't be sent: check VERSORI_FLOW_HEADERS and the key")
+        case UnicodeError():  # a label of it is empty, or too long; settings refuse such a platform
+            return BrokenError("setting", f"{place} is not the name of a host")
         case httpx.ProxyError():
             return BrokenError("proxy", f"{proxy or 'the proxy'} refuses: {error}")
         case _ if tls is not None and (

@@ -94,7 +94,7 @@ class Connections:
                         answer = read(exchange)
                     keep = not (own_connection or exchange.cut_off)
                     return answer
-                except httpx.HTTPError as error:
+                except (httpx.HTTPError, UnicodeError) as error:
                     tls = let_go(error)
                     if self._closed or not exchange.died_idle(error):
                         raise self._trouble(error, tls, exchange) from None
