@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -107,6 +108,32 @@ def test_a_foreign_span_that_changes_is_taken_as_it_is(platform: Platform) -> No
     flow.hand_over([make_span(2, 0)], NOW_NS)
     attempt(flow, platform, T + 1)
     assert [span["name"] for span in platform.spans("a")] == ["", "newer", ""]
+
+
+@pytest.mark.parametrize("start", [-5, 5])
+@pytest.mark.parametrize("rewrites", [False, True])
+def test_a_foreign_span_with_the_ids_of_ours_stands_beside_it(
+    platform: Platform, start: int, rewrites: bool
+) -> None:
+    """Once, as ours does, however often its writer adds it, or in whatever way the platform writes spans."""
+    ours, theirs = make_span(0, 0), make_span(0, 0, start=start, text="theirs").body
+    flow = delivered_flow(platform, ours)
+    for number in range(1, 5):
+        stored = [span.body for span in read(platform.stored["a"], b"").spans]
+        if rewrites:
+            stored = [json.dumps({"id": 7, **json.loads(span)}, indent=1).encode() for span in stored]
+        platform.stored["a"] = document(*stored, *[theirs] * (number == 1 or not rewrites))
+        flow.hand_over([make_span(number, 0, start=number)], NOW_NS)
+        settle(flow, platform, T + 10 * number)
+        alike = [
+            span for span, its in zip(platform.spans("a"), platform.keys("a"), strict=True) if its == ours[:2]
+        ]
+        assert sorted(span["name"] == "theirs" for span in alike) == [False, True]
+        assert platform.stored["a"].count(ours.body) == 1
+    platform.stored["a"] = document(ours.body)
+    flow.hand_over([make_span(9, 0, start=9)], NOW_NS)
+    settle(flow, platform, T + 90)
+    assert b"theirs" not in platform.stored["a"], "its writer took it away"
 
 
 def test_a_foreign_root_is_a_root(platform: Platform) -> None:

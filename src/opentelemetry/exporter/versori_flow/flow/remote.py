@@ -7,11 +7,11 @@ somebody took it away. Spans of this side come back.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from .body import head, text
 from .steps import Reading
-from .stored import StoredFlow, UnreadableFlow
+from .stored import StoredFlow, StoredSpan, UnreadableFlow, first_twin, says
 from .window import Entry, Key, Origin, Window
 
 REMEMBERED_KEYS = 4096
@@ -71,10 +71,10 @@ class KnownFlow:
         shown = stored.keys
         if not (is_read_back and self._lacks_own(stored)):
             self._let_go(shown)
-        for span in stored.spans:
+        for span in self._not_ours(stored.spans):
             here = self._window.get(span.key)
             if here is not None:
-                if here.origin is Origin.OWN or here.body == span.body:
+                if here.body == span.body:
                     continue
             elif span.key in self.keys or span.key in self._never_adopt:
                 continue
@@ -148,6 +148,23 @@ class KnownFlow:
     def missing(self, body: Iterable[Entry]) -> list[Entry]:
         """Spans that count as delivered, and were not: if their answer was a stray one, they may be refused."""
         return [e for e in body if e.origin is Origin.OWN and not e.pending and e.key not in self.keys]
+
+    def _not_ours(self, spans: Iterable[StoredSpan]) -> Iterator[StoredSpan]:
+        """Spans that others made; of several with the ids of one of ours, those with its text are ours."""
+        twins: dict[Entry, list[StoredSpan]] = {}
+        for span in spans:
+            ours = self._window.get(first_twin(span.key))
+            if ours is None or ours.origin is Origin.FOREIGN:
+                yield span
+            else:
+                twins.setdefault(ours, []).append(span)
+        for ours, alike in twins.items():
+            if len(alike) > 1:
+                alike.sort(key=lambda span: span.key)
+                others = (span for span in alike if hash(span.body) not in ours.older)
+                theirs = {span.body: span for span in others if not says(span.body, ours.body)}
+                keys = [span.key for span in alike if span.key != ours.key]
+                yield from (span._replace(key=key) for key, span in zip(keys, theirs.values(), strict=False))
 
     def _lacks_own(self, stored: StoredFlow) -> bool:
         texts = stored.texts

@@ -24,6 +24,7 @@ MAX_SPANS = 100_000
 MAX_MEMBERS = 1000
 """Members of the flow itself."""
 
+_TWIN = "#TWIN"  # in capitals, which no id has: it makes nobody else's key
 _BLANK = re.compile(r"[ \t\n\r]*")
 _EPOCH = date(1970, 1, 1).toordinal()
 _TIME = r"(?a)(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))"
@@ -225,9 +226,19 @@ def _tell_apart(read: Iterable[StoredSpan]) -> tuple[StoredSpan, ...]:
     for (trace_id, span_id), indices in twins.items():
         indices.sort(key=lambda index: (spans[index].start, spans[index].body))
         for number, index in enumerate(indices[1:], 2):
-            # In capitals, which no id has: it is nobody else's key.
-            spans[index] = spans[index]._replace(key=(trace_id, f"{span_id}#TWIN{number}"))
+            spans[index] = spans[index]._replace(key=(trace_id, f"{span_id}{_TWIN}{number}"))
     return tuple(spans)
+
+
+def first_twin(key: Key) -> Key:
+    """The key that spans had in common before they were told apart."""
+    return key[0], key[1].partition(_TWIN)[0]
+
+
+def says(stored: bytes, text: bytes) -> bool:
+    """Whether a stored span is this text: the platform may write it in a way of its own, and add members."""
+    there, here = _DECODER.decode(stored.decode()), _DECODER.decode(text.decode())
+    return isinstance(there, dict) and all(there.get(name) == value for name, value in here.items())
 
 
 def _span(value: Any, body: bytes) -> StoredSpan:
