@@ -502,6 +502,15 @@ def no_retry(status: int, value: str, seconds: float | None) -> tuple[bytes, obj
     return answer(status, b"", retry_after=value), said, said
 
 
+LONG_REFUSAL = json.dumps(
+    {
+        "code": "invalid",
+        "message": "no",
+        "fields": [{"field": f"spans[{n}].name", "message": "x" * 100} for n in range(1000)],
+    }
+).encode()
+LONG_READ = LONG_REFUSAL[:65536].count(b".name")
+
 ANSWERS: list[tuple[Step, object, object]] = [
     # The bytes on the wire, what they say to a GET, and what to a PUT. Bytes are a flow found; a GET has no body
     # that could be to blame.
@@ -574,6 +583,18 @@ ANSWERS: list[tuple[Step, object, object]] = [
         answer(422, json.dumps(INVALID).encode()),
         Misconfigured,
         Rejected(422, "invalid", "no (spans[3].name: why)", (3, 0, 12)),
+    ),
+    # what is read of a document that is too long, or cut, is used
+    (answer(422, LONG_REFUSAL), Misconfigured, Rejected(422, "invalid", "no", tuple(range(LONG_READ)))),
+    (
+        packed(gzip.compress(LONG_REFUSAL, mtime=0), "gzip", 422),
+        Misconfigured,
+        Rejected(422, "invalid", "no", tuple(range(LONG_READ))),
+    ),
+    (
+        answer(404, b'{"code":"c","message":"m",'),
+        Absent(False, "m"),
+        Misconfigured(404, "404 Not Found: m", None),
     ),
     # Retry-After: seconds or a date, never negative, at most a day, and nothing if it is garbled
     *[

@@ -245,10 +245,7 @@ def _way(reply: Exchange, error: errors.ErrorDocument) -> str:
 
 def _error_body(reply: Exchange) -> bytes:
     # The status stands, whatever becomes of the body.
-    try:
-        return bodies.taken(reply.chunks(), reply.header("content-encoding"), _LONGEST_ERROR)[0]
-    except Exception:  # noqa: BLE001
-        return b""
+    return bodies.beginning(reply.chunks(), reply.header("content-encoding"), _LONGEST_ERROR)
 
 
 def _head(settings: Settings) -> Head:

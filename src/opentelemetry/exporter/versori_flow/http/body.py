@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -37,18 +38,24 @@ def taken(chunks: Iterable[bytes], encoding: str, bound: int) -> tuple[bytes, by
     Raises:
         BodyError: when it can't be had.
     """
-    encoding = encoding.lower()
-    if encoding in _COMPRESSED:
-        chunks = _inflated(chunks, bound)
-    elif encoding not in _PLAIN:
-        raise BodyError("the platform answered in an encoding that was not asked for")
     body, digest = io.BytesIO(), _new_digest()
-    for chunk in chunks:
+    for chunk in _decoded(chunks, encoding, bound):
         if body.tell() + len(chunk) > bound:
             raise BodyError(f"the platform's answer has more than {bound} bytes")
         body.write(chunk)
         digest.update(chunk)
     return body.getvalue(), digest.digest()
+
+
+def beginning(chunks: Iterable[bytes], encoding: str, bound: int) -> bytes:
+    """Returns what there is of a body, decoded, up to so many bytes: all, or what came before it broke."""
+    body = bytearray()
+    with contextlib.suppress(Exception):
+        for chunk in _decoded(chunks, encoding, bound):
+            body += chunk
+            if len(body) >= bound:
+                break
+    return bytes(body[:bound])
 
 
 def drained(
@@ -81,6 +88,14 @@ def drained(
     if not start.strip():
         digest = None  # an empty answer to a read, from a gateway say, must not look like the flow
     return None if digest is None else digest.digest(), _believed(start, encoding)
+
+
+def _decoded(chunks: Iterable[bytes], encoding: str, bound: int) -> Iterable[bytes]:
+    if encoding.lower() in _COMPRESSED:
+        return _inflated(chunks, bound)
+    if encoding.lower() not in _PLAIN:
+        raise BodyError("the platform answered in an encoding that was not asked for")
+    return chunks
 
 
 def _believed(start: bytes, encoding: str) -> bool:

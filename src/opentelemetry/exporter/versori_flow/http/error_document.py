@@ -10,6 +10,7 @@ _MESSAGE_LENGTH = 300
 # Nobody means a wait beyond a day, and a date in the far future is a broken clock.
 _LONGEST_RETRY_AFTER = 86_400.0
 _SPAN = r"(?s)spans\[([0-9]{1,9})\](?:[.\[].*)?"
+_TEXT = r'\s*:\s*"([^"\\]*)"'
 _SECONDS = r"[0-9]{1,12}"
 
 
@@ -35,17 +36,27 @@ def error_document(status: int, body: bytes) -> ErrorDocument:
         document = json.loads(body)
     except (ValueError, RecursionError):
         document = None
+    whole = isinstance(document, dict)
+    if document is None and body.lstrip().startswith(b"{"):
+        document = _beginning(body.decode("utf-8", "replace"))
     if not isinstance(document, dict):
         document = {}
-    own_form = all(isinstance(document.get(name), str) for name in ("code", "message"))
+    own_form = whole and all(isinstance(document.get(name), str) for name in ("code", "message"))
     code, message, listed = _text(document, "code"), _text(document, "message"), document.get("fields")
     fields = [field for field in listed if isinstance(field, dict)] if isinstance(listed, list) else []
     named = [match for field in fields if (match := re.fullmatch(_SPAN, _text(field, "field")))]
     message = message or code or status_text(status)
-    if fields:
+    if fields and whole:
         # One is enough to see what is meant; all may be as many as there are spans.
         message += f" ({_text(fields[0], 'field')}: {_text(fields[0], 'message')})"
     return ErrorDocument(code, message, tuple(dict.fromkeys(int(match[1]) for match in named)), own_form)
+
+
+def _beginning(text: str) -> dict[str, Any]:
+    """What is known of a document that was too long to be read to its end, or is cut."""
+    texts = {name: re.search(rf'"{name}"{_TEXT}', text) for name in ("code", "message")}
+    known: dict[str, Any] = {name: found[1] for name, found in texts.items() if found}
+    return {**known, "fields": [{"field": path} for path in re.findall(rf'"field"{_TEXT}', text)]}
 
 
 def status_text(status: int) -> str:
