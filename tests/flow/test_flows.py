@@ -513,7 +513,7 @@ def test_every_answer_is_that_of_a_look_at_all_flows(merge: bool, max_flows: int
     work = (
         [scanned.hand_over] * 4 + [scanned.begin] * 3 + [scanned.answer] * 6 + [scanned.wait, scanned.hurry]
     )
-    for _ in range(150 if QUICK else 400):
+    for _ in range(150 if QUICK else 250):
         chance.choice(work)(chance.randrange(60), chance.randrange(10))
         scanned.check()
         if chance.random() < 0.2:

@@ -12,7 +12,7 @@ import pytest
 from .broken import BROKEN
 
 ROOT = Path(__file__).parents[2]
-WORLDS = int(os.environ.get("WORLDS", "200"))
+WORLDS = int(os.environ.get("WORLDS", "120"))
 
 
 def simulate(*arguments: str) -> tuple[int, str]:
