@@ -7,26 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
+from tests import profiles  # noqa: F401 - it chooses one
 
 KEY = "local-platform-key-4711"
-
-# On a busy machine any example may take some time. With `HYPOTHESIS_PROFILE=quick` every property test is short,
-# and the same each time: for mutation testing, and for the other Pythons.
-_PATIENT = {
-    "deadline": None,
-    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
-}
-settings.register_profile("full", **_PATIENT)
-settings.register_profile(
-    "quick", max_examples=15, stateful_step_count=30, derandomize=True, database=None, **_PATIENT
-)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "full"))
 
 
 def leave(exporter: VersoriFlowSpanExporter, spans: Iterable[ReadableSpan]) -> None:

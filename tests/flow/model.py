@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from typing import Any
@@ -22,8 +21,7 @@ from opentelemetry.exporter.versori_flow.http.answers import (
     TooLarge,
     Unavailable,
 )
-
-QUICK = os.environ.get("HYPOTHESIS_PROFILE") == "quick"
+from tests import profiles  # noqa: F401 - mutation testing goes without the conftest
 
 SECOND = 1_000_000_000
 NOW_NS = 1_800_000_000 * SECOND

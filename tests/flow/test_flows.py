@@ -21,8 +21,9 @@ from opentelemetry.exporter.versori_flow.flow.ranking import Ranking
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Reading, Write
 from opentelemetry.exporter.versori_flow.flow.window import Window
 from opentelemetry.exporter.versori_flow.http.answers import Absent, Conflict, Rejected, Stored, Unavailable
-from tests.flow.model import NOW_NS, QUICK, Platform, key, make_span
+from tests.flow.model import NOW_NS, Platform, key, make_span
 from tests.flow.several import Routing, attempt_next, perform, settle_all
+from tests.profiles import QUICK
 
 T = 1000.0
 DOWN = Unavailable("503", "no", None, True)

@@ -34,8 +34,9 @@ from opentelemetry.exporter.versori_flow.http.answers import (
     Unavailable,
     Unreadable,
 )
-from tests.flow.model import NOW_NS, QUICK, SECOND, Platform, loads, make_policy, make_span
+from tests.flow.model import NOW_NS, SECOND, Platform, loads, make_policy, make_span
 from tests.flow.several import Routing, perform, settle_all
+from tests.profiles import QUICK
 
 FLOWS = ("A", "B", "C")
 POISON = "poison"
