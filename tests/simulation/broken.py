@@ -118,7 +118,7 @@ BROKEN = {
             _stored=lambda self, attempt, answer, now, in_turn: self._taken(attempt, None, now, in_turn),
         ),
     ),
-    "a stray 404 is believed": Break(0, 7, _put(outcomes.Absence, believed=lambda *_: True)),
+    "a stray 404 is believed": Break(9, 1, _put(outcomes.Absence, believed=lambda *_: True)),
     "a 413 teaches nothing": Break(
         0, 3, _put(exchange.Exchange, _too_large=lambda self, attempt, answer, now: self._fail(answer, now))
     ),
