@@ -7,6 +7,8 @@ import time
 
 import pytest
 import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from opentelemetry.exporter.versori_flow.flow.journal import Change
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
@@ -183,6 +185,35 @@ def test_what_is_delivered_makes_room(shared_redis, busy):
     assert fleet.put(added(span(12, body=b"x" * 240))).dropped == [("shop", span(10).key)]
     deliver(fleet)
     assert fleet.put(added(span(13, body=b"x" * 900), flow="new")).dropped == []
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from("abc"), st.integers(0, 40), st.sampled_from([0, 90, 300, 500])), max_size=25
+    )
+)
+def test_nothing_that_waits_leaves_for_what_is_delivered(one_redis, steps):
+    """In any history the bound holds, and drops something only where all that waits is more than it."""
+    one_redis.tell("FLUSHALL")
+    fleet, waits = join(one_redis.url, max_store_bytes=1000), dict[tuple[str, object], int]()
+    for flow, number, size in steps:
+        if not size:
+            claim = fleet.claim(flow)
+            if isinstance(claim, Claim):
+                fleet.settle(claim, list(claim.pending), wait=0, verified=True)
+                waits = {place: size for place, size in waits.items() if place[0] != flow}
+            continue
+        new = span(number, body=b"x" * size)
+        dropped = set(fleet.put(added(new, flow=flow)).dropped)
+        waits[flow, new.key] = size
+        assert not dropped or sum(waits.values()) > 1000
+        assert {at for at, _ in dropped} <= {flow}
+        for place in dropped:
+            del waits[place]
+        held = fleet.flows()
+        assert sum(each.size for each in held) <= 1000
+        assert sum(each.pending for each in held) == len(waits)
 
 
 def test_what_left_elsewhere_leaves_here(shared_redis):
