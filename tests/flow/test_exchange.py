@@ -742,7 +742,22 @@ def test_what_others_wrote_before_a_late_put_comes_back(platform: Platform) -> N
     flow.hand_over([make_span(2, 0)], NOW_NS)
     attempt(flow, platform, T + 3)
     assert set(platform.keys("a")) == {key(901, 1), key(0, 0), key(1, 0), key(2, 0)}
-    assert flow.due(T + 3) == T + 13, "it may still come"
+    assert flow.due(T + 3) == T + 4, "it has come: from now on others are reckoned with"
+
+
+def test_what_is_put_back_after_a_late_put_may_be_taken_away(platform: Platform) -> None:
+    """By a person who repairs the flow that it makes the platform refuse."""
+    flow = flow_of(make_span(0, 0))
+    late = put_in_vain(flow, platform, T)
+    erase(platform, bad := make_span(7, 0, text="bad").body)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    attempt(flow, platform, T + 2)
+    platform.stored["a"], platform.refuses = late, lambda span: b'"bad"' in span
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    assert attempt(flow, platform, T + 3) == ["Read", "Write"]
+    assert (bad in platform.puts[-1][1], flow.in_trouble) == (True, True)
+    settle(flow, platform, T + 3)
+    assert platform.keys("a") == [key(0, 0), key(1, 0), key(2, 0)]
 
 
 @pytest.mark.parametrize(

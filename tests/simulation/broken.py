@@ -53,10 +53,10 @@ def _around(place: Any, name: str, make: Callable[[Any], Any]) -> Callable[[], N
 
 
 def _deliver_what_failed(fail: Any) -> Any:
-    def fail_and_deliver(self: Any, answer: Any, now: float) -> Any:
+    def fail_and_deliver(self: Any, *how: Any) -> Any:
         if self.attempt is not None:
             self._spans.deliver(self.attempt.carried)
-        return fail(self, answer, now)
+        return fail(self, *how)
 
     return fail_and_deliver
 

@@ -151,7 +151,9 @@ class Exchange:
         self.known.read(stored, now_ns, read_back)
         self._spans.leave_room(self.known.size)
         self._spans.make_room_beside(stored)
-        self.rewrite |= self.known.is_wrong(stored) and attempt.checking
+        wrong = self.known.is_wrong(stored)
+        self._doubted &= not wrong  # else it has come
+        self.rewrite |= wrong and attempt.checking
 
     def _forget(self) -> None:
         self._absence.clear()
@@ -255,12 +257,10 @@ class Exchange:
         suspects = [*attempt.carried, *self.known.missing(attempt.body)]
         if not own and (others or not (suspects or self._search)):
             # Nothing of ours is to blame. A span that somebody else made is not ours to throw away.
-            self._search = None
             return self._fail(answer, now)
         self._search = self._search or Search(suspects, attempt.mark, self.known.changes)
         verdict = self._search.refused(own)
         if verdict is Verdict.GIVE_UP:
-            self._search = None
             return self._fail(answer, now)
         if verdict is Verdict.DROP:
             for entry in self._spans.drop(self._search.guilty, DropReason.REFUSED, answer.message):
@@ -285,6 +285,8 @@ class Exchange:
         trouble = why or explain(answer)
         trouble = trouble or Trouble("", logging.ERROR, f"{type(answer).__name__} was not asked for")
         self.attempt, retry_after = None, getattr(answer, "retry_after", None)
+        if isinstance(answer, Rejected):  # what is to blame may be gone already, and only be kept here
+            self._search, self.known.digest = None, None
         self._spans.fail(trouble, self._schedule.failed(now, retry_after, trouble.vain), now)
         return None
 
