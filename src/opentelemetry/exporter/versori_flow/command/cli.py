@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -20,7 +19,7 @@ from .serve import serve
 from .show import show
 from .store import store
 from .tail import tail
-from .terminal import examples, prepare, say
+from .terminal import examples, let_go, prepare, say
 
 _STATUSES = """\b
 Exit status:
@@ -107,11 +106,16 @@ def run_command() -> int:
     """Runs what the command line says, and returns the exit status; what a user can mend is one line."""
     prepare()
     try:
+        return _run()
+    finally:
+        let_go()
+
+
+def _run() -> int:
+    try:
         status = app(prog_name="versori-flow", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read it has seen enough. The interpreter's last flush would fail too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except BrokenPipeError:  # whoever read it has seen enough
         return 1
     except typer.Abort as aborted:
         if isinstance(aborted.__cause__, KeyboardInterrupt):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
 import os
@@ -41,6 +40,15 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def let_go() -> None:
+    """Where an output takes nothing, what is left for it goes nowhere: the interpreter's last flush would fail too."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+
+
 def console() -> Console:
     """Standard output."""
     return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
@@ -53,9 +61,11 @@ def at_a_terminal() -> dict[str, Any]:
 
 def say(text: str) -> None:
     """Says something beside what the program itself prints; where that can't be written, nobody is told."""
-    with contextlib.suppress(OSError):
+    try:
         for line in text.splitlines():
             print(f"versori-flow: {line}", file=sys.stderr, flush=True)
+    except OSError:
+        let_go()
 
 
 def confirm(question: str) -> None:
