@@ -12,9 +12,9 @@ import pytest
 from opentelemetry.exporter.versori_flow.stores.fleet import Fleet
 from opentelemetry.exporter.versori_flow.stores.fleet_answers import Claim, Wait
 from opentelemetry.exporter.versori_flow.stores.redis_client import RedisClient, Script
-from tests.simulation.redis_server import Server
+from tests.stores.fleet.conftest import added, join, span
 
-from .conftest import added, join, span
+from .redis_server import Server
 
 HOUR = 3600.0
 
