@@ -81,6 +81,7 @@ def test_eight_in_a_row_take_the_rest_with_them() -> None:
     assert len(play.bodies) < 60
     search = Search(suspects(20))
     steps(search, "-", "+")  # the first ten are fine
+    search.keep(search.testing, changes=1)  # and somebody changes the flow
     dropped = []
     while not search.done:
         if not search.testing:
@@ -95,6 +96,30 @@ def test_the_first_halves_are_tried_first() -> None:
     search = Search(suspects(5))
     assert steps(search, "-", "-", "+", "+") == [[0, 1, 2, 3, 4], [0, 1], [0], [1], [2, 3, 4]]
     assert not search.done
+
+
+def test_who_is_named_waits_for_all_the_others() -> None:
+    """With who was named before; also where the flow changes meanwhile."""
+    search = Search(suspects(6))
+    steps(search, "-")
+    for named in ([], [1]):
+        search.refused(search.testing[:1])
+        assert (numbers(search.on_trial), numbers(search.testing)) == ([0, *named], [1, 2][len(named) :])
+    search.keep([*search.testing, *search.held_back], changes=1)
+    assert (search.on_trial, numbers(search.testing)) == ([], [2])
+    assert steps(search, "+", "+", "-", "-") == [[2], [3, 4, 5], [0, 1], [0], []]
+    search = Search(suspects(4))
+    steps(search, "-")
+    search.refused(search.testing[:1])
+    assert steps(search, "-", "+", "+") == [[1], [], [1], [2, 3]]
+
+
+def test_several_on_trial_are_halved_where_none_is_named_again() -> None:
+    """As if they had never been named."""
+    search = Search(suspects(2))
+    search.refused(search.testing)
+    assert steps(search, "+", "-", "-") == [[], [0, 1], [0], []]
+    assert numbers(search.on_trial) == [0]
 
 
 def test_nobody_is_dropped_for_one_refusal() -> None:

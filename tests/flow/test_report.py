@@ -47,11 +47,14 @@ def said(flows: Flows, now: float, last: bool = False) -> list[tuple[int, str]]:
 # -- one flow ----------------------------------------------------------------------------------------------
 
 
-def test_a_line_names_its_flow() -> None:
-    """In front of everything, quoted as it may hold anything."""
-    reporter = Reporter("a b\n")
+@pytest.mark.parametrize(
+    ("name", "words"), [("a b\n", "a b\\n"), ("x" * 200, "x" * 200), ("x" * 201, "x" * 199 + "…")]
+)
+def test_a_line_names_its_flow(name: str, words: str) -> None:
+    """In front of everything, quoted as it may hold anything, and cut where it is too long to be read."""
+    reporter = Reporter(name)
     reporter.remark("was deleted")
-    assert lines(reporter) == [(logging.INFO, "flow 'a b\\n': was deleted")]
+    assert lines(reporter) == [(logging.INFO, f"flow '{words}': was deleted")]
     assert (lines(reporter), reporter.speaks_at) == ([], None)
 
 
@@ -388,10 +391,14 @@ def test_the_flows_that_lost_most_are_named(flows: int, more: str) -> None:
 
 
 def test_losses_of_one_flow_are_added_up() -> None:
-    routing = Routing(max_spans=1)
-    routing.hand_over(make_span(0, 0), make_span(1, 0), make_span(2, 0))
-    routing.flows.abandon()
-    assert {level for level, _ in said(routing.flows, 1000.0, last=True)} == {logging.ERROR}
+    """Of those that were left out before, and at the end."""
+    routing = Routing()
+    routing.hand_over(lost=[*(f"f{number}" for number in range(MAX_LINES)), "late"])
+    assert len(said(routing.flows, 1000.0)) == MAX_LINES
+    routing.hand_over(lost=["late", "late"])
+    assert said(routing.flows, 1000.0, last=True) == [
+        (logging.ERROR, "flow 'late': 3 spans are lost: they could not be turned into JSON: TypeError")
+    ]
 
 
 @pytest.mark.parametrize("flows", [1, 2])

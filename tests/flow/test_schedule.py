@@ -57,6 +57,21 @@ def test_the_look_of_an_end_comes_while_there_is_time_for_it() -> None:
     assert T + 1.1 <= schedule.check_at <= T + 1.3
 
 
+@pytest.mark.parametrize(
+    ("is_put", "is_open", "reads_back"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_only_the_look_that_a_put_has_planned_reads_back(
+    is_put: bool, is_open: bool, reads_back: bool
+) -> None:
+    """As long as it is still to come when the exporter ends."""
+    schedule = Schedule(make_policy(), T)
+    if is_put:
+        schedule.plan_check(T, took=1.0, alone=False)
+    schedule.check_at = T + 1 if is_open else None
+    schedule.close(T, T + 5, mark=1, tries=5)
+    assert schedule.reads_back is reads_back
+
+
 # -- pacing ---------------------------------------------------------------------------------------------------
 
 
@@ -84,6 +99,16 @@ def test_a_window_half_full_in_bytes_is_due_at_once(size: int, due: float) -> No
     flow = delivered_flow(Platform(), make_span(0, 0), max_bytes=1000)
     flow.hand_over([make_span(1, 0, size=size)], NOW_NS)
     assert flow.due(T) == due
+
+
+def test_a_put_that_begins_late_is_paced_from_then_on() -> None:
+    """Whoever was asked whether it may has taken his time."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    step: Any = flow.begin(T)
+    flow.goes_on(T + 3)
+    flow.feed(step, Stored(200, None), T + 3, NOW_NS)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    assert flow.due(T + 3) == T + 4
 
 
 def test_hurry_ignores_pacing(platform: Platform) -> None:
@@ -171,6 +196,23 @@ def test_the_longer_of_both_waits_counts(kind: Any, retry_after: float | None, w
     assert flow.due(T) == T + wait
 
 
+def test_a_wait_is_the_backoff_s_unless_somebody_waits() -> None:
+    """For whom it begins anew, and no longer than he waits."""
+    schedule = Schedule(make_policy(backoff=lambda failures: failures / 4), T)
+    waits = [schedule.failed(T, None, 0.0)]
+    schedule.hurry(T, T + 5, mark=1)
+    assert [*waits, *(schedule.failed(T + at, None, 0.0) for at in (4.9, 5))] == [0.25, 0.25, 0.75]
+
+
+def test_what_may_pass_comes_between_two_stray_pages() -> None:
+    """They are no row, and prove nothing."""
+    schedule = Schedule(make_policy(), T)
+    schedule.hurry(T, T + 60, mark=1)
+    for vain in (0.5, 0.0, 0.5):
+        schedule.failed(T, None, vain)
+    assert not schedule.hopeless
+
+
 def test_new_spans_do_not_shorten_the_wait() -> None:
     """Not even a full window does."""
     flow = flow_of(make_span(0, 0), merge=False, max_spans=2)
@@ -192,11 +234,12 @@ def test_hurry_ignores_backoff_and_retry_after() -> None:
 def test_a_success_ends_the_trouble() -> None:
     """It is said once, with what still waits, and the wait begins anew next time."""
     flow = flow_of(make_span(0, 0), merge=False)
-    list(answers(flow, T, [DOWN]))
+    list(answers(flow, T, [Conflict("again")]))
     flow.report.take(T)
     step = flow.begin(T + 2)
     flow.hand_over([make_span(1, 0)], NOW_NS)
     flow.feed(step, Stored(200, None), T + 2, NOW_NS)  # type: ignore[arg-type]
+    assert [text for _, text in said(flow)] == ["flow 'a': is delivered again; 1 span waits"]
     assert (flow.in_trouble, flow.due(T + 2)) == (False, T + 3.0)
     list(answers(flow, T + 3, [DOWN]))
     assert flow.due(T + 3) == T + 5.0
