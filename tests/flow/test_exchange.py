@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
+from opentelemetry.exporter.versori_flow.flow import remote
 from opentelemetry.exporter.versori_flow.flow.delivery import Flow
 from opentelemetry.exporter.versori_flow.flow.outcomes import Absence
 from opentelemetry.exporter.versori_flow.flow.report import LOSES_AGAIN
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Stale, Write
-from opentelemetry.exporter.versori_flow.flow.stored import UnreadableFlow, read
+from opentelemetry.exporter.versori_flow.flow.stored import StoredFlow, UnreadableFlow, read
 from opentelemetry.exporter.versori_flow.http.answers import (
     Absent,
     Conflict,
@@ -246,8 +247,13 @@ def test_a_deleted_flow_is_not_made_again_for_nothing(platform: Platform) -> Non
     flow = delivered_flow(platform, make_span(0, 0))
     flow.close(T)
     del platform.stored["a"]
+    reads = platform.reads
     assert settle(flow, platform, T) == T + 1
     assert (platform.puts[1:], platform.stored, flow.window.spans) == ([], {}, 0)
+    assert (platform.reads, [text for _, text in said(flow)]) == (
+        reads + 2,
+        ["flow 'a': was deleted on the platform; 1 delivered span is forgotten"],
+    )
 
 
 # -- other writers --------------------------------------------------------------------------------------------
@@ -276,7 +282,7 @@ def test_another_writer_that_was_seen_makes_each_put_read_again(platform: Platfo
     assert (flow.idle, flow.due(T + 11)) == (False, T + 11), "and writes in it, at once"
     assert attempt(flow, platform, T + 11) == ["Read", "Write"]
     assert set(platform.keys("a")) == {key(901, 1), key(0, 0), key(1, 0)}
-    assert counts(flow) == (2, 2, 0, {})
+    assert (counts(flow), said(flow)) == ((2, 2, 0, {}), []), "once is no word worth"
 
 
 def test_a_check_that_fails_is_made_again(platform: Platform) -> None:
@@ -451,6 +457,23 @@ def test_when_a_flow_is_gone(reads: list[tuple[float, bool, bool]], believed: bo
     assert not absence.doubted
 
 
+@pytest.mark.parametrize(
+    ("reads", "is_sure"),
+    [
+        ([("b", 0, False), ("b", 5, False)], False),  # not on a connection of its own
+        ([("b", 0, False), ("b", 4.9, True)], False),
+        ([("b", 0, False), ("c", 5, True)], False),
+        ([("b", 0, False), ("b", 5, True)], True),
+    ],
+)
+def test_when_another_name_is_the_flow_s(reads: list[tuple[str, float, bool]], is_sure: bool) -> None:
+    """By what each read shows, when it came, and whether on a connection of its own."""
+    absence = Absence(5.0)
+    for name, at, own_connection in reads:
+        given = absence.sure(StoredFlow(b"", name, b'""', (), ()), Read("a", None, own_connection), T + at)
+    assert given is is_sure
+
+
 def test_a_flow_that_is_seen_in_between_is_not_deleted(platform: Platform) -> None:
     """Two 404s that are no row prove nothing."""
     flow = delivered_flow(platform, make_span(0, 0))
@@ -547,6 +570,51 @@ def test_what_must_leave_leaves_though_a_put_was_not_believed(platform: Platform
     assert flow.in_trouble
     settle(flow, platform, T + 1)
     assert platform.keys("a") == [key(1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [(DOWN, "is not available"), (Absent(own_form=False), "that is not the platform's API")],
+)
+def test_a_put_that_no_read_confirms_fails_for_that(platform: Platform, answer: Any, why: str) -> None:
+    """And a span of it that has moved meanwhile leaves, whatever became of it."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    step: Any = flow.begin(T)
+    perform(step, platform, 0.0)
+    step = flow.feed(step, Stored(200, None, believed=False), T, NOW_NS)
+    flow.take(key(0, 0))
+    assert flow.feed(step, answer, T, NOW_NS) is None
+    assert why in (flow.status(T).last_error or "")
+    settle(flow, platform, T)
+    assert platform.keys("a") == []
+
+
+@pytest.mark.parametrize("in_turn", [True, False])
+def test_what_an_open_put_has_carried_is_known_till_a_read_tells(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, in_turn: bool
+) -> None:
+    """All of it, also what has left the window: it is nobody else's."""
+    monkeypatch.setattr(remote, "REMEMBERED_KEYS", 1)
+    flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0, start=1), max_spans=2)
+    flow.hand_over([make_span(2, 0, start=2)], NOW_NS + 10**12)
+    flow.close(T + 1, T + 9)
+    step: Any = flow.feed(flow.begin(T + 1), Found(b"", b"", 200), T + 1, NOW_NS)  # type: ignore[arg-type]
+    flow.feed(step, Stored(200, None, believed=not in_turn), T + 1, NOW_NS, in_turn=in_turn)
+    assert flow._exchange.known.keys == {key(number, 0) for number in range(3)}
+
+
+@pytest.mark.parametrize("at_read", [True, False])
+def test_an_answer_that_a_step_cannot_have_is_trouble(at_read: bool) -> None:
+    """Which is said, with what it was; it is tried again."""
+    flow, answer = (
+        flow_of(make_span(0, 0), merge=at_read),
+        Stored(200, None) if at_read else Found(b"", b"", 200),
+    )
+    list(answers(flow, T, [answer]))
+    text = f"flow 'a': {type(answer).__name__} was not asked for. 1 span waits; the next attempt is in 2.0 s"
+    assert said(flow) == [(logging.ERROR, text)]
+    settle(flow, Platform(), T)
+    assert counts(flow) == (1, 1, 0, {})
 
 
 def test_an_older_text_proves_nothing(platform: Platform) -> None:
@@ -654,6 +722,18 @@ def test_what_others_wrote_leaves_with_a_word(policy: dict[str, int], words: str
     assert text == (
         f"flow 'a': the stored flow has {words} quiet for longest; raise VERSORI_FLOW_MAX_{setting} to keep {kept}"
     )
+
+
+@pytest.mark.parametrize("setting", ["max_spans", "max_bytes"])
+def test_what_leaves_for_spans_of_ours_is_not_said(platform: Platform, setting: str) -> None:
+    """The stored flow itself is not too large, to the span and to the byte."""
+    stored = [make_span(0, 0).body, foreign(50, start=-20), foreign(51, start=-10)]
+    most = 3 if setting == "max_spans" else sum(len(body) + 1 for body in stored)
+    flow = delivered_flow(platform, make_span(0, 0), **{setting: most})
+    erase(platform, *stored)
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    settle(flow, platform, T + 1)
+    assert (flow.window.foreign < 2, said(flow)) == (True, [])
 
 
 def test_members_that_leave_no_room_at_all_are_said(platform: Platform) -> None:
@@ -765,6 +845,7 @@ def test_what_is_put_back_after_a_late_put_may_be_taken_away(platform: Platform)
     [
         (LOST, T + 12),
         (Unavailable("read", "connection reset", None, answered=True), None),
+        (Unavailable("502", "502 Bad Gateway", None, answered=True), T + 12),
         (Unavailable("504", "504 Gateway Timeout", None, answered=True), T + 12),
         (Unavailable("503", "503 Service Unavailable", None, answered=True), None),
         (Unavailable("connect", "connection refused", None, answered=False), None),

@@ -10,9 +10,10 @@ import pytest
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
 from opentelemetry.exporter.versori_flow.flow import remote
 from opentelemetry.exporter.versori_flow.flow.delivery import Flow
-from opentelemetry.exporter.versori_flow.flow.journal import News
+from opentelemetry.exporter.versori_flow.flow.journal import Change, Journal, Kept, News
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
+from opentelemetry.exporter.versori_flow.flow.steps import Read
 from opentelemetry.exporter.versori_flow.flow.stored import read
 from opentelemetry.exporter.versori_flow.flow.window import Origin
 from opentelemetry.exporter.versori_flow.http.answers import (
@@ -77,7 +78,9 @@ def test_a_pending_span_moves_without_a_trace(platform: Platform) -> None:
 def test_a_flow_whose_last_span_moved_is_emptied(platform: Platform) -> None:
     """What the platform has of it must go."""
     source = delivered_flow(platform, make_span(0, 0))
-    source.take(key(0, 0))
+    source.hand_over([make_span(1, 0)], NOW_NS)
+    for number in (0, 1):
+        source.take(key(number, 0))
     assert source.status(T).state == "dirty"
     settle(source, platform, T)
     assert platform.stored["a"] == b'{"name":"a","description":"","spans":[]}'
@@ -130,6 +133,30 @@ def test_a_span_that_moves_during_a_check_leaves_there_too(platform: Platform) -
     assert platform.keys("a") == [key(1, 0)]
 
 
+def test_a_span_that_comes_during_a_look_is_written_after_it(platform: Platform) -> None:
+    """At once, however long the pacing interval: nobody has written meanwhile."""
+    flow = delivered_flow(platform, make_span(0, 0))
+    erase(platform, make_span(0, 0).body, foreign(1))
+    flow.hand_over([make_span(1, 0)], NOW_NS)
+    attempt(flow, platform, T + 1)
+    step: Any = flow.begin(T + 2)
+    flow.hand_over([make_span(2, 0)], NOW_NS)
+    assert flow.feed(step, perform(step, platform, 0.0), T + 2, NOW_NS) is None
+    assert flow.due(T + 2) == T + 2
+
+
+def test_a_span_that_moves_during_the_last_put_of_a_search_leaves(platform: Platform) -> None:
+    """Though nothing is left to be searched for."""
+    flow = flow_of(make_span(0, 0), make_span(1, 0), merge=False)
+    list(answers(flow, T, [REFUSED]))
+    attempt(flow, platform, T)
+    step: Any = flow.begin(T)
+    flow.take(key(0, 0))
+    flow.feed(step, perform(step, platform, 0.0), T, NOW_NS)
+    settle(flow, platform, T)
+    assert platform.keys("a") == [key(1, 0)]
+
+
 def test_a_span_that_moves_during_the_read_is_not_written(platform: Platform) -> None:
     """There is nothing to empty: the flow was never there."""
     source = flow_of(make_span(0, 0))
@@ -137,6 +164,9 @@ def test_a_span_that_moves_during_the_read_is_not_written(platform: Platform) ->
     source.take(key(0, 0))
     assert source.feed(step, Absent(), T, NOW_NS) is None  # type: ignore[arg-type]
     assert (source.idle, source.busy, platform.puts) == (True, False, [])
+    source.hand_over([make_span(1, 0)], NOW_NS)
+    source.take(key(1, 0))
+    assert source.idle
 
 
 def test_a_moved_span_that_is_brought_back_is_taken_away_again(platform: Platform) -> None:
@@ -274,6 +304,26 @@ def test_a_loss_in_an_outage_says_why_nothing_was_delivered() -> None:
     assert said(flow, T + 60)[0][1].endswith("or record fewer spans")
 
 
+@pytest.mark.parametrize("how", ["dropped elsewhere", "squeezed", "pushed out under way"])
+def test_each_loss_in_an_outage_says_why(how: str) -> None:
+    """A store is told the reason of its own."""
+    flow = flow_of(make_span(0, 0), merge=False, max_spans=1, durable=True)
+    list(answers(flow, T, [DOWN]))
+    flow.changes()
+    if how == "squeezed":
+        flow.squeeze(10)
+    elif how == "dropped elsewhere":
+        flow.learn(News(dropped={key(0, 0): DropReason.REFUSED}), T, NOW_NS)
+    else:
+        step: Any = flow.begin(T + 2)
+        flow.hand_over([make_span(1, 0)], NOW_NS + 10**12)
+        flow.feed(step, DOWN, T + 2, NOW_NS)
+        told = flow.changes()
+        assert told is not None
+        assert told.dropped == {key(0, 0): DropReason.WINDOW_FULL}
+    assert said(flow)[0][1].endswith("the platform is not available (503 Service Unavailable)")
+
+
 def test_a_window_can_be_squeezed() -> None:
     """Once: the bound stays what it was. What is pending and leaves is lost."""
     flow = delivered_flow(Platform(), make_span(0, 0, size=400), make_span(1, 0, start=1, size=400))
@@ -393,14 +443,16 @@ def test_a_span_that_comes_anew_while_a_put_carries_what_was_pushed_out_of_it_is
     assert counts(flow) == (2, 1, 0, {"window_full": 1})
 
 
-def test_what_was_pushed_out_under_way_is_lost_at_the_end() -> None:
-    """With all that is pending, and counted once, whatever is answered then."""
+@pytest.mark.parametrize("kept", [0, 1])
+def test_what_was_pushed_out_under_way_is_lost_at_the_end(kept: int) -> None:
+    """With all that is pending, but for what a store keeps; and counted once, whatever is answered then."""
     flow = flow_of(make_span(0, 0), merge=False, max_spans=1)
     step: Any = flow.begin(T)
     flow.hand_over([make_span(1, 0)], NOW_NS + 10**12)
-    flow.abandon()
+    assert flow.abandon(lambda which: bool(kept) and which == key(0, 0)) == kept
+    assert counts(flow) == (2, 0, kept, {"shutdown": 2 - kept})
     flow.feed(step, Stored(200, None), T, NOW_NS)
-    assert counts(flow) == (2, 0, 0, {"shutdown": 2})
+    assert counts(flow) == (2, kept, 0, {"shutdown": 2 - kept})
 
 
 def test_what_is_pushed_out_during_an_unbelieved_put_is_delivered_if_a_read_shows_it(
@@ -416,21 +468,21 @@ def test_what_is_pushed_out_during_an_unbelieved_put_is_delivered_if_a_read_show
     assert counts(flow) == (2, 1, 1, {})
 
 
-@pytest.mark.parametrize(("each", "said_so"), [(20, True), (19, False)])
-def test_a_rate_that_a_window_cannot_hold_is_said_once(each: int, said_so: bool) -> None:
+@pytest.mark.parametrize(("each", "interval", "rate"), [(20, 2, 10), (19, 2, 0), (20, 1, 20), (20, 0, 0)])
+def test_a_rate_that_a_window_cannot_hold_is_said_once(each: int, interval: int, rate: int) -> None:
     """Where it fills twice between two PUTs that succeed, with the rate and the setting."""
     flow, platform = flow_of(merge=False, max_spans=10), Platform()
     lines = []
     for burst in range(4):
         flow.hand_over([make_span(100 * burst + n, 0) for n in range(each)], NOW_NS + burst * 10**12)
-        attempt(flow, platform, T + 2 * burst)
+        attempt(flow, platform, T + interval * burst)
         lines += [text for level, text in said(flow) if level == logging.WARNING]
     assert lines == (
         [
-            "flow 'a': 10 spans come in a second, and fill the window of 10 2.0 times between two PUTs; "
+            f"flow 'a': {rate} spans come in a second, and fill the window of 10 2.0 times between two PUTs; "
             "raise VERSORI_FLOW_MAX_SPANS, or record fewer"
         ]
-        if said_so
+        if rate
         else []
     )
 
@@ -464,6 +516,66 @@ def test_what_left_elsewhere_is_counted_for_what_it_was(news: News, dropped: dic
     flow.learn(news, T, NOW_NS)
     assert [entry.key for entry in flow.window] == [key(2, 0)]
     assert (flow.totals.dropped, flow.totals.handed_over) == (dropped, 1 + sum(dropped.values()))
+
+
+def test_what_others_delivered_is_ours_and_as_it_was(platform: Platform) -> None:
+    """Also where a read has shown it already: a root stays one, is as old as it was, and may move."""
+    old = make_span(0, 0, start=-900)
+    platform.stored["a"] = document(old.body)
+    flow = delivered_flow(platform, make_span(1, 0))
+    flow.learn(News(delivered=[Kept(key(0, 0), old.start, old.end, True, old.body)]), T, NOW_NS)
+    entry = flow.window.get(key(0, 0))
+    assert entry is not None
+    assert (entry.origin, entry.is_root, entry.pending) == (Origin.OWN, True, False)
+    assert flow.window.latest_end(key(0, 0)[0]) == old.end
+    mark = flow._mark
+    flow.learn(News(moved=[key(0, 0)]), T, NOW_NS)
+    assert (flow.hurry(T) > mark, flow.settled(flow.hurry(T)), counts(flow)) == (True, False, (1, 1, 0, {}))
+
+
+def test_what_a_put_carries_is_not_lost_for_what_is_told_meanwhile(platform: Platform) -> None:
+    """Its answer tells."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    step: Any = flow.begin(T)
+    flow.learn(News(dropped={key(0, 0): DropReason.REFUSED}), T, NOW_NS)
+    flow.feed(step, perform(step, platform, 0.0), T, NOW_NS)
+    assert counts(flow) == (1, 1, 0, {})
+
+
+def test_a_look_that_is_put_off_leaves_nothing_behind(platform: Platform) -> None:
+    """Who waited for it waits no more, and the next one is a look as any."""
+    flow = delivered_flow(platform, make_span(0, 0))
+    flow.learn(News(doubted=True), T, NOW_NS)
+    mark = flow.hurry(T, T + 60)
+    flow.begin(T)
+    flow.put_off(T + 3)
+    assert (flow.settled(mark), flow.idle, flow.awaited_until(T)) == (True, True, float("inf"))
+    flow.close(T + 1)
+    assert flow.begin(T + 1) == Read("a", None, in_turn=False)
+
+
+@pytest.mark.parametrize(
+    ("there", "comes", "is_all_in"), [([0, 1], [], True), ([0], [], False), ([0, 1], [2], False)]
+)
+def test_when_all_of_a_flow_is_in(
+    platform: Platform, there: list[int], comes: list[int], is_all_in: bool
+) -> None:
+    """What is delivered is shown by the read, and nothing is pending."""
+    flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
+    flow.hand_over([make_span(number, 0) for number in comes], NOW_NS)
+    erase(platform, *(make_span(number, 0).body for number in there))
+    assert flow.is_all_in(read(platform.stored["a"], b"")) is is_all_in
+
+
+def test_what_leaves_and_comes_back_before_a_store_is_told_is_pending_for_it() -> None:
+    """And what was carried after all is not dropped: the last of it counts."""
+    journal, span = Journal(), Kept(key(0, 0), 0, 0, True, b"{}")
+    journal.leave(span.key, settled=False, reason=DropReason.REFUSED)
+    journal.add(span)
+    assert journal.take("a") == Change("a", [span], [], [])
+    journal.leave(span.key, settled=False, reason=DropReason.REFUSED)
+    journal.leave(span.key, settled=True)
+    assert journal.take("a") == Change("a", [], [span.key], [])
 
 
 @pytest.mark.parametrize(("there", "kinds"), [([2], ["Read"]), ([1, 2], ["Read", "Write"])])
