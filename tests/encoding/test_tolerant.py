@@ -219,14 +219,15 @@ def test_nothing_is_raised():
     assert type(last) is EncodedSpan
 
 
-def test_a_reason_has_no_value_of_the_span(monkeypatch):
-    """The text of an exception that is not ours stays out."""
+@pytest.mark.parametrize("kind", [ValueError, type("_XmlError", (ValueError,), {})])
+def test_a_reason_has_no_value_of_the_span(monkeypatch, kind):
+    """The text of an exception that is not ours stays out; it is its type that is named."""
 
     def fail(value: object) -> str:
-        raise ValueError("hunter2")
+        raise kind("hunter2")
 
     monkeypatch.setattr(encoding, "time_text", fail)
-    assert refused(make()) == ("GET /", "ValueError while it was encoded")
+    assert refused(make()) == ("GET /", f"{kind.__name__.strip('_')} while it was encoded")
 
 
 @pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])

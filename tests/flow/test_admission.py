@@ -279,3 +279,24 @@ def test_what_is_not_kept_is_not_taken() -> None:
         offers.flows.hand_over(*batch, 0.0, NOW_NS)
     offers.questions.give(lambda flow, span: False)
     assert question.waiter.answer is None
+
+
+def test_what_may_come_in_is_bounded_to_the_byte() -> None:
+    """Each span by its own flow's window, and all that is pending by what all windows may hold."""
+    memory = Offers(max_spans=10, max_bytes=1000).flows.memory
+    room, most = 1000 - HEAD, WINDOWS_OF_BYTES * 1000
+    assert [memory.fits("a", make_span(0, 0, size=size)) for size in (room, room + 1)] == [True, False]
+    large = [(name, make_span(0, 0, size=room + 1)) for name in "aab"]
+    assert memory.admits(large) == 3
+    many = [(f"f{number}", make_span(number, 0, size=799)) for number in range(most // 800)]
+    assert memory.admits(many) == 0
+    assert memory.admits([*many[1:], ("f0", make_span(0, 0, size=800))]) is None
+
+
+def test_moves_into_several_flows_are_measured_each_by_its_own() -> None:
+    """What fits into each window may move there."""
+    offers = Offers(max_spans=1)
+    offers.offer(make_span(0, 0), default="a")
+    offers.offer(make_span(1, 0), default="b")
+    moves = [Move("a", "c", *key(0, 0)), Move("b", "d", *key(1, 0))]
+    assert offers.flows.memory.may_move(moves) == 2

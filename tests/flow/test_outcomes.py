@@ -316,7 +316,7 @@ def test_a_413_that_says_when_each_time_is_waited_for_once(platform: Platform) -
     count = len(platform.keys("a"))
     assert counts(flow) == (20, count, 0, {"window_full": 20 - count})
     line = said(flow)[-1][1]
-    assert "does not take a flow of this size" in line
+    assert f"does not take a flow of this size ({len(platform.puts[-2][1])} bytes); record" in line
     assert not {"newer", "VERSORI_FLOW_MAX_BYTES"} & set(line.split())
 
 
@@ -355,7 +355,7 @@ def test_one_span_that_is_too_large_alone_is_dropped(platform: Platform) -> None
 @pytest.mark.parametrize("size", [1900, 2004])
 def test_a_span_that_fits_alone_for_all_that_is_known_is_not_dropped(platform: Platform, size: int) -> None:
     """A body of its size was accepted before: the others are what is too much."""
-    flow = delivered_flow(platform, *(make_span(n, 0, start=n, size=500) for n in range(4)))
+    flow = delivered_flow(platform, *(make_span(n, 0, start=n, size=500) for n in range(4)), max_spans=4)
     platform.max_body = len(platform.stored["a"]) + 1
     flow.hand_over([make_span(9, 0, start=9, size=size)], NOW_NS + 10**12)
     settle(flow, platform, T + 1)
@@ -470,6 +470,12 @@ def test_a_span_that_is_larger_than_a_body_may_be_is_too_large(
     assert [len(body) for _, body in platform.puts] == ([1001] if fits else [])
     if not fits:
         assert said(flow)[0][1].endswith("962 bytes where 961 may be")
+
+
+def test_members_that_take_half_of_a_body_are_not_blamed() -> None:
+    """Only where they take more than that."""
+    flow = flow_of(make_span(0, 0), max_bytes=80)
+    assert said(flow)[0][1].endswith("bytes where 40 may be")
 
 
 # -- evidence ----------------------------------------------------------------------------------------------

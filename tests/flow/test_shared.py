@@ -203,6 +203,14 @@ def test_what_was_left_and_stands_here_already_is_settled_at_once(platform: Plat
     assert totals(routing.flows) == (3, 1, 1, {"too_large": 1})
 
 
+def test_what_is_left_here_does_not_hide_what_a_store_is_to_be_told() -> None:
+    """Of the spans that were handed over a moment before."""
+    routing = Routing(durable=True)
+    routing.hand_over(A)
+    routing.flows.inherit("a", [kept(B)], T, NOW_NS)
+    assert told(routing.flows) == {"a": ([kept(A)], [], [], {})}
+
+
 def test_what_moved_away_and_is_left_here_again_is_taken(platform: Platform) -> None:
     """A span that had moved to another flow, and that another process has left for this one, is delivered here."""
     child = make_span(1, 1, parent=0)
@@ -321,7 +329,7 @@ def test_an_attempt_that_is_put_off_is_made_then(platform: Platform) -> None:
     assert attempt_next(routing.flows, platform, T + 2) is None
     assert attempt_next(routing.flows, platform, T + 3) == "a"
     assert routing.flows.flushed(receipt)
-    assert platform.keys("a") == [key(1, 0)]
+    assert (platform.keys("a"), routing.flows.next_due()) == ([key(1, 0)], None)
 
 
 def test_a_look_that_is_put_off_is_not_made(platform: Platform) -> None:
@@ -394,7 +402,8 @@ def totals_pending(routing: Routing) -> int:
     return routing.flows.totals().pending
 
 
-def test_a_rewrite_that_is_put_off_is_made_then(platform: Platform) -> None:
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_rewrite_that_is_put_off_is_made_then(platform: Platform, is_read: bool) -> None:
     """The span that has moved leaves its old flow all the same."""
     routing = shared(make_span(1, 1, parent=0), B)
     attempt_next(routing.flows, platform, T)
@@ -402,7 +411,9 @@ def test_a_rewrite_that_is_put_off_is_made_then(platform: Platform) -> None:
     jobs = [routing.flows.begin_next(T + 5) for _ in range(2)]
     for job in jobs:
         assert job is not None
-        routing.flows.put_off(job, T + 5, T + 8)
+        following = routing.flows.feed(job, perform(job, platform), T + 5, NOW_NS) if is_read else job
+        assert following is not None
+        routing.flows.put_off(following, T + 5, T + 8)
     settle_all(routing.flows, platform, T + 5)
     assert (platform.keys("a"), platform.keys("b")) == ([key(2, 0)], [key(1, 0), key(1, 1)])
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from opentelemetry.exporter.versori_flow.flow import stored as stored_room
 from opentelemetry.exporter.versori_flow.flow.body import Body, head, text
 from opentelemetry.exporter.versori_flow.flow.stored import StoredFlow, StoredSpan, UnreadableFlow, read
 from tests.flow.model import digest_of, key, loads, make_span
@@ -358,6 +359,51 @@ def test_what_has_too_many_values_is_not_parsed(spans: bytes) -> None:
         assert tracemalloc.get_traced_memory()[1] < 8 * len(body)
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("body", "has_too_many"),
+    [
+        (b"," * 20, False),  # too short for what is counted to be dear
+        (b"," * 10 + b'"' * 22, False),
+        (b"," * 20 + b" " * 300, False),  # one value for each 16 bytes
+        (b"," * 21 + b" " * 300, True),
+        (b'"' + b"," * 40 + b'"', False),  # in text; but who would look through so much of it?
+        (b'"' + b"," * 41 + b'"', True),
+        (b'"\\\\""' + b"," * 20 + b'"', False),
+        (b'"\\"' + b"," * 20 + b'"', False),
+        (b'""' * 9 + b'"' + b"," * 20 + b'"', False),
+        (b'""' * 10 + b'"' + b"," * 20 + b'"', True),
+        (b'"' + b"," * 10 + b'"' + b"," * 10, False),
+        (b'"' + b"," * 10 + b'"' + b"," * 11, True),
+        (b'{"":' * 41, True),
+    ],
+)
+def test_values_are_counted_by_what_stands_between_them(
+    body: bytes, has_too_many: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commas and brackets that are not in text, where ten may be."""
+    monkeypatch.setattr(stored_room, "MAX_VALUES", 10)
+    with pytest.raises(UnreadableFlow) as raised:
+        read(body, b"")
+    assert str(raised.value).startswith("it has more values") is has_too_many
+
+
+@pytest.mark.parametrize(
+    ("spans", "length", "is_read"),
+    [(4, 0, True), (5, 0, False), (6, 384, True), (7, 384, False), (7, 416, False)],
+)
+def test_so_many_spans_are_read_and_no_more(
+    spans: int, length: int, is_read: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four, and one for each 64 bytes of a larger flow."""
+    monkeypatch.setattr(stored_room, "MAX_SPANS", 4)
+    body = document(f"[{','.join(['0'] * spans)}]").ljust(length)
+    if is_read:
+        assert len(read(body, b"").spans) == spans
+    else:
+        with pytest.raises(UnreadableFlow, match=r"^it has more spans than are read$"):
+            read(body, b"")
 
 
 def test_too_many_spans_are_not_read() -> None:
