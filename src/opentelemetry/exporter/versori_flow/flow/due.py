@@ -20,12 +20,14 @@ class Due:
 
     def put(self, flow: Flow, now: float) -> None:
         """Something happened to the flow: when is it due? It keeps its place among those that are."""
-        due, in_trouble, name = flow.due(now), flow.in_trouble, flow.name
+        due, name = flow.due(now), flow.name
+        line, other = reversed(self._lines) if flow.in_trouble else self._lines
+        before = line.rank(name)
+        if before is None and (before := other.rank(name)) is not None:
+            other.put(name, None)
         if due is not None and due <= now:
-            ranks = (line.rank(name) for line in self._lines)
-            due = next((rank for rank in ranks if rank is not None and rank <= now), now)
-        self._lines[not in_trouble].put(name, None)
-        self._lines[in_trouble].put(name, due)
+            due = before if before is not None and before <= now else now
+        line.put(name, due)
 
     def leave(self, name: str) -> None:
         """The flow is not due any more."""
