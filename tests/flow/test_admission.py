@@ -291,12 +291,3 @@ def test_what_may_come_in_is_bounded_to_the_byte() -> None:
     many = [(f"f{number}", make_span(number, 0, size=799)) for number in range(most // 800)]
     assert memory.admits(many) == 0
     assert memory.admits([*many[1:], ("f0", make_span(0, 0, size=800))]) is None
-
-
-def test_moves_into_several_flows_are_measured_each_by_its_own() -> None:
-    """What fits into each window may move there."""
-    offers = Offers(max_spans=1)
-    offers.offer(make_span(0, 0), default="a")
-    offers.offer(make_span(1, 0), default="b")
-    moves = [Move("a", "c", *key(0, 0)), Move("b", "d", *key(1, 0))]
-    assert offers.flows.memory.may_move(moves) == 2

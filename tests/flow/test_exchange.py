@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
-from opentelemetry.exporter.versori_flow.flow import remote
 from opentelemetry.exporter.versori_flow.flow.delivery import Flow
 from opentelemetry.exporter.versori_flow.flow.outcomes import Absence
 from opentelemetry.exporter.versori_flow.flow.report import LOSES_AGAIN
@@ -49,6 +48,7 @@ from tests.flow.model import (
     said,
     settle,
 )
+from tests.flow.several import Routing
 
 # -- merging --------------------------------------------------------------------------------------------------
 
@@ -458,20 +458,15 @@ def test_when_a_flow_is_gone(reads: list[tuple[float, bool, bool]], believed: bo
 
 
 @pytest.mark.parametrize(
-    ("reads", "is_sure"),
-    [
-        ([("b", 0, False), ("b", 5, False)], False),  # not on a connection of its own
-        ([("b", 0, False), ("b", 4.9, True)], False),
-        ([("b", 0, False), ("c", 5, True)], False),
-        ([("b", 0, False), ("b", 5, True)], True),
-    ],
+    ("name", "at", "own_connection", "is_sure"),
+    [("b", 5, False, False), ("b", 4.9, True, False), ("c", 5, True, False), ("b", 5, True, True)],
 )
-def test_when_another_name_is_the_flow_s(reads: list[tuple[str, float, bool]], is_sure: bool) -> None:
-    """By what each read shows, when it came, and whether on a connection of its own."""
+def test_when_another_name_is_the_flow_s(name: str, at: float, own_connection: bool, is_sure: bool) -> None:
+    """By what a second read shows, when it comes, and whether on a connection of its own."""
     absence = Absence(5.0)
-    for name, at, own_connection in reads:
-        given = absence.sure(StoredFlow(b"", name, b'""', (), ()), Read("a", None, own_connection), T + at)
-    assert given is is_sure
+    first, second = (StoredFlow(b"", called, b'""', (), ()) for called in ("b", name))
+    assert not absence.sure(first, Read("a", None), T)
+    assert absence.sure(second, Read("a", None, own_connection), T + at) is is_sure
 
 
 def test_a_flow_that_is_seen_in_between_is_not_deleted(platform: Platform) -> None:
@@ -572,49 +567,25 @@ def test_what_must_leave_leaves_though_a_put_was_not_believed(platform: Platform
     assert platform.keys("a") == [key(1, 0)]
 
 
-@pytest.mark.parametrize(
-    ("answer", "why"),
-    [(DOWN, "is not available"), (Absent(own_form=False), "that is not the platform's API")],
-)
-def test_a_put_that_no_read_confirms_fails_for_that(platform: Platform, answer: Any, why: str) -> None:
+def test_a_put_that_no_read_confirms_fails_for_that(platform: Platform) -> None:
     """And a span of it that has moved meanwhile leaves, whatever became of it."""
     flow = flow_of(make_span(0, 0), merge=False)
     step: Any = flow.begin(T)
     perform(step, platform, 0.0)
     step = flow.feed(step, Stored(200, None, believed=False), T, NOW_NS)
     flow.take(key(0, 0))
-    assert flow.feed(step, answer, T, NOW_NS) is None
-    assert why in (flow.status(T).last_error or "")
+    flow.feed(step, DOWN, T, NOW_NS)
+    assert "is not available" in (flow.status(T).last_error or "")
     settle(flow, platform, T)
     assert platform.keys("a") == []
 
 
-@pytest.mark.parametrize("in_turn", [True, False])
-def test_what_an_open_put_has_carried_is_known_till_a_read_tells(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch, in_turn: bool
-) -> None:
-    """All of it, also what has left the window: it is nobody else's."""
-    monkeypatch.setattr(remote, "REMEMBERED_KEYS", 1)
-    flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0, start=1), max_spans=2)
-    flow.hand_over([make_span(2, 0, start=2)], NOW_NS + 10**12)
-    flow.close(T + 1, T + 9)
-    step: Any = flow.feed(flow.begin(T + 1), Found(b"", b"", 200), T + 1, NOW_NS)  # type: ignore[arg-type]
-    flow.feed(step, Stored(200, None, believed=not in_turn), T + 1, NOW_NS, in_turn=in_turn)
-    assert flow._exchange.known.keys == {key(number, 0) for number in range(3)}
-
-
-@pytest.mark.parametrize("at_read", [True, False])
-def test_an_answer_that_a_step_cannot_have_is_trouble(at_read: bool) -> None:
+def test_an_answer_that_a_step_cannot_have_is_trouble() -> None:
     """Which is said, with what it was; it is tried again."""
-    flow, answer = (
-        flow_of(make_span(0, 0), merge=at_read),
-        Stored(200, None) if at_read else Found(b"", b"", 200),
-    )
-    list(answers(flow, T, [answer]))
-    text = f"flow 'a': {type(answer).__name__} was not asked for. 1 span waits; the next attempt is in 2.0 s"
+    flow = flow_of(make_span(0, 0))
+    list(answers(flow, T, [Stored(200, None)]))
+    text = "flow 'a': Stored was not asked for. 1 span waits; the next attempt is in 2.0 s"
     assert said(flow) == [(logging.ERROR, text)]
-    settle(flow, Platform(), T)
-    assert counts(flow) == (1, 1, 0, {})
 
 
 def test_an_older_text_proves_nothing(platform: Platform) -> None:
@@ -668,10 +639,12 @@ def test_what_was_read_too_long_ago_is_read_again(platform: Platform) -> None:
 @pytest.mark.parametrize(("in_turn", "due"), [(True, None), (False, T + 1)])
 def test_a_put_without_its_turn_is_read_back(in_turn: bool, due: float | None) -> None:
     """Somebody may have written at the same time."""
-    flow = flow_of(make_span(0, 0))
-    step: Any = flow.feed(flow.begin(T), Absent(), T, NOW_NS)  # type: ignore[arg-type]
-    flow.feed(step, Stored(200, None), T, NOW_NS, in_turn=in_turn)
-    assert (counts(flow), flow.due(T)) == ((1, 1, 0, {}), due)
+    routing = Routing()
+    routing.hand_over(make_span(0, 0))
+    job: Any = routing.flows.begin_next(T)
+    for answer in (Absent(), Stored(200, None)):
+        job = routing.flows.feed(job, answer, T, NOW_NS, in_turn=in_turn)
+    assert (routing.flows.totals().delivered, routing.flows.next_due()) == (1, due)
 
 
 # -- the base of a merge -----------------------------------------------------------------------------------
@@ -722,18 +695,6 @@ def test_what_others_wrote_leaves_with_a_word(policy: dict[str, int], words: str
     assert text == (
         f"flow 'a': the stored flow has {words} quiet for longest; raise VERSORI_FLOW_MAX_{setting} to keep {kept}"
     )
-
-
-@pytest.mark.parametrize("setting", ["max_spans", "max_bytes"])
-def test_what_leaves_for_spans_of_ours_is_not_said(platform: Platform, setting: str) -> None:
-    """The stored flow itself is not too large, to the span and to the byte."""
-    stored = [make_span(0, 0).body, foreign(50, start=-20), foreign(51, start=-10)]
-    most = 3 if setting == "max_spans" else sum(len(body) + 1 for body in stored)
-    flow = delivered_flow(platform, make_span(0, 0), **{setting: most})
-    erase(platform, *stored)
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    settle(flow, platform, T + 1)
-    assert (flow.window.foreign < 2, said(flow)) == (True, [])
 
 
 def test_members_that_leave_no_room_at_all_are_said(platform: Platform) -> None:

@@ -19,11 +19,10 @@ from opentelemetry.exporter.versori_flow.flow.journal import Kept, News
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
 from opentelemetry.exporter.versori_flow.flow.memory import WINDOWS_OF_BYTES
 from opentelemetry.exporter.versori_flow.flow.ranking import Ranking
-from opentelemetry.exporter.versori_flow.flow.remote import KnownFlow
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Reading, Write
 from opentelemetry.exporter.versori_flow.flow.window import Window
 from opentelemetry.exporter.versori_flow.http.answers import Absent, Conflict, Rejected, Stored, Unavailable
-from tests.flow.model import NOW_NS, Platform, digest_of, erase, key, make_span
+from tests.flow.model import NOW_NS, Platform, key, make_span
 from tests.flow.several import Routing, attempt_next, perform, settle_all
 from tests.profiles import QUICK
 
@@ -223,32 +222,6 @@ def test_a_fault_of_ours_ends_an_attempt_and_no_more(monkeypatch: pytest.MonkeyP
     )
     settle_all(routing.flows, platform, T)
     assert counts(routing.flows) == {"a": (1, 1, 0, {})}
-
-
-def test_a_fault_of_ours_in_a_read_leaves_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing was written: the next read need not be a full one."""
-    routing, platform = Routing(), Platform()
-    routing.hand_over(make_span(0, 0))
-    settle_all(routing.flows, platform, T)
-    routing.hand_over(make_span(1, 0), now=T + 1)
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            KnownFlow, "checked", lambda known, answer: answer if type(answer) is Unavailable else 1 // 0
-        )
-        attempt_next(routing.flows, platform, T + 1)
-    job = routing.flows.begin_next(T + 9)
-    assert job is not None
-    assert job.step == Read("a", digest_of(platform.stored["a"]))
-
-
-def test_a_put_without_its_turn_is_read_back() -> None:
-    """What it was made in is passed on to its flow."""
-    routing, platform = Routing(), Platform()
-    routing.hand_over(make_span(0, 0))
-    job = routing.flows.begin_next(T)
-    while job is not None:
-        job = routing.flows.feed(job, perform(job, platform), T, NOW_NS, in_turn=False)
-    assert routing.flows.next_due() == T + 1
 
 
 # -- the end -----------------------------------------------------------------------------------------------
@@ -454,32 +427,18 @@ def test_what_is_pending_is_dropped_when_memory_is_full() -> None:
     settle_all(routing.flows, Platform(), T)
 
 
-@pytest.mark.parametrize("how", ["left", "delivered", "read"])
-def test_what_comes_from_others_makes_room_as_what_is_handed_over(platform: Platform, how: str) -> None:
-    """What is idle leaves, and no other window than one that is still here is halved."""
+@pytest.mark.parametrize("way", ["inherit", "learn"])
+def test_what_comes_from_others_makes_room_as_what_is_handed_over(platform: Platform, way: str) -> None:
+    """What is idle leaves, and the largest window that is still here is halved."""
     routing = Routing(max_bytes=1000)
-    flows = routing.flows
     routing.hand_over(make_span(90, 0, size=450), make_span(91, 0, size=450), default="done")
-    settle_all(flows, platform, T)
-    ours, theirs = make_span(92, 0, size=445), make_span(93, 0, size=445)
-    others = [Kept(key(trace, 0), 0, 0, True, span.body) for trace, span in ((92, ours), (93, theirs))]
-    if how == "read":
-        routing.hand_over(ours)
-        job = flows.begin_next(T)
+    settle_all(routing.flows, platform, T)
     for number in range(16):
-        spans = [make_span(number, n, start=n, size=450) for n in range(2)]
-        routing.hand_over(*spans, default=f"f{number}")
+        routing.hand_over(*(make_span(number, n, size=450) for n in range(2)), default=f"f{number}")
     routing.hand_over(lost=["idle"])
-    if how == "left":
-        flows.inherit("a", others, T, NOW_NS)
-    elif how == "delivered":
-        flows.learn("a", News(delivered=others), T, NOW_NS)
-    else:
-        erase(platform, theirs.body)
-        assert job is not None
-        flows.feed(job, perform(job, platform), T, NOW_NS)
-    assert (size(flows) <= WINDOWS_OF_BYTES * 1000, flows.parted) == (True, {"done", "idle"})
-    assert (flows.totals().dropped["window_full"], flow(flows, "a").window.spans) == (1, 2)
+    others = [Kept(key(trace, 0), 0, 0, True, b"x" * 445) for trace in (92, 93)]
+    getattr(routing.flows, way)("a", others if way == "inherit" else News(others), T, NOW_NS)
+    assert (routing.flows.parted, routing.flows.totals().dropped["window_full"]) == ({"done", "idle"}, 1)
 
 
 def test_the_largest_window_gives_way_first() -> None:

@@ -114,14 +114,6 @@ def test_who_is_named_waits_for_all_the_others() -> None:
     assert steps(search, "-", "+", "+") == [[1], [], [1], [2, 3]]
 
 
-def test_several_on_trial_are_halved_where_none_is_named_again() -> None:
-    """As if they had never been named."""
-    search = Search(suspects(2))
-    search.refused(search.testing)
-    assert steps(search, "+", "-", "-") == [[], [0, 1], [0], []]
-    assert numbers(search.on_trial) == [0]
-
-
 def test_nobody_is_dropped_for_one_refusal() -> None:
     """The body without the suspect must be taken, and the suspect alone be refused again."""
     search = Search(suspects(2))

@@ -203,14 +203,6 @@ def test_what_was_left_and_stands_here_already_is_settled_at_once(platform: Plat
     assert totals(routing.flows) == (3, 1, 1, {"too_large": 1})
 
 
-def test_what_is_left_here_does_not_hide_what_a_store_is_to_be_told() -> None:
-    """Of the spans that were handed over a moment before."""
-    routing = Routing(durable=True)
-    routing.hand_over(A)
-    routing.flows.inherit("a", [kept(B)], T, NOW_NS)
-    assert told(routing.flows) == {"a": ([kept(A)], [], [], {})}
-
-
 def test_what_moved_away_and_is_left_here_again_is_taken(platform: Platform) -> None:
     """A span that had moved to another flow, and that another process has left for this one, is delivered here."""
     child = make_span(1, 1, parent=0)
