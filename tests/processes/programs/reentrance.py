@@ -156,8 +156,8 @@ def terminate(during: str) -> None:
 
     signal.signal(signal.SIGTERM, handler)
     end_span()
-    print("ready\n", end="", flush=True)
     try:
+        print("ready\n", end="", flush=True)
         if during == "shutdown":
             provider.shutdown()
         while True:
