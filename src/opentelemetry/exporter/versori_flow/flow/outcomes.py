@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..http.answers import NOT_REACHED, Absent, Rejected, TooLarge, Unavailable
+from ..http.answers import Absent, Rejected, TooLarge, Unavailable
 from .holdings import Holdings
 from .ledger import DropReason
 from .report import too_much
@@ -151,7 +151,7 @@ class SizeLimit:
 
 def may_come_late(answer: Reading) -> bool:
     """Whether a PUT that was answered so, or not at all, may still be under way, and be carried out after the next."""
-    if not isinstance(answer, Unavailable) or answer.kind in NOT_REACHED:
+    if not isinstance(answer, Unavailable) or not answer.reached:
         return False
     return not answer.answered or answer.kind in ("502", "504")
 

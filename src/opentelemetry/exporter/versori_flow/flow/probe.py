@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..http.answers import NOT_REACHED, Unavailable
+from ..http.answers import Unavailable
 from .steps import Reading
 
 _HURRIED_WAIT = 1.0
@@ -47,7 +47,7 @@ class Probe:
         """An attempt is over."""
         if self._flow == flow:
             self._flow = None
-        if not (isinstance(answer, Unavailable) and not answer.answered and answer.kind in NOT_REACHED):
+        if not isinstance(answer, Unavailable) or answer.reached:
             self.failures = 0
             return
         self.failures += 1

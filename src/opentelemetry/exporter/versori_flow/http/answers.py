@@ -64,8 +64,7 @@ STALE = "stale"
 """The kind of an `Unavailable` PUT that was not begun, since what it rests on is too old by now."""
 
 
-NOT_REACHED = ("connect", "proxy", "tls")
-"""The kinds of an `Unavailable` that the platform has seen nothing of."""
+_NOT_REACHED = ("connect", "proxy", "tls")
 
 
 class Unavailable(NamedTuple):
@@ -75,6 +74,11 @@ class Unavailable(NamedTuple):
     message: str
     retry_after: float | None
     answered: bool
+
+    @property
+    def reached(self) -> bool:
+        """Whether the platform may have seen something of the request."""
+        return self.answered or self.kind not in _NOT_REACHED
 
 
 def failed_by(error: BaseException) -> Unavailable:
