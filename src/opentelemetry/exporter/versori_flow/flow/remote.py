@@ -7,7 +7,7 @@ somebody took it away. Spans of this side come back.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .body import head, text
 from .steps import Reading
@@ -69,7 +69,7 @@ class KnownFlow:
         before has overwritten all of it: all comes back.
         """
         shown = stored.keys
-        if not (is_read_back and self._lacks_own(stored)):
+        if not (is_read_back and self._lacks_own(stored.texts)):
             self._let_go(shown)
         for span in self._not_ours(stored.spans):
             here = self._window.get(span.key)
@@ -89,7 +89,8 @@ class KnownFlow:
         """Whether a delivered span of this side is missing, or an older text of it stands there, or a span that must
         not be there has been brought back.
         """
-        wrong = self._lacks_own(stored) or not self._never_adopt.keys().isdisjoint(stored.keys)
+        texts = stored.texts
+        wrong = self._lacks_own(texts) or not self._never_adopt.keys().isdisjoint(texts)
         self.others_seen |= wrong
         return wrong
 
@@ -166,8 +167,7 @@ class KnownFlow:
                 keys = [span.key for span in alike if span.key != ours.key]
                 yield from (span._replace(key=key) for key, span in zip(keys, theirs.values(), strict=False))
 
-    def _lacks_own(self, stored: StoredFlow) -> bool:
-        texts = stored.texts
+    def _lacks_own(self, texts: Mapping[Key, bytes]) -> bool:
         return any(
             entry.origin is Origin.OWN and not entry.pending and not entry.is_shown_by(texts.get(entry.key))
             for entry in self._window
