@@ -43,7 +43,7 @@ class Exchange:
         self._search: Search | None = None
         self._size_limit = SizeLimit()
         # Whether the platform may still carry out a PUT that was given up.
-        self._doubted = False
+        self._late_put = False
         self.rewrite = self.alarmed = False
         spans.leave_room(self.known.size)
 
@@ -76,7 +76,7 @@ class Exchange:
         self.attempt = Attempt(now, mark, self._policy.merge and not self.waiting)
         if not self._policy.merge:
             if not self.waiting:
-                self.rewrite, self._doubted, self._schedule.check_at = self._doubted, False, None
+                self.rewrite, self._late_put, self._schedule.check_at = self._late_put, False, None
             return self._write(self.attempt, now)
         # A check reads everything: the same answer proves nothing about what is missing in it. It takes no turn.
         known = None if self.attempt.checking else self.known.digest
@@ -110,7 +110,7 @@ class Exchange:
                 attempt.conflicted, attempt.checking = True, False
                 return Read(self.known.name, None)
         self.known.may_have_written(attempt.body, self._policy.merge)
-        self._doubted |= may_come_late(answer)
+        self._late_put |= may_come_late(answer)
         return self._fail(answer, now)
 
     def _after_read(
@@ -137,7 +137,7 @@ class Exchange:
         if self.waiting and not step.in_turn:
             return self._try_again(now)
         if attempt.checking:
-            self._schedule.check_at, self._doubted = None, False
+            self._schedule.check_at, self._late_put = None, False
         if self.waiting and self._spans.crowded:
             return self._fail(answer, now, Trouble("", logging.ERROR, self._spans.crowded, vain=1.0))
         return self._write(attempt, now) if self.waiting else self.over()
@@ -147,12 +147,12 @@ class Exchange:
         if proven:
             self._schedule.check_at = None  # it was read back by that
             self._spans.deliver(proven)
-        read_back = self._doubted or (attempt.checking and self._schedule.reads_back)
+        read_back = self._late_put or (attempt.checking and self._schedule.reads_back)
         self.known.read(stored, now_ns, read_back)
         self._spans.leave_room(self.known.size)
         self._spans.make_room_beside(stored)
         wrong = self.known.is_wrong(stored)
-        self._doubted &= not wrong  # else it has come
+        self._late_put &= not wrong  # else it has come
         self.rewrite |= wrong and attempt.checking
 
     def _forget(self) -> None:
@@ -230,7 +230,7 @@ class Exchange:
         if self._search is None:
             self.settled_mark = attempt.mark
         others = self.known.others_seen or not in_turn
-        if self._doubted and not self._schedule.closing:
+        if self._late_put and not self._schedule.closing:
             self._schedule.plan_check(now, self._policy.timeout, False)
         elif self._policy.merge and (others or self._schedule.closing):
             alone = not (others or self._spans.window.foreign)
