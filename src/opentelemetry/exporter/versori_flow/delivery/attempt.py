@@ -36,10 +36,10 @@ class Attempt:
 
     Attributes:
         job: The step that is due; None: it is over.
-        deadline: The `time.monotonic()` by which it is over.
+        deadline: The `native.monotonic()` by which it is over.
         turn: The turn at the flow, which the attempt ends with; None: it goes without.
         in_turn: False where another process may be writing the flow now.
-        begun: When it begins, in seconds of `time.monotonic()`.
+        begun: When it begins, in seconds of `native.monotonic()`.
     """
 
     __slots__ = ("begun", "deadline", "in_turn", "job", "turn")

@@ -45,7 +45,7 @@ class Question:
 
     Args:
         kind: What is asked.
-        until: How long the caller waits, in seconds of `time.monotonic()`.
+        until: How long the caller waits, in seconds of `native.monotonic()`.
         spans: To take, for an EXPORT.
         prepared: To take, for an OFFER.
 

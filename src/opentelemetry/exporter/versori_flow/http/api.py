@@ -84,7 +84,7 @@ class FlowsApi:
 
         Args:
             flow_name: Its name, as people read it.
-            deadline: The `time.monotonic()` by which the answer is there, whatever the platform does.
+            deadline: The `native.monotonic()` by which the answer is there, whatever the platform does.
             own_connection: A new connection is made for it, and closed after it.
         """
         return self._request("GET", flow_name, None, deadline, own_connection)
@@ -97,7 +97,7 @@ class FlowsApi:
         Args:
             flow_name: Its name, as people read it.
             body: The flow as JSON.
-            deadline: The `time.monotonic()` by which the answer is there, whatever the platform does. After
+            deadline: The `native.monotonic()` by which the answer is there, whatever the platform does. After
                 it nothing more of the request is sent, wherever the process was stopped meanwhile.
             fresh: Whether what the body rests on still holds; once it does not, nothing more is sent either.
         """
