@@ -412,6 +412,26 @@ def test_a_resource_at_the_address_of_a_gone_one_is_another():
         assert loads(one.body)["attributes"]["service.name"] == str(number)
 
 
+class MadeWhenAsked(list[int]):
+    """Spans of which nobody else keeps anything, each in a trace of its own."""
+
+    def __iter__(self):
+        for number in super().__iter__():
+            trace = 2**100 + number
+            context = SpanContext(trace, 7, is_remote=False, trace_flags=TraceFlags(1))
+            parent = SpanContext(trace, number, is_remote=False, trace_flags=TraceFlags(1))
+            yield make(context=context, parent=parent, resource=Resource({"service.name": str(number)}))
+
+
+def test_spans_that_are_made_when_they_are_asked_for_do_not_take_over_parts_of_those_before():
+    for number, one in enumerate(new_encoder().encode(MadeWhenAsked(range(1, 200))), start=1):
+        trace, parent = f"{2**100 + number:032x}", f"{number:016x}"
+        assert (one.trace_id, one.parent_span_id) == (trace, parent)
+        body = loads(one.body)
+        assert body["spanContext"]["traceId"] == body["parentSpanContext"]["traceId"] == trace
+        assert body["attributes"]["service.name"] == str(number)
+
+
 @pytest.mark.parametrize(
     ("value", "name"),
     [

@@ -72,14 +72,14 @@ class SpanEncoder:
             What became of each span, in the order of `spans`.
         """
         encoded: list[EncodedSpan | Unencodable] = []
-        # By the parent's id: siblings share the object, which the batch keeps alive.
-        parents: dict[int, _Parent] = {}
-        for span in spans:
+        # What was made for one span and serves others, by the ids of what it is made of: a trace id, a parent.
+        common: dict[object, Any] = {}
+        for span in tuple(spans):  # which keeps them alive, so that no two of them have one id
             # Of this exact type it is known that its private fields are what its properties say: a subclass
             # may well hide a password in its `attributes`. The SDK's processors hand over no other type.
             if type(span) is ReadableSpan:
                 try:
-                    encoded.append(self._write(span, parents))
+                    encoded.append(self._write(span, common))
                     continue
                 except BaseException as error:  # noqa: BLE001 - not a plain one: the careful way follows
                     let_through(error)
@@ -90,21 +90,24 @@ class SpanEncoder:
                 encoded.append(Unencodable(clean_text(get(span, "name")), _reason(error)))
         return encoded
 
-    def _write(self, span: Any, parents: dict[int, _Parent]) -> EncodedSpan:
+    def _write(self, span: Any, common: dict[object, Any]) -> EncodedSpan:
         # The private fields: the properties copy all attributes and events, 3 us a span.
         if type(span._context) is not SpanContext:
             raise _InvalidSpanError("no span context")
         trace_id, span_id, _, flags, trace_state, valid = span._context
         if not valid:
             raise _InvalidSpanError("no valid span context")
-        # Half the time of a format with 032x.
-        trace_hex, span_hex = trace_id.to_bytes(16, "big").hex(), span_id.to_bytes(8, "big").hex()
+        trace_hex = common.get(id(trace_id))
+        if trace_hex is None:
+            # Half the time of a format with 032x.
+            trace_hex = common[id(trace_id)] = trace_id.to_bytes(16, "big").hex()
+        span_hex = span_id.to_bytes(8, "big").hex()
         parent_hex, is_root, parent_members = None, True, ""
         parent = span._parent
         if parent is not None:
-            known = parents.get(id(parent))
+            known = common.get(id(parent))
             if known is None:
-                known = parents[id(parent)] = _parent(parent)
+                known = common[id(parent)] = _parent(parent)
             parent_hex, is_root, parent_members = known
 
         start, end, ended = span._start_time, span._end_time, "true"
@@ -120,7 +123,12 @@ class SpanEncoder:
         events, lost_events = (kept._dq, kept.dropped) if kind is BoundedList else _entries(kept)
         kept, kind = span._links, type(span._links)
         links, lost_links = (kept._dq, kept.dropped) if kind is BoundedList else _entries(kept)
-        shared, following = self._shared_values(span._resource, span._kind, span._instrumentation_scope)
+        resource, kind, scope = span._resource, span._kind, span._instrumentation_scope
+        key = (id(resource), id(kind), id(scope))
+        found = common.get(key)
+        if found is None:
+            found = common[key] = self._shared_values(resource, kind, scope)
+        shared, following = found
         joined = members(attributes, following, shared)
         status = span._status.status_code
         lost = lost_attributes or lost_events or lost_links

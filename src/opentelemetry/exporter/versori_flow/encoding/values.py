@@ -21,6 +21,7 @@ from ..interruption import let_through
 
 MAX_ENTRIES = 10_000  # of a value in all its depth: one that never ends must not hold up the application
 _MAX_DEPTH = 32  # of containers within each other: beyond what people read, far below Python's limit of 1000
+_SMALL = 1024
 _CUT = '"..."'  # stands for what is beyond the two
 
 
@@ -59,6 +60,13 @@ def integer(value: int) -> str:
         return f'"{value:#x}"'
 
 
+class _Integers(dict[int, str]):
+    """Integers as JSON: the small ones, as most are (status codes, ports, counts), without Python code."""
+
+    def __missing__(self, value: int) -> str:
+        return integer(value)
+
+
 def _float(value: float) -> str:
     if -1.7976931348623157e308 <= value <= 1.7976931348623157e308:
         return f"{value!r}"
@@ -92,7 +100,7 @@ def _other(value: object) -> str:
 _PLAIN: dict[type, Callable[[Any], str]] = {
     str: quote,
     bool: {True: "true", False: "false"}.__getitem__,
-    int: integer,
+    int: _Integers({value: str(value) for value in range(_SMALL)}).__getitem__,
     float: _float,
     bytes: _bytes,
     NoneType: lambda _: "null",
