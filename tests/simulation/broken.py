@@ -80,8 +80,9 @@ def _only_at_first(start_anew: Any) -> Any:
     return lambda self: None if hasattr(self, "pid") else start_anew(self)
 
 
-def _newest_first(self: Any, trace_id: str, trace: Any) -> None:
-    self._order.put(trace_id, (not trace.pending, -trace.latest_end, -trace.arrival))
+def _newest_first(self: Any, trace_id: str) -> Any:
+    trace = self._traces.get(trace_id)
+    return None if trace is None else (not trace.pending, -trace.latest_end, -trace.arrival)
 
 
 def _forget_the_old_flow(self: Any, key: Any) -> bool:
@@ -129,6 +130,6 @@ BROKEN = {
     "the description is not kept": Break(0, 1, _around(remote.KnownFlow, "_describe", _keep_no_description)),
     "what others wrote is not adopted": Break(0, 1, _put(remote.KnownFlow, read=lambda *_: None)),
     "a loss is not counted": Break(0, 3, _put(holdings.Holdings, lose=lambda *_: None)),
-    "what is pending leaves first": Break(0, 3, _put(window.Window, _line_up=_newest_first)),
+    "what is pending leaves first": Break(0, 3, _put(window.Window, _rank=_newest_first)),
 }
 BROKEN |= {how: Break(*broken, redis=True) for how, broken in REDIS_BROKEN.items()}

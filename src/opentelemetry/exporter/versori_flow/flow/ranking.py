@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
@@ -21,6 +22,7 @@ class Ranking(Generic[Rank]):
         self._ranks: dict[str, Rank] = {}
         self._heap: list[tuple[Rank, str]] = []
         self._changed: set[str] = set()  # what the heap does not have yet
+        self._moved: set[str] = set()  # whose ranks are not known yet
 
     def __len__(self) -> int:
         return len(self._ranks)
@@ -37,12 +39,23 @@ class Ranking(Generic[Rank]):
             self._ranks[name] = rank
             self._changed.add(name)
 
+    def moved(self, name: str) -> None:
+        """The rank of a name may be another one: `first` asks for it, once for all that happens until then."""
+        self._moved.add(name)
+
     def rank(self, name: str) -> Rank | None:
         """The rank of a name, or None."""
         return self._ranks.get(name)
 
-    def first(self) -> tuple[Rank, str] | None:
-        """The lowest rank and its name; of equal ranks, the first name by the alphabet."""
+    def first(self, rank_of: Callable[[str], Rank | None] | None = None) -> tuple[Rank, str] | None:
+        """The lowest rank and its name; of equal ranks, the first name by the alphabet.
+
+        `rank_of` says the ranks of what has `moved`, None for what is here no longer.
+        """
+        if rank_of is not None:
+            for name in self._moved:
+                self.put(name, rank_of(name))
+            self._moved.clear()
         if self._changed:
             self._catch_up()
         while self._heap:

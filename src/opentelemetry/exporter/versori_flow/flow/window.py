@@ -184,7 +184,7 @@ class Window:
             trace.pending -= 1
             self.pending_size -= len(entry.body) + 1
             if not trace.pending:
-                self._line_up(entry.key[0], trace)
+                self._order.moved(entry.key[0])
         self.pending -= marked
         return marked
 
@@ -197,12 +197,9 @@ class Window:
         self._account(trace, entry, -1)
         if not trace.entries:
             del self._traces[trace_id]
-            self._order.put(trace_id, None)
-            return
-        if trace.by_worth is not None:
+        elif trace.by_worth is not None:
             trace.by_worth.put(span_id, None)
-        if entry.pending and not trace.pending:
-            self._line_up(trace_id, trace)
+        self._order.moved(trace_id)
 
     def latest_end(self, trace_id: str) -> int:
         """When the trace last did something, in nanoseconds since the Unix epoch."""
@@ -220,7 +217,7 @@ class Window:
         Traces leave whole, delivered ones before those with a pending span. Only the last one is cut.
         """
         lost: list[Entry] = []
-        while self._full and (first := self._order.first()):
+        while self._full and (first := self._order.first(self._rank)):
             trace = self._traces[first[1]]
             if len(self._traces) > 1:
                 leaving = list(trace.entries.values())
@@ -239,7 +236,7 @@ class Window:
 
         Delivered traces leave first, as in `trim`; then delivered spans of traces that have pending ones.
         """
-        while self._full and (first := self._order.first()) is not None and not first[0][0]:
+        while self._full and (first := self._order.first(self._rank)) is not None and not first[0][0]:
             for entry in list(self._traces[first[1]].entries.values()):
                 self.remove(entry)
         if self._full:
@@ -259,7 +256,7 @@ class Window:
             # The clock was set back: whatever is here has come before what comes now.
             for trace_id, trace in self._traces.items():
                 trace.latest_end = min(trace.latest_end, now_ns - CLOCKS_DIFFER)
-                self._line_up(trace_id, trace)
+                self._order.moved(trace_id)
             self._latest_now = now_ns
         elif now_ns > self._latest_now:
             self._latest_now = now_ns
@@ -283,10 +280,11 @@ class Window:
         trace.arrival = self._arrivals
         if end > trace.latest_end:
             trace.latest_end = end
-        self._line_up(trace_id, trace)
+        self._order.moved(trace_id)
 
-    def _line_up(self, trace_id: str, trace: _Trace) -> None:
-        self._order.put(trace_id, (trace.pending > 0, trace.latest_end, trace.arrival))
+    def _rank(self, trace_id: str) -> tuple[bool, int, int] | None:
+        trace = self._traces.get(trace_id)
+        return None if trace is None else (trace.pending > 0, trace.latest_end, trace.arrival)
 
     def _account(self, trace: _Trace, entry: Entry, sign: int) -> None:
         size = sign * (len(entry.body) + 1)  # the comma
