@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -125,7 +125,8 @@ class Intake:
                 self._told = False  # before the last look: what is left from now on tells again
             else:
                 return None
-            return self.route(self._named([*batch, *zip(spans, self._encoder.encode(spans), strict=True)]))
+            encoded = [*(made for _, made in batch), *self._encoder.encode(spans)]
+            return self.route(self._named([*(span for span, _ in batch), *spans], encoded))
         except BaseException:
             # Nothing was handed over yet; it is tried again.
             self._left.extendleft(reversed(spans))
@@ -153,10 +154,12 @@ class Intake:
         encoded = self._encoder.encode(spans)
         if flow is not None:
             return [(made, flow) for made in encoded]
-        return self._named(zip(spans, encoded, strict=True))
+        return self._named(spans, encoded)
 
-    def _named(self, encoded: Iterable[_Encoded]) -> list[Prepared]:
-        return [(made, self._default_flow(span)) for span, made in encoded]
+    def _named(
+        self, spans: Sequence[ReadableSpan], encoded: Sequence[EncodedSpan | Unencodable]
+    ) -> list[Prepared]:
+        return list(zip(encoded, self._default_flow.of(spans), strict=True))
 
     def route(self, prepared: Sequence[Prepared]) -> Batch:
         """Says where spans belong. One thread at a time."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
+from opentelemetry.sdk.trace import ReadableSpan
 
 from ..interruption import let_through
 from ..settings.readers import template_parts
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import ReadableSpan
 
 _REMEMBERED_RESOURCES = 64
 _MAX_REMARKS = 16  # of a callable that raises a new type each time, the first ones are enough
@@ -39,6 +39,20 @@ class DefaultFlow:
         # A resource's own hash is the hash of its JSON: slow. By its id, beside a weak reference, as another
         # object may get that id once it is gone.
         self._names: dict[int, tuple[Callable[[], object], str]] = {}
+
+    def of(self, spans: Iterable[ReadableSpan]) -> list[str]:
+        """The name for each span of a batch."""
+        if self._ask is not None:
+            return list(map(self, spans))
+        names: list[str] = []
+        name, last = "", None
+        for span in spans:
+            # The private field, as in encoding, and most spans of a batch have one resource.
+            resource = span._resource if type(span) is ReadableSpan else None
+            if resource is None or resource is not last:
+                name, last = self(span), resource
+            names.append(name)
+        return names
 
     def __call__(self, span: ReadableSpan) -> str:
         """The name; that of `{service.name}` where the callable raises or gives none. Nothing is raised."""

@@ -39,23 +39,24 @@ class Router:
             The spans with their flows, and what must move after that: earlier spans, or one of these.
         """
         moves: list[Move] = []
-        new: set[tuple[str, str]] = set()
+        new: list[EncodedSpan] = []
         routed = [(self._route(span, default, moves, new), span) for span, default in spans]
         if moves:
             # A span goes to its last flow at once, where the spans that tell of it came together with it: on
             # the way through another one it would push out what is there.
+            first_seen = {(span.trace_id, span.span_id) for span in new}
             last = {(move.trace_id, move.span_id): move.target for move in moves}
             first = {(move.trace_id, move.span_id): move.source for move in reversed(moves)}
             routed = [(last.get((span.trace_id, span.span_id), flow), span) for flow, span in routed]
             moves = [
                 Move(first[key], target, *key)
                 for key, target in last.items()
-                if key not in new and first[key] != target
+                if key not in first_seen and first[key] != target
             ]
         self._forget()
         return routed, moves
 
-    def _route(self, span: EncodedSpan, default: str, moves: list[Move], new: set[tuple[str, str]]) -> str:
+    def _route(self, span: EncodedSpan, default: str, moves: list[Move], new: list[EncodedSpan]) -> str:
         trace_id, span_id, parent_id, _, _, _, _, name = span
         trace = self._traces.get(trace_id)
         if trace is None:
@@ -65,7 +66,7 @@ class Router:
         before = trace.flows.get(span_id)
         if before is None:
             self._spans += 1
-            new.add((trace_id, span_id))
+            new.append(span)
         if parent_id is not None:
             if name is None:
                 heirs = trace.heirs.get(parent_id)
