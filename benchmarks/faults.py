@@ -38,6 +38,7 @@ from benchmarks.faulty_server import FaultyServer
 from benchmarks.redis_faults import redis_rows, running_redis
 from benchmarks.store_faults import mounted, store_rows
 from benchmarks.taken import Taken
+from opentelemetry.exporter.versori_flow.stores.fleet_window import RELIED_ON
 
 _UNTIL_BACK = 1.0
 """Seconds that the last application runs before the fault is over, where others were killed."""
@@ -71,7 +72,8 @@ def play(
     whole = before + row.seconds + after
     kills = row.store.kills
     if kills:
-        parts = [_FOREVER] * kills + [_UNTIL_BACK + after]
+        # Over Redis, a process that was killed seems to live so long, and what waits is left to it.
+        parts = [_FOREVER] * kills + [_UNTIL_BACK + max(after, RELIED_ON)]
     else:
         parts = [before + row.seconds / 2, row.seconds / 2 + after] if row.restart else [whole]
     report, spans = folder / "report", folder / "spans"

@@ -184,6 +184,21 @@ def test_a_search_is_not_paced(shared_redis: RedisServer, platform: LocalPlatfor
         exporter.shutdown()
 
 
+def test_a_413_is_not_paced(shared_redis: RedisServer, platform: LocalPlatform) -> None:
+    """Who was told that a body is too large tries a smaller one at once, as without a fleet: at its pace, newer spans
+    would push out what waits in the window that has become smaller."""
+    exporter, trace = start(platform, shared_redis.url, min_interval=30)
+    try:
+        with platform.fault("max-body=20000"):
+            trace("giant" * 10_000)
+            trace("after")
+            assert exporter.force_flush(20_000)
+        assert [span["name"] for span in platform.spans("shop")] == ["after"]
+        assert exporter.status()["shop"].dropped == {"too_large": 1}
+    finally:
+        exporter.shutdown()
+
+
 def test_what_another_process_found_refused_is_counted_as_that(
     shared_redis: RedisServer, platform: LocalPlatform
 ) -> None:

@@ -124,8 +124,8 @@ class FleetKeeper(Keeper):
             return
         self._tell(store)
         wait = max(self._min_interval, getattr(answer, "retry_after", None) or 0.0)
-        if job.flow.goes_on_at_once:
-            wait = 0.0  # at the pace of a PUT for each interval a search would take minutes
+        if job.flow.goes_on_at_once(now):
+            wait = 0.0  # at a PUT for each interval a search would take minutes, and what comes has no room at a 413
         if turn.lost or job.flow.in_trouble:
             unsure = turn.unsure and not turn.lost
             if isinstance(job.step, Write) and not isinstance(answer, Unavailable):

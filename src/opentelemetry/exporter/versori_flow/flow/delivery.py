@@ -105,10 +105,10 @@ class Flow:
         """True when the last attempt failed, or what the platform refused is still searched for."""
         return self._schedule.failures > 0 or self._exchange.searching
 
-    @property
-    def goes_on_at_once(self) -> bool:
-        """True where the next attempt waits for nothing: the last one has answered what a search asked."""
-        return self._exchange.searching and not self._schedule.failures
+    def goes_on_at_once(self, now: float) -> bool:
+        """Whether the next attempt waits for nothing, as the one that is over now has taught something."""
+        taught = self._exchange.searching or self._schedule.paced_until == now
+        return taught and not self._schedule.failures
 
     @property
     def idle(self) -> bool:
