@@ -23,10 +23,10 @@ from .attempts import Crew
 
 
 class Default:
-    """Names the flow of a span that has no name of its own."""
+    """Names the flow of spans that have no name of their own."""
 
-    def __call__(self, span: EncodedSpan) -> str:
-        return "default"
+    def of(self, spans: Sequence[EncodedSpan]) -> list[str]:
+        return ["default"] * len(spans)
 
     def remarks(self) -> list[str]:
         return []

@@ -94,8 +94,8 @@ class _Encoder:
 
 
 class _Default:
-    def __call__(self, span: EncodedSpan) -> str:
-        return "default"
+    def of(self, spans: Sequence[EncodedSpan]) -> list[str]:
+        return ["default"] * len(spans)
 
     def remarks(self) -> list[str]:
         return []
