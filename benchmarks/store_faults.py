@@ -131,7 +131,7 @@ def kills(short: bool) -> list[Row]:
             promise="what is whole arrives, the rest is counted and said",
             may_be_lost=lambda outcome: min(outcome.said_lost, 200),  # those of one transaction
             by=DURABLE,
-            store=StoreFault(kills=1, bites=True, once="is damaged", damage=tear_the_log),
+            store=StoreFault(kills=1, once="is damaged", damage=tear_the_log),
         ),
     ]
 
