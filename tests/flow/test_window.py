@@ -180,6 +180,18 @@ def test_a_trace_that_is_too_large_for_its_window_costs_what_comes(monkeypatch: 
     assert (held.trim(), key(0, 250) in held) == ([], False), "what is delivered leaves first, as ever"
 
 
+def test_who_leaves_is_found_by_what_came_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a full window nor many spans of a trace between two looks make it rank more than what came and left."""
+    held, ranked = window(*(make_span(n, 1, end=n) for n in range(100)), max_spans=100), []
+    rank = Window._rank
+    monkeypatch.setattr(Window, "_rank", lambda *given: (ranked.append(given[1]), rank(*given))[1])
+    for number in range(100, 200):
+        for span in range(5):
+            held.add(make_span(number, span, end=number), LATER)
+        held.trim()
+    assert len(ranked) <= 100 + 100 + 200, "each at first, then who came, and each that left"
+
+
 # -- against a plain model ---------------------------------------------------------------------------------
 
 Additions = st.tuples(
