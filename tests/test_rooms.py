@@ -30,6 +30,7 @@ ORDER = [
         "settings",
         "encoded_span",
         "interruption",
+        "untraced",
         "native",
         "uwsgi_fork",
         "version",

@@ -5,11 +5,15 @@ from __future__ import annotations
 import gc
 import logging
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+import redis
+import wrapt
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
@@ -217,3 +221,31 @@ def test_what_another_process_found_refused_is_counted_as_that(
     finally:
         for exporter, _ in writers:
             exporter.shutdown()
+
+
+@pytest.mark.parametrize("asks", [True, False], ids=["now", "until 2025"])
+def test_what_is_put_into_redis_is_not_traced(
+    asks: bool, shared_redis: RedisServer, platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With Redis instrumented, as OpenTelemetry does it with and without a look whether it should, each span of ours
+    would be put there too, and make another one, for ever. The application's own commands are traced."""
+    exporter, trace = start(platform, shared_redis.url)
+
+    def traced(command: Any, client: Any, arguments: Any, keywords: Any) -> Any:
+        if is_instrumentation_enabled() or not asks:
+            trace(arguments[0])
+        return command(*arguments, **keywords)
+
+    method = redis.Redis.execute_command
+    monkeypatch.setattr(redis.Redis, "execute_command", wrapt.FunctionWrapper(method, traced))
+    try:
+        with redis.Redis(unix_socket_path=shared_redis.socket) as application:
+            application.get("key")
+        assert exporter.force_flush(10_000)
+        trace("another")
+        assert exporter.force_flush(10_000)
+        time.sleep(0.2)  # for what would be put now
+        assert exporter.status()["shop"].handed_over == 2
+        assert [span["name"] for span in platform.spans("shop")] == ["GET", "another"]
+    finally:
+        exporter.shutdown()

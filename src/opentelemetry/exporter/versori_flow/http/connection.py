@@ -24,15 +24,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
-from opentelemetry.context import (
-    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
-    _SUPPRESS_INSTRUMENTATION_KEY,
-    attach,
-    detach,
-    set_value,
-)
 
 from ..native import monotonic
+from ..untraced import untraced
 from .answers import STALE, Answer, BrokenError
 from .broken import broken, let_go
 from .line import KEEPALIVE_SECONDS, Exchange, Head, Line, Origin, Watchdog
@@ -167,14 +161,12 @@ class Connections:
 @contextlib.contextmanager
 def _ours() -> Iterator[None]:
     """Marks this thread's I/O as the exporter's own: neither logged nor traced."""
-    context = set_value(_SUPPRESS_INSTRUMENTATION_KEY, True)
-    token = attach(set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True, context))
     mark = _own.set(True)
     try:
-        yield
+        with untraced():
+            yield
     finally:
         _own.reset(mark)
-        detach(token)
 
 
 def _not_ours(_record: logging.LogRecord) -> bool:

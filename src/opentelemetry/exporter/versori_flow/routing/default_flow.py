@@ -6,11 +6,11 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 from opentelemetry.sdk.trace import ReadableSpan
 
 from ..interruption import let_through
 from ..settings.readers import template_parts
+from ..untraced import untraced
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -109,12 +109,8 @@ class DefaultFlow:
 
 
 def _asked(ask: Callable[[ReadableSpan], str], span: ReadableSpan) -> str:
-    # What it calls is not traced: each of those spans would ask again.
-    token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
-    try:
+    with untraced():  # each span of what it calls would ask again
         return str(ask(span) or "").strip()
-    finally:
-        detach(token)
 
 
 def _readable(value: object) -> str:
