@@ -30,6 +30,7 @@ from opentelemetry.exporter.versori_flow.http.answers import (
     TooLarge,
     Unavailable,
 )
+from opentelemetry.exporter.versori_flow.settings.key import pem_file
 from tests.authority import Authority
 from tests.http.raw_server import RawServer, Step, answer, cut, drip, hold, play
 from tests.http.test_api import KEY, LATE, LONG, SHORT, Key, client, ends_at_the_deadline, soon
@@ -53,6 +54,17 @@ def test_own_authority(authority: Authority, monkeypatch: pytest.MonkeyPatch, na
         assert isinstance(api.put("f", b"x" * 3_000_000, soon()), Stored)
     assert server.connections == 1
     assert len(server.requests[1].body) == 3_000_000
+
+
+def test_an_authority_beside_a_program_that_goes_elsewhere(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path is meant from where the program was when it was set up: the file is read at the first request."""
+    monkeypatch.chdir(Path(authority.file).parent)
+    with RawServer(play(answer()), authority.server()) as server:
+        api = client(server, certificate=pem_file(Path(authority.file).name))
+        monkeypatch.chdir(tmp_path)
+        assert isinstance(api.get("f", soon()), Found)
 
 
 def test_unknown_authority_is_not_trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -364,6 +364,24 @@ def test_certificates(tmp_path, monkeypatch):
     assert "VERSORI_FLOW_CLIENT_CERTIFICATE" in problem(client_key=pem)
 
 
+def test_a_program_that_goes_elsewhere(tmp_path, monkeypatch):
+    """A path is meant from where the program was when it was read: daemons go to `/`, and files are read later too."""
+    (tmp_path / "file").write_text("-----BEGIN CERTIFICATE-----")
+    (tmp_path / "key").write_text(KEY)
+    monkeypatch.chdir(tmp_path)
+    loaded = load(api_key=None, api_key_file="key", certificate="file", client_certificate="./file")
+    assert loaded.api_key_file == str(tmp_path / "key")
+    assert (loaded.certificate, loaded.client_certificate) == (str(tmp_path / "file"),) * 2
+    names = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
+    options = load(store="rediss://h?" + "&".join(f"{name}=file" for name in names)).store.redis.options
+    assert dict(options) == dict.fromkeys(names, str(tmp_path / "file"))
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert load(certificate=tmp_path / "file").certificate == str(tmp_path / "file")
+
+
 def test_settings_may_come_as_a_mapping():
     """As for `dict`: a mapping, keywords, or both."""
     assert load_settings(REQUIRED) == load_settings({"api_key": KEY}, organisation_id=ULID, project_id=ULID)

@@ -13,6 +13,7 @@ from .readers import TOKEN, BadValueError, Secret, hidden_text, kind, text
 __all__ = [
     "FileStamp",
     "Secret",
+    "absolute",
     "file_stamp",
     "headers",
     "key",
@@ -56,7 +57,7 @@ def key_file(value: object) -> str:
     """The path of a file that holds a usable key now."""
     path = _path_text(value)
     read_key_file(path)
-    return path
+    return absolute(path)
 
 
 def read_key_file(path: str) -> tuple[Secret, FileStamp]:
@@ -89,13 +90,21 @@ def pem_file(value: object) -> str:
     path = _path_text(value)
     if b"-----BEGIN " not in read_file(path)[0].reveal():
         raise BadValueError("names a file without a PEM block: write the path of one with a -----BEGIN line")
-    return path
+    return absolute(path)
 
 
 def _path_text(value: object) -> str:
     """A path, from text or an `os.PathLike`; not looked at further, as it need not be UTF-8."""
     path = os.fspath(value) if isinstance(value, os.PathLike) else value
     return path.strip() if isinstance(path, str) else text(path)
+
+
+def absolute(path: str) -> str:
+    """The same path from wherever the program may go: it is read again later, and a daemon goes to `/`."""
+    try:
+        return os.path.abspath(path)
+    except OSError:  # there is no working directory any more
+        return path
 
 
 def read_file(path: str, limit: int = -1) -> tuple[Secret, os.stat_result]:

@@ -1,4 +1,4 @@
-"""The forms in which a Redis is named. Pure; imports no client.
+"""The forms in which a Redis is named. Imports no client.
 
 redis://[user[:password]@]host[:port][/db]            rediss:// over TLS
 unix://[user[:password]@]/path[?db=0]
@@ -12,17 +12,11 @@ import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from .key import Secret
+from .key import Secret, absolute
 
 _EXAMPLE = "write it as in redis://user:password@host:6379/0"
-_OPTIONS = (
-    "ssl_ca_certs",
-    "ssl_ca_path",
-    "ssl_certfile",
-    "ssl_keyfile",
-    "ssl_cert_reqs",
-    "ssl_check_hostname",
-)
+_FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
+_OPTIONS = (*_FILES, "ssl_cert_reqs", "ssl_check_hostname")
 _SENTINEL_PORT, _PORT = 26379, 6379
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?")
 
@@ -150,7 +144,7 @@ def _options(query: str) -> dict[str, str | bool]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in (*_OPTIONS, "db"):
             raise ValueError(f"has an option that is not known; there are db, {', '.join(_OPTIONS)}")
-        options[name] = value
+        options[name] = absolute(value) if name in _FILES else value
     if options.get("ssl_cert_reqs", "required") not in ("required", "optional", "none"):
         raise ValueError("has an ssl_cert_reqs that is none of required, optional and none")
     if "ssl_check_hostname" in options:
