@@ -309,6 +309,25 @@ def test_force_flush_against_a_black_hole(platform, make_exporter, make_provider
 ODD_TIMES = [None, math.inf, sys.maxsize, 1e15, 10**400]
 
 
+def test_whoever_waits_calls_no_sleep_of_a_test(platform, make_exporter, make_provider, monkeypatch):
+    """An application's test that puts its own in place of `time.sleep` counts its own calls, and what it raises there
+    is raised by none of ours; nobody spins on one that returns at once."""
+    exporter, tracer = make_exporter(timeout=2), make_provider().get_tracer("test")
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        raise RuntimeError
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    with platform.fault("blackhole"):
+        exporter.export(ended_spans(tracer, 1))
+        assert not exporter.force_flush(300)
+    exporter.shutdown()
+    assert not slept
+    assert len(platform.spans("shop")) == 1
+
+
 @pytest.mark.parametrize("millis", ODD_TIMES, ids=["none", "infinite", "maxsize", "ages", "no float"])
 def test_more_time_than_there_is(platform, make_exporter, make_provider, millis):
     """No limit, as the SDK's batch processor takes it, and times that no clock holds, are times to deliver in."""

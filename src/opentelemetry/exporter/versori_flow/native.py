@@ -2,7 +2,7 @@
 
 Under gevent a patched thread that blocks stops every greenlet with it, and a lock made before `patch_all()` mixes both
 worlds. So what the courier runs on is native, whenever it was made; what the application waits on is either a
-native lock, or, where `time.sleep` is patched, a sleep that lets other greenlets run.
+native lock, or, where gevent has patched `time.sleep`, a sleep that lets other greenlets run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import _thread
 import sys
 import time
 from collections.abc import Callable
-from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
 from . import uwsgi_fork
@@ -85,12 +84,24 @@ def wait_until_begun(seconds: float) -> None:
     """
     until = monotonic() + seconds
     while _not_begun and monotonic() < until:
-        time.sleep(_FIRST_NAP)
+        sleep(_FIRST_NAP)
 
 
 def start_anew() -> None:
     """In a forked child: the threads are the parent's."""
     _not_begun.clear()
+
+
+def _greenlets_nap() -> Callable[[float], object] | None:
+    """What lets other greenlets run; None where there are none.
+
+    Not whatever `time.sleep` is now: that of a test may return at once, raise, or count who calls it.
+    """
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None or not monkey.is_module_patched("time"):
+        return None
+    nap: Callable[[float], object] = sys.modules["gevent"].sleep
+    return nap
 
 
 class Waiter:
@@ -112,11 +123,12 @@ class Waiter:
 
     def wait(self, seconds: float) -> None:
         """Waits for the answer, `seconds` at most."""
-        if isinstance(time.sleep, BuiltinFunctionType):
+        nap = _greenlets_nap()
+        if nap is None:
             if not self.answered and self._lock.acquire(True, max(0.0, seconds)):
                 self._lock.release()
             return
-        until, nap = monotonic() + seconds, _FIRST_NAP
+        until, length = monotonic() + seconds, _FIRST_NAP
         while not self.answered and (left := until - monotonic()) > 0:
-            time.sleep(min(nap, left))
-            nap = min(1.5 * nap, _LONGEST_NAP)
+            nap(min(length, left))
+            length = min(1.5 * length, _LONGEST_NAP)

@@ -5,10 +5,9 @@ What gives no answer is asked again by a thread of its own, so that no other wor
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
-from ..native import monotonic, start_thread
+from ..native import monotonic, sleep, start_thread
 from .connection import StoreError
 from .redis_client import AwayError, FullError
 
@@ -46,7 +45,7 @@ class Probe:
                 self._ask()
             except StoreError as error:
                 self.text = str(error)
-                time.sleep(rest)
+                sleep(rest)
                 rest = min(2 * rest, _LONGEST_REST)
             else:
                 self.answered = True
