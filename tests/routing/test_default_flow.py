@@ -43,6 +43,7 @@ ATTRIBUTES = {
     "no": False,
     "bytes": b"raw\xff",
     "blank": " ",
+    "not UTF-8": "caf\udce9",
 }
 
 
@@ -57,6 +58,7 @@ ATTRIBUTES = {
         ("{yes} {no} {count} {bytes}", "true false 3 raw\ufffd"),
         ("  {blank} ", "unknown"),
         ("{service.name!r:>10}", "unknown"),
+        ("{not UTF-8} \ud83d\ude00", "caf\ufffd \U0001f600"),
     ],
 )
 def test_the_template_is_rendered_over_the_resource(template: str, rendered: str) -> None:
@@ -128,6 +130,7 @@ def test_each_resource_has_its_own_name() -> None:
     [
         (" order! ", "order!"),
         (17, "17"),
+        ("caf\udce9 ", "caf\ufffd"),
         *((nothing, "shop") for nothing in (None, "", "  \n", 0, False, [])),
     ],
 )

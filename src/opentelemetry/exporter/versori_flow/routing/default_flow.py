@@ -29,7 +29,8 @@ class DefaultFlow:
     """The flow of a span that has no name of its own: a template over its resource, or what a callable says.
 
     An attribute that is missing or None, and a name that comes out empty, read `unknown`; the items of a
-    sequence are joined with commas; booleans read `true` and `false`. Several threads may use one at once.
+    sequence are joined with commas; booleans read `true` and `false`; U+FFFD stands for a lone surrogate.
+    Several threads may use one at once.
     """
 
     def __init__(self, flow_name: str | Callable[[ReadableSpan], str]) -> None:
@@ -105,12 +106,19 @@ class DefaultFlow:
 
     def _render(self, attributes: Mapping[str, object]) -> str:
         rendered = [_readable(attributes.get(part)) if named else part for part, named in self._parts]
-        return "".join(rendered).strip() or "unknown"
+        return _sendable("".join(rendered)) or "unknown"
 
 
 def _asked(ask: Callable[[ReadableSpan], str], span: ReadableSpan) -> str:
     with untraced():  # each span of what it calls would ask again
-        return str(ask(span) or "").strip()
+        return _sendable(str(ask(span) or ""))
+
+
+def _sendable(name: str) -> str:
+    """A name as the platform gets it: what a span says by `versori.flow.name` comes without lone surrogates too."""
+    if not name.isascii():
+        name = name.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return name.strip()
 
 
 def _readable(value: object) -> str:
