@@ -347,6 +347,20 @@ def test_what_is_abandoned_is_lost() -> None:
     assert line.endswith("503 Service Unavailable)")
 
 
+@pytest.mark.parametrize("merge", [True, False])
+def test_after_the_end_no_attempt_is_promised(platform: Platform, merge: bool) -> None:
+    """Neither where the time was over and a store has what waits, nor for a look at what was written."""
+    flow = delivered_flow(platform, make_span(0, 0), merge=merge)
+    if not merge:
+        flow.hand_over([make_span(1, 0)], NOW_NS)
+    flow.close(T, T + 60)
+    if not merge:
+        list(answers(flow, T, [DOWN]))
+    assert flow.status(T).next_attempt is not None
+    flow.abandon(lambda key: True)
+    assert (flow.status(T).next_attempt, flow.due(T + 60)) == (None, None)
+
+
 def test_an_answer_that_comes_after_the_end_counts_nothing_twice() -> None:
     """The attempt was under way when the flow was given up."""
     flow = flow_of(make_span(0, 0), merge=False)

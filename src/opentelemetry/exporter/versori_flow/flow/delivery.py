@@ -46,8 +46,7 @@ class Flow:
         self._exchange = Exchange(name, policy, self._spans, self._schedule, was_there)
         self.window = self._spans.window
         self.report = self._spans.report
-        # How many hand-overs there were.
-        self._mark = 0
+        self._mark = 0  # how many hand-overs there were
         self._left = False
         self._doubted = False  # somebody may have left something since the attempt under way began
 
@@ -250,6 +249,7 @@ class Flow:
 
     def abandon(self, keeps: Callable[[Key], bool] = lambda key: False) -> int:
         """The exporter has ended: what is pending is lost, but for what a store keeps; returns how much that is."""
+        self._left = True
         return self._spans.abandon(keeps)
 
     def status(self, now: float) -> FlowStatus:
