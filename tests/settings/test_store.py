@@ -12,13 +12,13 @@ from opentelemetry.exporter.versori_flow.settings.readers import BadValueError
 from opentelemetry.exporter.versori_flow.settings.store import MEMORY, StoreUrl, store
 
 
-@pytest.mark.parametrize("text", ["memory:", "memory://", " memory: "])
+@pytest.mark.parametrize("text", ["memory:", "memory://", " memory: ", "MEMORY:"])
 def test_memory(text: str) -> None:
     """Nothing is kept elsewhere."""
     assert store(text) == MEMORY
 
 
-@pytest.mark.parametrize("slashes", ["sqlite://", "sqlite:///"])
+@pytest.mark.parametrize("slashes", ["sqlite://", "sqlite:///", "SQLite://"])
 def test_a_folder(slashes: str, tmp_path: Path) -> None:
     """Its path is absolute, with three slashes or four; it is made, for its owner alone."""
     url = store(f"{slashes}{tmp_path}/a%20b/spans/?sync=full")

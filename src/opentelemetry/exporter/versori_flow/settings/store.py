@@ -20,7 +20,7 @@ _HOPELESS = (
 """What no time mends: a folder that can't be. A full or read-only disk can be mended while the program runs."""
 
 
-_REDIS = re.compile(r"(rediss?(\+\w*)?|unix):/", re.IGNORECASE)
+_REDIS = re.compile(r"(rediss?(\+\w*)?|unix):/")
 
 
 class StoreUrl(NamedTuple):
@@ -60,6 +60,8 @@ def parse(url: str) -> StoreUrl:
     Raises:
         ValueError: It is none of these; the text says what is wrong.
     """
+    scheme, colon, rest = url.partition(":")
+    url = f"{scheme.lower()}{colon}{rest}"  # it means the same in any case
     if _REDIS.match(url):
         from . import redis_url  # few have one, and all would pay for the import
 
