@@ -111,6 +111,18 @@ def test_client_certificate(authority: Authority, tmp_path: Path, one_file: bool
         assert "VERSORI_FLOW_CLIENT_CERTIFICATE" in result.message
 
 
+def test_the_environment_s_authorities_are_named_by_their_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """httpx trusts those of SSL_CERT_FILE; where that can't be used, the setting that is not set is not blamed."""
+    path = tmp_path / "file.pem"
+    path.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    result = client("https://platform.test").get("f", soon())
+    assert isinstance(result, Misconfigured)
+    assert result.message.startswith("SSL_CERT_FILE can't be used")
+
+
 @pytest.mark.parametrize("broken", ["missing", "garbled", "folder", "encrypted"])
 def test_unusable_file_is_named_until_it_is_mended(authority: Authority, tmp_path: Path, broken: str) -> None:
     """An unusable PEM file is a wrong setting, named by its variable, and works once it is put right."""

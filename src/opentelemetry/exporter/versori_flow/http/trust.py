@@ -24,6 +24,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
     variable = "VERSORI_FLOW_CERTIFICATE"
     try:
         if settings.certificate is None:
+            variable = "SSL_CERT_FILE"  # which httpx reads
             context = httpx.create_ssl_context()
             context.load_default_certs()  # the system's own, next to those that come with httpx
         else:
