@@ -396,3 +396,13 @@ def test_a_key_file_that_can_not_be_read_is_said(platform: LocalPlatform, traced
         tracer.start_span("s").end()
         assert exporter.force_flush(5000)
     assert len([record for record in caplog.records if "VERSORI_API_KEY_FILE" in record.message]) == 1
+
+
+def test_flows_that_leave_memory_leave_nothing(platform: LocalPlatform, traced):
+    """Where no store asks which windows are gone, their names do not pile up."""
+    exporter, tracer = traced(max_flows=1)
+    for number in range(5):
+        tracer.start_span("s", attributes={"versori.flow.name": f"f{number}"}).end()
+        assert exporter.force_flush(5000)
+    assert len(exporter.status()) == 5
+    assert exporter._courier.wire().flows.parted == set()

@@ -86,6 +86,7 @@ class Keeper:
     def keep(self, now: float) -> list[Notice]:
         """Tells the store what has changed; returns what there is to say."""
         changes = self._flows.changes()
+        self._flows.parted.clear()  # only a fleet takes note of them, and names may never repeat
         if self._store is None:
             troubles, self._troubles = self._troubles, []
             return troubles
