@@ -68,10 +68,11 @@ class KnownFlow:
         Where spans of this side are missing right after their PUT (`is_read_back`), a writer that had read
         before has overwritten all of it: all comes back.
         """
-        shown = stored.keys
-        if not (is_read_back and self._lacks_own(stored.texts)):
+        texts = stored.texts
+        shown = set(texts)
+        if not (is_read_back and self._lacks_own(texts)):
             self._let_go(shown)
-        for span in self._not_ours(stored.spans):
+        for span in self._not_ours(stored):
             here = self._window.get(span.key)
             if here is not None:
                 if here.body == span.body:
@@ -150,22 +151,22 @@ class KnownFlow:
         """Spans that count as delivered, and were not: if their answer was a stray one, they may be refused."""
         return [e for e in body if e.origin is Origin.OWN and not e.pending and e.key not in self.keys]
 
-    def _not_ours(self, spans: Iterable[StoredSpan]) -> Iterator[StoredSpan]:
+    def _not_ours(self, stored: StoredFlow) -> Iterator[StoredSpan]:
         """Spans that others made; of several with the ids of one of ours, those with its text are ours."""
         twins: dict[Entry, list[StoredSpan]] = {}
-        for span in spans:
-            ours = self._window.get(first_twin(span.key))
+        for span in stored.spans:
+            key = first_twin(span.key) if stored.twins else span.key
+            ours = self._window.get(key)
             if ours is None or ours.origin is Origin.FOREIGN:
                 yield span
-            else:
+            elif key in stored.twins:
                 twins.setdefault(ours, []).append(span)
         for ours, alike in twins.items():
-            if len(alike) > 1:
-                alike.sort(key=lambda span: span.key)
-                others = (span for span in alike if hash(span.body) not in ours.older)
-                theirs = {span.body: span for span in others if not says(span.body, ours.body)}
-                keys = [span.key for span in alike if span.key != ours.key]
-                yield from (span._replace(key=key) for key, span in zip(keys, theirs.values(), strict=False))
+            alike.sort(key=lambda span: span.key)
+            others = (span for span in alike if hash(span.body) not in ours.older)
+            theirs = {span.body: span for span in others if not says(span.body, ours.body)}
+            keys = [span.key for span in alike if span.key != ours.key]
+            yield from (span._replace(key=key) for key, span in zip(keys, theirs.values(), strict=False))
 
     def _lacks_own(self, texts: Mapping[Key, bytes]) -> bool:
         return any(

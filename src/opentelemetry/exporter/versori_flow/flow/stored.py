@@ -65,6 +65,7 @@ class StoredFlow(NamedTuple):
         digest: Of the whole answer.
         description: As JSON, as it stands; text, unless somebody wrote something else.
         members: `"name": value` of every member but name, description and spans, as they stand.
+        twins: Keys that several of the spans had before they were told apart; see `first_twin`.
     """
 
     digest: bytes
@@ -72,11 +73,7 @@ class StoredFlow(NamedTuple):
     description: bytes
     members: tuple[bytes, ...]
     spans: tuple[StoredSpan, ...]
-
-    @property
-    def keys(self) -> set[Key]:
-        """Trace id and span id of each span."""
-        return {span.key for span in self.spans}
+    twins: frozenset[Key] = frozenset()
 
     @property
     def texts(self) -> dict[Key, bytes]:
@@ -123,6 +120,7 @@ def _containers_and_commas(body: bytes) -> int:
 def _read(source: str, digest: bytes) -> StoredFlow:
     known: dict[str, Any] = {}
     members: list[bytes] = []
+    twins: frozenset[Key] = frozenset()
     end = _skip_blank(source, 0)
     if source[end : end + 1] != "{":
         raise ValueError("an object was expected")
@@ -130,7 +128,7 @@ def _read(source: str, digest: bytes) -> StoredFlow:
         if name in known:
             raise UnreadableFlow(f"it has {name} twice")
         if name == "spans" and source[at : at + 1] == "[":
-            known[name] = _tell_apart(_spans(walk, at))
+            known[name], twins = _tell_apart(_spans(walk, at))
             continue
         value = walk.value(at)
         if name == "description":
@@ -150,7 +148,7 @@ def _read(source: str, digest: bytes) -> StoredFlow:
             raise UnreadableFlow(f"it is no flow: it has no {name}")
     if not isinstance(known["name"], str):
         raise UnreadableFlow("it is no flow: its name is no text")
-    return StoredFlow(digest, known["name"], known["description"], tuple(members), known["spans"])
+    return StoredFlow(digest, known["name"], known["description"], tuple(members), known["spans"], twins)
 
 
 class _Members:
@@ -211,8 +209,8 @@ def _spans(walk: _Members, at: int) -> Iterator[StoredSpan]:
     walk.end = at + 1
 
 
-def _tell_apart(read: Iterable[StoredSpan]) -> tuple[StoredSpan, ...]:
-    """Gives spans of one key a key each: who wrote them meant two, and both are kept.
+def _tell_apart(read: Iterable[StoredSpan]) -> tuple[tuple[StoredSpan, ...], frozenset[Key]]:
+    """Gives spans of one key a key each, and names those keys: who wrote them meant two, and both are kept.
 
     The keys depend on the spans alone, not on their order, so that the next read gives the same ones.
     """
@@ -227,7 +225,7 @@ def _tell_apart(read: Iterable[StoredSpan]) -> tuple[StoredSpan, ...]:
         indices.sort(key=lambda index: (spans[index].start, spans[index].body))
         for number, index in enumerate(indices[1:], 2):
             spans[index] = spans[index]._replace(key=(trace_id, f"{span_id}{_TWIN}{number}"))
-    return tuple(spans)
+    return tuple(spans), frozenset(twins)
 
 
 def first_twin(key: Key) -> Key:
