@@ -551,7 +551,7 @@ def test_a_child_counts_for_itself(platform, meters, measured, tracer):
     child = os.fork()
     if child == 0:
         try:
-            found = (exporter._totals().inflight, len(exporter._metrics._operations))
+            found = (exporter._totals().pending, len(exporter._metrics._operations))
             os.write(write, repr(found).encode())
         finally:
             os._exit(0)

@@ -189,13 +189,13 @@ class OwnMetrics:
 
     def _inflight(self, _: CallbackOptions) -> Iterable[Observation]:
         for totals in self._read("inflight"):
-            yield Observation(totals.inflight, self._attributes)
+            yield Observation(totals.pending, self._attributes)
 
     def _exported(self, _: CallbackOptions) -> Iterable[Observation]:
         for totals in self._read("exported"):
-            yield Observation(totals.exported, self._attributes)
-            for reason, failed in totals.failed.items():
-                yield Observation(failed, self._with_error(reason))
+            yield Observation(totals.delivered, self._attributes)
+            for reason, dropped in totals.dropped.items():
+                yield Observation(dropped, self._with_error(reason))
 
     def _dropped(self, _: CallbackOptions) -> Iterable[Observation]:
         for totals in self._read("dropped"):

@@ -66,21 +66,6 @@ class Totals(NamedTuple):
     pending: int
     dropped: Mapping[str, int]
 
-    @property
-    def exported(self) -> int:
-        """Spans that a PUT has carried, whatever became of them then."""
-        return self.delivered
-
-    @property
-    def inflight(self) -> int:
-        """Spans that no PUT has carried, and that are not lost."""
-        return self.pending
-
-    @property
-    def failed(self) -> Mapping[str, int]:
-        """Spans that were lost, by reason."""
-        return self.dropped
-
 
 class Ledger:
     """The counts of one flow, which go on from those that it had before its window left memory."""
