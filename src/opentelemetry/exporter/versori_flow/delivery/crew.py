@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..flow.due import MOST_IN_TROUBLE
 from ..flow.notice import Notice
 from ..http.api import FlowsApi
 from ..interruption import at_work
@@ -22,8 +23,9 @@ from .log import say
 if TYPE_CHECKING:
     from ..own_metrics import OwnMetrics
 
-MAX_THREADS = 32
-"""A thread is held for `timeout` at most, and only by a platform that does not answer."""
+MAX_THREADS = 2 * MOST_IN_TROUBLE
+"""Half of them are there for flows in no trouble, whatever the others do. A thread is held for `timeout` at most, and
+only by a platform that does not answer."""
 
 PATIENCE = 0.005
 """Seconds without an attempt that begins or ends before one more thread takes part: a platform that answers

@@ -6,8 +6,8 @@ from .delivery import Flow
 from .ranking import Ranking
 
 MOST_IN_TROUBLE = 16
-"""Attempts at a time at flows in trouble, of the 32 that the crew can make: a platform that hangs for some flows
-holds up no other."""
+"""Attempts at a time at flows in trouble, half of those that the crew can make: a platform that hangs for some
+flows holds up no other."""
 
 
 class Due:
