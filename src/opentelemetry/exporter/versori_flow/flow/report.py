@@ -36,7 +36,6 @@ _BECAUSE = {
     DropReason.REFUSED: "the platform refuses {them} for what {they} {hold}",
     DropReason.SHUTDOWN: "{they} {were} still waiting when the exporter shut down",
 }
-_TOO_MUCH = "the platform does not take a flow of this size"
 _ONE = {"they": "it", "them": "it", "each": "it", "hold": "holds", "were": "was"}
 _SEVERAL = {word: word for word in _ONE}
 
@@ -148,14 +147,20 @@ def what_follows(waiting: str, wait: float, skipped: int) -> str:
 def because(count: int, reason: DropReason, detail: str = "") -> str:
     """That so many spans are lost, and why."""
     why = _BECAUSE[reason].format_map(_ONE if count == 1 else _SEVERAL)
-    if not detail.startswith(_TOO_MUCH):
+    if not isinstance(detail, WholeReason):
         detail = f"{why}: {detail}" if detail else why
     return f"{'is' if count == 1 else 'are'} lost: {detail}"
 
 
-def too_much(message: str) -> str:
-    """Why spans are lost that leave a flow for its size alone: a detail that says all."""
-    return f"{_TOO_MUCH} ({message}); record fewer spans, or smaller ones"
+class WholeReason(str):
+    """A detail of a loss that says all: it stands in the place of what is said of its `DropReason`."""
+
+
+def too_much(message: str) -> WholeReason:
+    """Why spans are lost that leave a flow for its size alone."""
+    return WholeReason(
+        f"the platform does not take a flow of this size ({message}); record fewer spans, or smaller ones"
+    )
 
 
 class Trouble(NamedTuple):
