@@ -10,11 +10,9 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link
 
 from ..otlp.members import integer, member, objects, text
-from ..otlp.spans import BadSpan, Received, Resource, Scope, make_context, make_span
-from .ids import hex_id
+from ..otlp.spans import Received, Resource, Scope, gather, make_context, make_span
+from .conventions import KINDS, STATUS_CODES, hex_id
 
-_KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
-_CODES = {"OK": 1, "ERROR": 2}
 _SCOPES = (
     ("otel.scope.name", "otel.scope.version"),
     ("otel.library.name", "otel.library.version"),
@@ -32,17 +30,13 @@ def read(trace: dict[str, Any]) -> Received:
     for name in processes:
         process = member(processes, name)
         resources[name] = Resource({"service.name": text(process, "serviceName"), **_values(process, "tags")})
-    spans: list[ReadableSpan] = []
-    rejected, reason = 0, ""
-    for span in objects(trace, "spans"):
-        try:
-            spans.append(_span(span, resources.get(text(span, "processID"), Resource({}))))
-        except BadSpan as error:
-            rejected, reason = rejected + 1, reason or str(error)
-    return Received(spans, rejected, reason)
+    unknown = Resource({})
+    found = ((span, resources.get(text(span, "processID"), unknown)) for span in objects(trace, "spans"))
+    return gather(found, _span)
 
 
-def _span(span: dict[str, Any], resource: Resource) -> ReadableSpan:
+def _span(found: tuple[dict[str, Any], Resource]) -> ReadableSpan:
+    span, resource = found
     tags = _values(span, "tags")
     trace_id, start = hex_id(span, "traceID", 16), integer(span, "startTime") * 1000
     parent, links = b"", []
@@ -56,7 +50,9 @@ def _span(span: dict[str, Any], resource: Resource) -> ReadableSpan:
     for name, version in _SCOPES:
         if name in tags and scope is None:
             scope = Scope(str(tags.pop(name)), str(tags.pop(version, "")))
-    code = _CODES.get(str(tags.pop("otel.status_code", "")), 2 if tags.get("error") in (True, "true") else 0)
+    code = STATUS_CODES.get(
+        str(tags.pop("otel.status_code", "")), 2 if tags.get("error") in (True, "true") else 0
+    )
     if code == 2:
         tags.pop("error", None)
     return make_span(
@@ -66,7 +62,7 @@ def _span(span: dict[str, Any], resource: Resource) -> ReadableSpan:
         parent_id=parent or hex_id(span, "parentSpanID", 8),
         flags=integer(span, "flags") & 0xFF,
         state=str(tags.pop("w3c.tracestate", "")),
-        kind=_KINDS.get(str(tags.pop("span.kind", "")), 0),
+        kind=KINDS.get(str(tags.pop("span.kind", "")), 0),
         times=(start, max(1, start + integer(span, "duration") * 1000)),
         attributes=tags,
         events=[_event(log) for log in objects(span, "logs")],

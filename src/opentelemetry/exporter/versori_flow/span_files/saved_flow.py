@@ -6,16 +6,14 @@ import re
 from datetime import datetime, timezone
 from typing import Any
 
-from opentelemetry.sdk.trace import Event
+from opentelemetry.sdk.trace import Event, ReadableSpan
 
 from ..otlp.members import integer, member, objects, text, wrong
-from ..otlp.spans import BadSpan, Received, Resource, make_span
-from .ids import hex_id
+from ..otlp.spans import Received, Resource, gather, make_span
+from .conventions import KINDS, STATUS_CODES, hex_id
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?Z", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
-_CODES = {"OK": 1, "ERROR": 2}
 _NOTHING = Resource({})
 
 
@@ -25,17 +23,14 @@ def read(span: dict[str, Any]) -> Received:
     Raises:
         Malformed: A member is of a wrong type.
     """
-    try:
-        return Received([_span(span)], 0, "")
-    except BadSpan as error:
-        return Received([], 1, str(error))
+    return gather([span], _span)
 
 
-def _span(span: dict[str, Any]) -> Any:
+def _span(span: dict[str, Any]) -> ReadableSpan:
     context, attributes = member(span, "spanContext"), dict(member(span, "attributes"))
     parent = member(span, "parentSpanContext") or member(span, "parentSpanContenxt")
     failed = integer(member(span, "status"), "code") == 1
-    code = _CODES.get(str(attributes.get("otel.status_code", "")), 2 if failed else 0)
+    code = STATUS_CODES.get(str(attributes.get("otel.status_code", "")), 2 if failed else 0)
     return make_span(
         name=text(span, "name"),
         trace_id=hex_id(context, "traceId", 16),
@@ -43,7 +38,7 @@ def _span(span: dict[str, Any]) -> Any:
         parent_id=hex_id(parent, "spanId", 8),
         flags=integer(context, "traceFlags") & 0xFF,
         state="",
-        kind=_KINDS.get(str(attributes.get("span.kind", "")), 0),
+        kind=KINDS.get(str(attributes.get("span.kind", "")), 0),
         times=(_moment(span, "startTime"), _moment(span, "endTime") if span.get("ended") is not False else 0),
         attributes=attributes,
         events=[

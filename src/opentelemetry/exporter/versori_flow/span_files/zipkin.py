@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from opentelemetry.sdk.trace import Event
+from opentelemetry.sdk.trace import Event, ReadableSpan
 
 from ..otlp.members import integer, member, objects, text
-from ..otlp.spans import BadSpan, Received, Resource, Scope, make_span
-from .ids import hex_id
+from ..otlp.spans import Received, Resource, Scope, gather, make_span
+from .conventions import STATUS_CODES, hex_id
 
 _KINDS = {"SERVER": 2, "CLIENT": 3, "PRODUCER": 4, "CONSUMER": 5}
 _REMOTE = (
@@ -37,10 +37,7 @@ class Reader:
         Raises:
             Malformed: A member is of a wrong type.
         """
-        try:
-            return Received([self._span(span)], 0, "")
-        except BadSpan as error:
-            return Received([], 1, str(error))
+        return gather([span], self._span)
 
     def _resource(self, span: dict[str, Any]) -> Resource:
         service = text(member(span, "localEndpoint"), "serviceName")
@@ -51,7 +48,7 @@ class Reader:
             found = self._resources[service] = Resource({"service.name": service} if service else {})
         return found
 
-    def _span(self, span: dict[str, Any]) -> Any:
+    def _span(self, span: dict[str, Any]) -> ReadableSpan:
         tags = dict(member(span, "tags"))
         remote = member(span, "remoteEndpoint")
         for name, attribute in _REMOTE:
@@ -63,7 +60,7 @@ class Reader:
             parent, span_id = span_id, hashlib.sha256(trace_id + span_id).digest()[:8]
         said = tags.pop("otel.status_code", None)
         failed = "error" in tags
-        code = {"OK": 1, "ERROR": 2}.get(str(said), 2 if failed else 0)
+        code = STATUS_CODES.get(str(said), 2 if failed else 0)
         message = str(tags.pop("otel.status_description", tags.pop("error", "") if failed else ""))
         scope = str(tags.pop("otel.scope.name", "")), str(tags.pop("otel.scope.version", ""))
         start = integer(span, "timestamp") * 1000

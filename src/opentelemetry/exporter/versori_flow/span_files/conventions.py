@@ -1,4 +1,4 @@
-"""Ids as older tracers write them: hex digits, shorter ones with their zeros left out."""
+"""How older tracers write ids (hex digits, shorter ones with their zeros left out), kinds and a status."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from typing import Any
 
 from ..otlp.members import text
 from ..otlp.spans import BadSpan
+
+KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
+"""OTLP's numbers, by the tag `span.kind`."""
+
+STATUS_CODES = {"OK": 1, "ERROR": 2}
+"""OTLP's numbers, by the tag `otel.status_code`."""
 
 
 def hex_id(owner: dict[str, Any], name: str, size: int) -> bytes:
