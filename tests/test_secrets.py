@@ -29,8 +29,8 @@ from opentelemetry.exporter.versori_flow import (
 )
 from opentelemetry.exporter.versori_flow.http.api import FlowsApi
 from opentelemetry.exporter.versori_flow.http.credentials import Credentials
-from opentelemetry.exporter.versori_flow.settings.key import Secret
 from opentelemetry.exporter.versori_flow.settings.load import load_settings
+from opentelemetry.exporter.versori_flow.settings.readers import Secret
 from tests.conftest import KEY
 from tests.http.raw_server import RawServer, answer, play
 from tests.test_delivery import ended_spans

@@ -31,7 +31,7 @@ from opentelemetry.exporter.versori_flow.http.answers import (
 )
 from opentelemetry.exporter.versori_flow.http.api import FlowsApi
 from opentelemetry.exporter.versori_flow.http.error_document import shown
-from opentelemetry.exporter.versori_flow.settings.key import Secret
+from opentelemetry.exporter.versori_flow.settings.readers import Secret
 from tests.http.raw_server import RawServer, Step, answer, cut, drip, hold, play, pour, reset
 
 KEY = "key-4f9a8c7e1b"

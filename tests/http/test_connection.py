@@ -419,7 +419,7 @@ _PROGRAM = """
 import os, signal, sys, time
 from types import SimpleNamespace
 from opentelemetry.exporter.versori_flow.http.api import FlowsApi
-from opentelemetry.exporter.versori_flow.settings.key import Secret
+from opentelemetry.exporter.versori_flow.settings.readers import Secret
 url, certificate, kind = sys.argv[1:]
 class Key:
     def authorization(self):

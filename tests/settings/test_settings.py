@@ -15,15 +15,14 @@ from hypothesis import strategies as st
 from opentelemetry.metrics import NoOpMeterProvider
 
 from opentelemetry.exporter.versori_flow.settings import load as load_module
-from opentelemetry.exporter.versori_flow.settings.key import Secret
 from opentelemetry.exporter.versori_flow.settings.load import (
     ConfigurationError,
-    Settings,
     load_settings,
     unknown_variables,
 )
+from opentelemetry.exporter.versori_flow.settings.readers import Secret
 from opentelemetry.exporter.versori_flow.settings.store import MEMORY
-from opentelemetry.exporter.versori_flow.settings.table import SETTINGS
+from opentelemetry.exporter.versori_flow.settings.table import SETTINGS, Settings
 
 ULID = "01J9ZQ3V5T7XKM2C8WBYH4RDNE"
 KEY = 'the-Key/with"marks+0123456789'

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from opentelemetry.exporter.versori_flow.settings.key import Secret
 from opentelemetry.exporter.versori_flow.settings.load import ConfigurationError, load_settings, nearest
+from opentelemetry.exporter.versori_flow.settings.readers import Secret
 
 ULID = "01J9ZQ3V5T7XKM2C8WBYH4RDNE"
 OTHER = "01ARZ3NDEKTSV4RRFFQ69G5FAV"

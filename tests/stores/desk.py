@@ -25,7 +25,8 @@ from opentelemetry.exporter.versori_flow.flow.steps import Read, Write
 from opentelemetry.exporter.versori_flow.flow.window import Key
 from opentelemetry.exporter.versori_flow.intake import Intake
 from opentelemetry.exporter.versori_flow.routing.router import Router
-from opentelemetry.exporter.versori_flow.settings.load import Settings, load_settings
+from opentelemetry.exporter.versori_flow.settings.load import load_settings
+from opentelemetry.exporter.versori_flow.settings.table import Settings
 from opentelemetry.exporter.versori_flow.stores import fleet, fleet_store, spool  # noqa: F401 - once, before forks
 
 _FOREVER = float("inf")

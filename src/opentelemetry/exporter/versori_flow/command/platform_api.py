@@ -34,7 +34,7 @@ from .versori_cli import credentials
 
 if TYPE_CHECKING:
     from ..http.line import Exchange
-    from ..settings.load import Settings
+    from ..settings.table import Settings
 
 BaseUrl = Annotated[str | None, typer.Option(help="The API. Default: VERSORI_API_BASE_URL.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..settings.key import Secret
 from ..settings.load import ConfigurationError, nearest
-from ..settings.readers import is_loopback
+from ..settings.readers import Secret, is_loopback
 from ..settings.table import SETTINGS
 from .launch import BASE_URL
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from ..interruption import let_through
 from ..native import allocate_lock, get_ident
-from ..settings.key import Secret
+from ..settings.readers import Secret
 from ..version import __version__
 from . import body as bodies
 from . import error_document as errors
@@ -39,7 +39,7 @@ from .answers import (
 )
 
 if TYPE_CHECKING:
-    from ..settings.load import Settings
+    from ..settings.table import Settings
     from .connection import Connections
     from .credentials import Credentials
     from .line import Exchange, Head

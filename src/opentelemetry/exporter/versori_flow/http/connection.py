@@ -33,7 +33,7 @@ from .line import KEEPALIVE_SECONDS, Exchange, Head, Line, Origin, Watchdog
 from .trust import tls_context
 
 if TYPE_CHECKING:
-    from ..settings.load import Settings
+    from ..settings.table import Settings
 
 _MOST_FREE = 64
 _LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks")

@@ -6,9 +6,10 @@ import os
 import re
 from urllib.parse import urlsplit
 
-from ..settings.key import FileStamp, Secret, file_stamp, read_key_file
-from ..settings.load import ConfigurationError, Settings
-from ..settings.readers import BadValueError
+from ..settings.key import FileStamp, file_stamp, read_key_file
+from ..settings.load import ConfigurationError
+from ..settings.readers import BadValueError, Secret
+from ..settings.table import Settings
 from .redaction import redacted, redaction
 
 # What the platform calls an id_token: header and payload of JSON in base64url, `eyJ` being `{"`.

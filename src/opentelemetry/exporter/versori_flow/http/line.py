@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from ..native import Queue, monotonic, start_thread
-from ..settings.key import Secret
-from ..settings.readers import is_loopback_host
+from ..settings.readers import Secret, is_loopback_host
 
 Head = Sequence[tuple[bytes, Secret]]
 

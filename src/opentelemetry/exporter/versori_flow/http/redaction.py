@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ..settings.key import Secret
+from ..settings.readers import Secret
 
 # Shorter pieces of base64 occur in any text.
 _SHORTEST_BASE64 = 6

@@ -10,7 +10,7 @@ import httpx
 from .answers import BrokenError
 
 if TYPE_CHECKING:
-    from ..settings.load import Settings
+    from ..settings.table import Settings
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:

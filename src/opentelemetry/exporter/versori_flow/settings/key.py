@@ -10,19 +10,6 @@ from urllib.parse import unquote
 
 from .readers import TOKEN, BadValueError, Secret, hidden_text, kind, text
 
-__all__ = [
-    "FileStamp",
-    "Secret",
-    "absolute",
-    "file_stamp",
-    "headers",
-    "key",
-    "key_file",
-    "pem_file",
-    "read_file",
-    "read_key_file",
-]
-
 FileStamp = tuple[int, int, int]
 """What tells one state of a file from the next without reading it: time of change, size, inode."""
 

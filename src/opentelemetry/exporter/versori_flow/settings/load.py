@@ -14,16 +14,6 @@ from typing import Any
 from .readers import BadValueError, Secret, is_loopback
 from .table import SETTINGS, Settings
 
-__all__ = [
-    "SAY_AT_END",
-    "ConfigurationError",
-    "Settings",
-    "internal_metrics_enabled",
-    "load_settings",
-    "says_at_end",
-    "unknown_variables",
-]
-
 _ROWS = {row.keyword: row for row in SETTINGS}
 _KEYS = ("api_key", "api_key_file")
 SAY_AT_END = "VERSORI_FLOW_SAY_AT_END"

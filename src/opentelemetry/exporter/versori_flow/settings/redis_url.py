@@ -12,7 +12,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from .key import Secret, absolute
+from .key import absolute
+from .readers import Secret
 
 _EXAMPLE = "write it as in redis://user:password@host:6379/0"
 _FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")

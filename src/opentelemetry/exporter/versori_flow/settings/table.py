@@ -71,7 +71,7 @@ class Settings(NamedTuple):
     None where nothing is given and there is no default. No secret is in its repr.
     """
 
-    api_key: key.Secret | None = _row(
+    api_key: readers.Secret | None = _row(
         key.key, "The API key, without a scheme.", None, "required, unless `api_key_file` is set", "VERSORI_"
     )
     api_key_file: str | None = _row(
@@ -148,7 +148,7 @@ class Settings(NamedTuple):
         "Seconds that `export` waits for its spans to be delivered; `0`: it never waits.",
         "1",
     )
-    headers: Mapping[str, key.Secret] = _row(
+    headers: Mapping[str, readers.Secret] = _row(
         key.headers,
         "More request headers, `k=v,k=v` with percent-encoded values; in code also a mapping.",
         "",

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from ...settings.key import Secret
-from ...settings.load import ConfigurationError, Given, Settings, load_settings, nearest, unknown_variables
-from ...settings.readers import BadValueError
-from ...settings.table import SETTINGS, Setting
+from ...settings.load import ConfigurationError, Given, load_settings, nearest, unknown_variables
+from ...settings.readers import BadValueError, Secret
+from ...settings.table import SETTINGS, Setting, Settings
 from .finding import Finding, ok, warning, wrong
 
 _CREDENTIALS = {"api_key": "none", "organisation_id": "0" * 26, "project_id": "0" * 26}

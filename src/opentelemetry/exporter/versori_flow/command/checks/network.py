@@ -18,8 +18,8 @@ from ...http.connection import Connections
 from ...http.line import Exchange, Head, Line, Origin, Watchdog
 from ...http.trust import tls_context
 from ...native import monotonic
-from ...settings.key import Secret
-from ...settings.load import Settings
+from ...settings.readers import Secret
+from ...settings.table import Settings
 from .finding import Finding, ok, skipped, warning, wrong
 
 _MOST_APART = 60.0

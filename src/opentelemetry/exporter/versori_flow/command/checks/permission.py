@@ -26,8 +26,8 @@ from ...http.answers import (
 from ...http.api import FlowsApi
 from ...http.credentials import Credentials
 from ...native import monotonic
-from ...settings.key import Secret
-from ...settings.load import Settings
+from ...settings.readers import Secret
+from ...settings.table import Settings
 from . import network
 from .finding import Finding, ok, skipped, warning, wrong
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from ...routing.default_flow import DefaultFlow
-from ...settings.load import Settings
+from ...settings.table import Settings
 from .finding import Finding, ok, skipped, warning, wrong
 from .installed import ENTRY_POINT
 

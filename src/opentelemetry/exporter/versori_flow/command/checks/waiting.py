@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from rich.filesize import decimal
 
-from ...settings.load import Settings
 from ...settings.redis_url import FleetUrl
+from ...settings.table import Settings
 from ...stores.connection import StoreError
 from ...stores.folder import Folder
 from ...stores.spool_file import Target
