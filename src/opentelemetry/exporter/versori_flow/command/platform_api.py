@@ -7,7 +7,7 @@ import difflib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -16,13 +16,11 @@ from ..http import body as bodies
 from ..http.answers import (
     Absent,
     Answer,
-    BrokenError,
     Denied,
     Found,
     Stored,
     Unavailable,
     Unreadable,
-    failed_by,
 )
 from ..http.api import FlowsApi
 from ..http.credentials import Credentials
@@ -185,24 +183,11 @@ class _ProjectApi(FlowsApi):
 
     def list_all(self, deadline: float) -> Answer:
         """Reads all flows of the project."""
-        return self._ask("GET", self._url.removesuffix("/"), deadline, self._listed)
+        return self._request("GET", None, deadline, self._listed)
 
     def delete(self, flow_name: str, deadline: float) -> Answer:
         """Deletes one flow: `Stored` where it is gone now, `Absent` where there was none."""
-        return self._ask("DELETE", self._flow_url(flow_name), deadline, self._deleted)
-
-    def _ask(self, method: str, url: str, deadline: float, read: Callable[[Exchange], Answer]) -> Answer:
-        try:
-            while True:
-                authorization = self._credentials.authorization()
-                head = [(b"Authorization", authorization), *self._head]
-                answer = self._open().exchange(method, url, head, None, deadline, read, False, None)
-                if not isinstance(answer, Denied) or not self._credentials.reread(authorization):
-                    return answer
-        except BrokenError as error:
-            return Unavailable(error.kind, self._shown(error.message), None, error.answered)
-        except Exception as error:  # noqa: BLE001 - an answer like the others
-            return failed_by(error)
+        return self._request("DELETE", flow_name, deadline, self._deleted)
 
     def _listed(self, reply: Exchange) -> Answer:
         if not 200 <= reply.status < 300:

@@ -67,7 +67,7 @@ class FlowsApi:
         self._connections: Connections | None = None
         self._closed = False
         ids = _segment(settings.organisation_id), _segment(settings.project_id)
-        self._url = f"{settings.base_url}/o/{ids[0]}/projects/{ids[1]}/workflows/"
+        self._url = f"{settings.base_url}/o/{ids[0]}/projects/{ids[1]}/workflows"
         self._head = _head(settings)
         self._reads = settings.write_mode == "merge"  # what it has written, and knows it by its digest
 
@@ -87,7 +87,7 @@ class FlowsApi:
             deadline: The `native.monotonic()` by which the answer is there, whatever the platform does.
             own_connection: A new connection is made for it, and closed after it.
         """
-        return self._request("GET", flow_name, None, deadline, own_connection)
+        return self._request("GET", flow_name, deadline, self._read, own_connection=own_connection)
 
     def put(
         self, flow_name: str, body: bytes, deadline: float, fresh: Callable[[], bool] | None = None
@@ -101,7 +101,7 @@ class FlowsApi:
                 it nothing more of the request is sent, wherever the process was stopped meanwhile.
             fresh: Whether what the body rests on still holds; once it does not, nothing more is sent either.
         """
-        return self._request("PUT", flow_name, body, deadline, fresh=fresh)
+        return self._request("PUT", flow_name, deadline, self._written, body, fresh=fresh)
 
     def take_problem(self) -> str | None:
         """What is wrong with the key file now, while the last good key is in use; each trouble once."""
@@ -136,15 +136,20 @@ class FlowsApi:
     def _request(
         self,
         method: str,
-        flow_name: str,
-        body: bytes | None,
+        flow_name: str | None,
         deadline: float,
+        read: Callable[[Exchange], Answer],
+        body: bytes | None = None,
+        *,
         own_connection: bool = False,
         fresh: Callable[[], bool] | None = None,
     ) -> Answer:
-        read = self._read if body is None else self._written
+        """Sends one request, and again where the key is another one by now; returns what `read` makes of the answer.
+
+        `flow_name`: None for all flows of the project.
+        """
         try:
-            url = self._flow_url(flow_name)
+            url = self._url if flow_name is None else f"{self._url}/{_segment(flow_name)}"
             if len(url) > _LONGEST_URL:
                 return Misconfigured(414, f"its address has more than {_LONGEST_URL} characters", None)
             head, content = self._content(body)
@@ -164,9 +169,6 @@ class FlowsApi:
             let_through(error)
             return failed_by(error)
         return answer
-
-    def _flow_url(self, flow_name: str) -> str:
-        return self._url + _segment(flow_name)
 
     def _content(self, body: bytes | None) -> tuple[Head, bytes | None]:
         if body is None:
