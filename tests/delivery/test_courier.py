@@ -406,3 +406,13 @@ def test_flows_that_leave_memory_leave_nothing(platform: LocalPlatform, traced):
         assert exporter.force_flush(5000)
     assert len(exporter.status()) == 5
     assert exporter._courier.wire().flows.parted == set()
+
+
+def test_the_last_line_stays_one_that_is_read(platform: LocalPlatform, traced, tmp_path, caplog):
+    """A flow's name is cut there as in all other lines."""
+    platform.fault(DOWN)
+    exporter, tracer = traced(store=f"sqlite://{tmp_path}")
+    tracer.start_span("s", attributes={"versori.flow.name": "x" * 300}).end()
+    exporter.shutdown(500)
+    said = [record.message for record in caplog.records if "1 span not delivered: kept in" in record.message]
+    assert [line.partition(":")[0] for line in said] == [f"flow '{'x' * 199}…'"]

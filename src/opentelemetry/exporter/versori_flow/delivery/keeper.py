@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..flow.flows import Flows, FlowStep
 from ..flow.ledger import DropReason
 from ..flow.notice import Notice
-from ..flow.report import spans
+from ..flow.report import named, spans
 from ..flow.steps import Reading
 from ..flow.window import Key
 from ..native import monotonic
@@ -203,7 +203,7 @@ class Keeper:
         count = sum(waiting.values())
         if not count:
             return notices
-        flows = f"flow {next(iter(waiting))!r}" if len(waiting) == 1 else f"{len(waiting)} flows"
+        flows = f"flow {named(next(iter(waiting)))}" if len(waiting) == 1 else f"{len(waiting)} flows"
         if self._left_at is not None:
             text = f"{flows}: {spans(count)} left to the process of this host that writes there"
             return [*notices, Notice(logging.DEBUG, text)]
