@@ -102,14 +102,14 @@ class Memory:
 
     def may_move(self, moves: Sequence[Move]) -> int:
         """How many of these, from the first on, can be made without anything pending leaving for them."""
-        coming: dict[str, list[int]] = {}
+        coming: dict[str, tuple[int, int]] = {}
         for number, move in enumerate(moves):
             source = self.flows.get(move.source)
             entry = None if source is None else source.window.get((move.trace_id, move.span_id))
             if entry is not None:
-                sizes = coming.setdefault(move.target, [])
-                sizes.append(len(entry.body) + 1)
-                if not _has_room(self._window(move.target), sizes, 1):
+                spans, size = coming.get(move.target, (0, 0))
+                spans, size = coming[move.target] = spans + 1, size + len(entry.body) + 1
+                if not _has_room(self._window(move.target), spans, size, 1):
                     return number
         return len(moves)
 
@@ -134,7 +134,7 @@ class Memory:
             window = self._window(name)
             fitting = [size for size in sizes if size - 1 <= window.max_bytes - window.overhead]
             too_large += len(sizes) - len(fitting)
-            if fitting and not _has_room(window, fitting, 2 if window.pending else 1):
+            if fitting and not _has_room(window, len(fitting), sum(fitting), 2 if window.pending else 1):
                 return None
         return too_large
 
@@ -197,10 +197,10 @@ class Memory:
         return left | {name: flow.status(now) for name, flow in self.flows.items()}
 
 
-def _has_room(window: Window, sizes: Sequence[int], share: int) -> bool:
-    """Whether these and what is pending fit into that part of a window; one alone is all that a window is for."""
-    if not window.pending and len(sizes) == 1:
+def _has_room(window: Window, spans: int, size: int, share: int) -> bool:
+    """Whether so many spans, and what is pending, fit into that part of a window; one alone is what it is for."""
+    if not window.pending and spans == 1:
         return True
-    if window.pending + len(sizes) > -(-window.max_spans // share):
+    if window.pending + spans > -(-window.max_spans // share):
         return False
-    return window.pending_size + sum(sizes) <= (window.max_bytes - window.overhead) // share
+    return window.pending_size + size <= (window.max_bytes - window.overhead) // share
