@@ -99,7 +99,7 @@ sys.setswitchinterval(1000)  # a thread begins once the main thread waits for so
 begun = []
 atexit.register(lambda: print(len(begun), flush=True))
 from opentelemetry.exporter.versori_flow import lifecycle, native
-atexit.register(lambda: [native.start_thread(begun.append, n) for n in range(9)])
+atexit.register(lambda: [native.start_thread(lambda: begun.append(0)) for _ in range(9)])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -49,7 +49,7 @@ def monotonic() -> float:
     return _clock[0]()
 
 
-def start_thread(function: Callable[..., object], *arguments: object) -> bool:
+def start_thread(function: Callable[[], object]) -> bool:
     """Starts a thread that does not keep the process alive.
 
     Returns:
@@ -65,7 +65,7 @@ def start_thread(function: Callable[..., object], *arguments: object) -> bool:
 
     def live() -> None:
         _not_begun.discard(thread)
-        function(*arguments)
+        function()
 
     _not_begun.add(thread)
     try:

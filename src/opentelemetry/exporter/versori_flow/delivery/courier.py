@@ -56,14 +56,14 @@ class Courier:
     Args:
         intake: Where application threads leave things.
         wire: Makes what does the work; it imports most of the package.
-        parent: That of the process that has forked this one.
+        parent: That of the process that has forked this one, if one has.
 
     Attributes:
         closing: True from the call of `shutdown` on: spans are not taken any more.
         late: Spans that came after that, and are lost; they are of no flow.
     """
 
-    def __init__(self, intake: Intake, wire: Callable[[], Dispatcher], parent: Courier | None = None) -> None:
+    def __init__(self, intake: Intake, wire: Callable[[], Dispatcher], parent: Courier | None) -> None:
         self.closing = False
         self._intake = intake
         self._wire = wire

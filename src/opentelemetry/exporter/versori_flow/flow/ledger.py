@@ -70,7 +70,7 @@ class Totals(NamedTuple):
 class Ledger:
     """The counts of one flow, which go on from those that it had before its window left memory."""
 
-    def __init__(self, former: FlowStatus | None = None) -> None:
+    def __init__(self, former: FlowStatus | None) -> None:
         self.handed_over = former.handed_over if former else 0
         self.delivered = former.delivered if former else 0
         self.dropped: dict[str, int] = dict(former.dropped) if former else {}

@@ -144,7 +144,7 @@ def what_follows(waiting: str, wait: float, skipped: int) -> str:
     return f"{text} next attempt is in {wait:.1f} s{more}"
 
 
-def because(count: int, reason: DropReason, detail: str = "") -> str:
+def because(count: int, reason: DropReason, detail: str) -> str:
     """That so many spans are lost, and why."""
     why = _BECAUSE[reason].format_map(_ONE if count == 1 else _SEVERAL)
     if not isinstance(detail, WholeReason):

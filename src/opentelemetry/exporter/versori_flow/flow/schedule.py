@@ -42,7 +42,7 @@ class Schedule:
         reads_back: Whether it was planned by a PUT, and not by the exporter's end.
     """
 
-    def __init__(self, policy: FlowPolicy, paced_until: float = -_FOREVER) -> None:
+    def __init__(self, policy: FlowPolicy, paced_until: float) -> None:
         self.failures = 0
         self.paced_until = paced_until
         self.last_success = -_FOREVER

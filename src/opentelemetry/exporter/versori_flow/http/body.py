@@ -59,7 +59,7 @@ def beginning(chunks: Iterable[bytes], encoding: str, bound: int) -> bytes:
 
 
 def drained(
-    chunks: Iterable[bytes], encoding: str, bound: int, *, digested: bool = True
+    chunks: Iterable[bytes], encoding: str, bound: int, *, digested: bool
 ) -> tuple[bytes | None, bool]:
     """Reads a body without keeping it.
 

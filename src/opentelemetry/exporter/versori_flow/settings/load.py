@@ -104,7 +104,7 @@ def unknown_variables() -> dict[str, str | None]:
     return found
 
 
-def nearest(given: Secret, home: bool = False) -> tuple[dict[str, Given], list[str]]:
+def nearest(given: Secret, home: bool) -> tuple[dict[str, Given], list[str]]:
     """The raw values that were given, each from its nearest source, and what is wrong with a file that was asked.
 
     The key has one source alone. The arguments are those of `load_settings`.

@@ -67,7 +67,7 @@ class SpanFile:
                 if self.form != _SAVED_FLOW or not any(self._names):
                     raise Unreadable(f"{self.path} is no JSON of spans: {_first_line(error)}") from None
 
-    def pieces(self, skip: int = 0) -> Iterator[Piece]:
+    def pieces(self, skip: int) -> Iterator[Piece]:
         """The spans, piece by piece: a resource's, a trace's, or one.
 
         Args:
