@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.exporter.versori_flow.delivery import host_lock
 from opentelemetry.exporter.versori_flow.delivery.host_lock import HostLock, Turn, Wait
 from opentelemetry.exporter.versori_flow.delivery.turn_queue import TurnQueue
-from opentelemetry.exporter.versori_flow.flow.delivery import Flow
+from opentelemetry.exporter.versori_flow.flow.flow import Flow
 from opentelemetry.exporter.versori_flow.flow.flows import FlowStep
 from opentelemetry.exporter.versori_flow.flow.steps import Read
 from tests.flow.model import make_policy

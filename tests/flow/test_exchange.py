@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
-from opentelemetry.exporter.versori_flow.flow.delivery import Flow
+from opentelemetry.exporter.versori_flow.flow.flow import Flow
 from opentelemetry.exporter.versori_flow.flow.outcomes import Absence
 from opentelemetry.exporter.versori_flow.flow.report import LOSES_AGAIN
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Move
 from opentelemetry.exporter.versori_flow.flow import memory as memory_room
-from opentelemetry.exporter.versori_flow.flow.delivery import Flow
 from opentelemetry.exporter.versori_flow.flow.due import MOST_IN_TROUBLE
+from opentelemetry.exporter.versori_flow.flow.flow import Flow
 from opentelemetry.exporter.versori_flow.flow.flows import Flows, FlowStep, Receipt
 from opentelemetry.exporter.versori_flow.flow.journal import Kept, News
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason

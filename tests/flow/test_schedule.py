@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from opentelemetry.exporter.versori_flow.delivery.attempt import perform
-from opentelemetry.exporter.versori_flow.flow.delivery import Flow
+from opentelemetry.exporter.versori_flow.flow.flow import Flow
 from opentelemetry.exporter.versori_flow.flow.report import explain
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS, Schedule
 from opentelemetry.exporter.versori_flow.flow.stored import UnreadableFlow, read

@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from .delivery import Flow
+from .flow import Flow
 from .ledger import DropReason
 from .notice import Loss, Notice
 from .ranking import Ranking

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .delivery import Flow
+from .flow import Flow
 from .ranking import Ranking
 
 MOST_IN_TROUBLE = 16

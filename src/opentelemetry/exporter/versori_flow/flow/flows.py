@@ -12,8 +12,8 @@ from typing import NamedTuple
 from ..encoded_span import EncodedSpan, Move, Routed, Unencodable
 from ..http.answers import failed_by
 from .bulletin import Bulletin
-from .delivery import Flow
 from .due import Due
+from .flow import Flow
 from .journal import Change, Kept, News
 from .ledger import DropReason, FlowStatus, Totals
 from .memory import Memory

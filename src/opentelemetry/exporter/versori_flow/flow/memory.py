@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 from ..encoded_span import EncodedSpan, Move, Routed
-from .delivery import Flow
+from .flow import Flow
 from .ledger import DropReason, FlowStatus, Totals, add_up
 from .policy import FlowPolicy
 from .ranking import Ranking
