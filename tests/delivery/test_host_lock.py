@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from opentelemetry.exporter.versori_flow.delivery import host_lock
-from opentelemetry.exporter.versori_flow.delivery.host_lock import HostLock, Turn, Wait
+from opentelemetry.exporter.versori_flow.delivery.host_lock import HostLock, HostTurn, HostWait
 from opentelemetry.exporter.versori_flow.delivery.turn_queue import TurnQueue
 from opentelemetry.exporter.versori_flow.flow.flow import Flow
 from opentelemetry.exporter.versori_flow.flow.flows import FlowStep
@@ -32,12 +32,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / f"versori-flow-{os.getuid()}"
 
 
-def begin(deadline: float = 10.0, target: str = "platform", flow: str = "flow") -> Wait:
+def begin(deadline: float = 10.0, target: str = "platform", flow: str = "flow") -> HostWait:
     """A wait that begins at 0."""
     return HostLock(target).wait(flow, deadline, 0.0)
 
 
-def take(**keywords: str) -> Turn:
+def take(**keywords: str) -> HostTurn:
     wait = begin(**keywords)
     assert wait.over(0.0, NEVER)
     assert wait.turn is not None

@@ -102,7 +102,7 @@ BROKEN = {
     "a child keeps its parent's files": Break(199, 1, _around(owned._Table, "start_anew", _only_at_first)),
     "a child keeps its parent's turns": Break(40, 1, _put(host_lock, start_anew=lambda: None)),
     "a turn is not taken": Break(0, 2, _put(host_lock, _lock=lambda path: True)),
-    "a turn is not let go": Break(0, 1, _put(host_lock.Turn, release=lambda self: None)),
+    "a turn is not let go": Break(0, 1, _put(host_lock.HostTurn, release=lambda self: None)),
     "what was read is never stale": Break(0, 2, _put(attempt, _STALE=float("inf"))),
     "there is no pacing": Break(3, 1, _put(schedule.Schedule, begun_write=lambda self, now: None)),
     "what a person took away comes back": Break(

@@ -7,8 +7,7 @@ import random
 from typing import TYPE_CHECKING
 
 from ..flow.flows import Flows
-from .host_lock import HostLock
-from .host_lock import Wait as HostWait
+from .host_lock import HostLock, HostWait
 from .turns import Turn
 
 if TYPE_CHECKING:
@@ -90,10 +89,7 @@ class FleetWait:
     """The wait for a lease, or, where Redis is away, for this host's turn.
 
     Attributes:
-        turn: Ours, once `over` has said so; None: there is none.
-        vain: Whether another process may write at the same time.
-        put_off: Whether the attempt is not to be made now.
-        next_look: When to ask `over` again.
+        vain: Whether another process may write at the same time; for the others see `turns.Wait`.
     """
 
     def __init__(self, turns: FleetTurns, flow: str, deadline: float, now: float) -> None:

@@ -16,7 +16,7 @@ import random
 import zlib
 from typing import NamedTuple
 
-from .turns import Turn as AnyTurn
+from .turns import Turn
 
 try:
     import fcntl
@@ -47,7 +47,7 @@ def start_anew() -> None:
         _let_go(path)
 
 
-class Turn(NamedTuple):
+class HostTurn(NamedTuple):
     """A turn that is held."""
 
     path: str
@@ -65,7 +65,7 @@ class Turn(NamedTuple):
             _let_go(self.path)
 
 
-class Wait:
+class HostWait:
     """The wait for a turn: a look now and then, until it is ours, or was in vain.
 
     It lasts for half of the time that is left: who is stuck there must not be the reason to do nothing. While
@@ -77,14 +77,11 @@ class Wait:
         deadline: When all that is done in the turn is over, in seconds of the same clock as `now`.
 
     Attributes:
-        turn: Ours, once `over` has said so; None: there is none, or it was waited for in vain.
-        vain: Whether another one had it to the last.
-        put_off: False: an attempt is made, with the turn or without.
-        next_look: When to ask `over` again.
+        put_off: False: an attempt is made, with the turn or without; for the others see `turns.Wait`.
     """
 
     def __init__(self, path: str | None, deadline: float, now: float) -> None:
-        self.turn: AnyTurn | None = None
+        self.turn: Turn | None = None
         self.vain = False
         self.put_off = False
         self.next_look = now
@@ -104,7 +101,7 @@ class Wait:
             return True
         try:
             if _lock(self._path):
-                self.turn = Turn(self._path)
+                self.turn = HostTurn(self._path)
                 return True
             holder = _holder(self._path)
         except OSError:  # no file system for locks
@@ -136,7 +133,7 @@ class HostLock:
         self._target = target
         self._said = False
 
-    def wait(self, flow_name: str, deadline: float, now: float) -> Wait:
+    def wait(self, flow_name: str, deadline: float, now: float) -> HostWait:
         """Begins to wait for the turn at a flow."""
         path = self._path(flow_name)
         if path is None and not self._said:
@@ -144,7 +141,7 @@ class HostLock:
             logger.debug(
                 "processes of this host can't take turns at a flow here: each reads back what it wrote"
             )
-        return Wait(path, deadline, now)
+        return HostWait(path, deadline, now)
 
     def holder(self, flow_name: str) -> object:
         """What tells one holder of the turn at a flow from another; None where there is none."""
