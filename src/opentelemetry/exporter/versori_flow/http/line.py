@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from ..native import Queue, monotonic, start_thread
-from ..settings.readers import Secret, is_loopback_host
+from ..settings.readers import Secret
 
 Head = Sequence[tuple[bytes, Secret]]
 
@@ -56,12 +56,7 @@ class Origin(NamedTuple):
         return next((f"{name.upper()}_PROXY" for name in (self.scheme, "all") if named.get(name)), None)
 
     def proxy_url(self) -> str | None:
-        """Returns the proxy that the environment or the system names for it; None: none, or it is exempt.
-
-        This machine is, without TLS: http is taken for it alone because the key does not leave it.
-        """
-        if self.scheme == "http" and is_loopback_host(self.host):
-            return None
+        """Returns the proxy that the environment or the system names for it; None: none, or it is exempt."""
         proxies = urllib.request.getproxies()
         named = proxies.get(self.scheme) or proxies.get("all")
         names = (self.host, f"{self.host}:{self.port}")  # NO_PROXY may name both

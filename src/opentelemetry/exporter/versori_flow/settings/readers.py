@@ -231,14 +231,7 @@ def _is_host(host: str) -> bool:
 def is_loopback(url: str) -> bool:
     """Whether requests to this base URL stay on this machine; no if it is none."""
     try:
-        return is_loopback_host(urlsplit(url).hostname or "")
-    except ValueError:
-        return False
-
-
-def is_loopback_host(host: str) -> bool:
-    """Whether what is sent to this host stays on this machine."""
-    try:
+        host = urlsplit(url).hostname or ""
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
