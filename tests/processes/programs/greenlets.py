@@ -1,22 +1,30 @@
 """Greenlets end spans, and one ticks while a flush waits.
 
-python greenlets.py before | after | late | instrumented
+python greenlets.py gevent | eventlet before | after | late | instrumented
 
-gevent patches before the exporter is made, after it, or after the first span; or the exporter was made by
+The library patches before the exporter is made, after it, or after the first span; or the exporter was made by
 `opentelemetry-instrument`. It tells how many spans it ended, and how often it ticked during the flush.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 
-import gevent
-import gevent.monkey
+LIBRARY, WHEN = sys.argv[1:]
+green = importlib.import_module(LIBRARY)
 
-WHEN = sys.argv[1]
+
+def patch() -> None:
+    if LIBRARY == "gevent":
+        importlib.import_module("gevent.monkey").patch_all()
+    else:
+        green.monkey_patch()
+
+
 if WHEN in ("before", "instrumented"):
-    gevent.monkey.patch_all()
+    patch()
 
 from tracing import set_up, tell, work  # noqa: E402
 
@@ -30,14 +38,14 @@ if WHEN == "late":
     ended += 2
     time.sleep(0.1)
 if WHEN in ("after", "late"):
-    gevent.monkey.patch_all()
+    patch()
 
 
 def serve(name: str) -> None:
     global ended
     for number in range(5):
         with tracer.start_as_current_span(f"{name}.{number}"):
-            gevent.sleep(0.005)
+            green.sleep(0.005)
         ended += 1
 
 
@@ -48,11 +56,12 @@ def tick() -> None:
     global ticks
     while True:
         ticks += 1
-        gevent.sleep(0.005)
+        green.sleep(0.005)
 
 
-gevent.joinall([gevent.spawn(serve, f"greenlet.{number}") for number in range(10)])
-ticking = gevent.spawn(tick)
+for greenlet in [green.spawn(serve, f"greenlet.{number}") for number in range(10)]:
+    greenlet.join() if LIBRARY == "gevent" else greenlet.wait()
+ticking = green.spawn(tick)
 before = ticks
 provider.force_flush()
 ticked = ticks - before

@@ -1,8 +1,8 @@
 """Threads, locks, queues and the clock of the interpreter's own, whatever was put in their place.
 
-Under gevent a patched thread that blocks stops every greenlet with it, and a lock made before `patch_all()` mixes both
-worlds. So what the courier runs on is native, whenever it was made; what the application waits on is either a
-native lock, or, where gevent has patched `time.sleep`, a sleep that lets other greenlets run.
+Under gevent or eventlet a patched thread that blocks stops every greenlet with it, and a lock made before it has
+patched mixes both worlds. So what the courier runs on is native, whenever it was made; what the application waits on
+is either a native lock, or, where one of the two has patched `time.sleep`, a sleep that lets other greenlets run.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ _LONGEST_NAP = 0.01
 
 
 def _original(module: Any, name: str) -> Any:
-    monkey = sys.modules.get("gevent.monkey")
-    return getattr(module, name) if monkey is None else monkey.get_original(module.__name__, name)
+    if (monkey := sys.modules.get("gevent.monkey")) is not None:
+        return monkey.get_original(module.__name__, name)
+    patcher = sys.modules.get("eventlet.patcher")
+    if patcher is not None and patcher.is_monkey_patched(module.__name__.strip("_")):
+        module = patcher.original(module.__name__)  # a second one of that name
+    return getattr(module, name)
 
 
 allocate_lock: Callable[[], Any] = _original(_thread, "allocate_lock")
@@ -97,10 +101,12 @@ def _greenlets_nap() -> Callable[[float], object] | None:
 
     Not whatever `time.sleep` is now: that of a test may return at once, raise, or count who calls it.
     """
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("time"):
-        return None
-    nap: Callable[[float], object] = sys.modules["gevent"].sleep
+    monkey, patcher = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    nap: Callable[[float], object] | None = None
+    if monkey is not None and monkey.is_module_patched("time"):
+        nap = sys.modules["gevent"].sleep
+    elif patcher is not None and patcher.is_monkey_patched("time"):
+        nap = sys.modules["eventlet"].sleep
     return nap
 
 
