@@ -347,6 +347,37 @@ def test_a_read_is_a_success_too(answer: Any) -> None:
     assert flow.due(T + 5) is not None
 
 
+DENIED = Denied(403, "who", None)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+@pytest.mark.parametrize("in_trouble", [True, False])
+def test_the_end_does_not_wait_for_what_no_repetition_helps(reads: bool, in_trouble: bool) -> None:
+    """A key that may not write, with reads that succeed or not: two more tries could be a rollout's, no third is."""
+    denied: list[Any] = [Absent(own_form=True, message=""), DENIED] if reads else [DENIED]
+    flow = flow_of(make_span(0, 0))
+    if in_trouble:
+        list(answers(flow, T, denied))
+    flow.close(T + 1, T + 60)
+    tries, now = 0, T + 1.0
+    while (due := flow.due(now)) is not None:
+        tries, now = tries + 1, due
+        list(answers(flow, now, denied))
+    assert tries == (1 if in_trouble and not reads else 3)
+    assert now <= T + 3
+
+
+def test_a_failure_that_may_pass_begins_the_count_anew() -> None:
+    """Denied, denied, away, denied, denied: a gateway that comes and goes."""
+    flow = flow_of(make_span(0, 0), merge=False)
+    flow.close(T, T + 60)
+    for answer in (DENIED, DENIED, DOWN, DENIED, DENIED):
+        due = flow.due(T + 59)
+        assert due is not None
+        list(answers(flow, due, [answer]))
+    assert flow.due(T + 59) is not None
+
+
 # -- haste -------------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,10 @@ MAX_CHECKS = 4
 LONGEST_WAIT_IN_HASTE = 1.0
 """Seconds between two attempts while somebody waits for them: in a flush, and in shutdown."""
 
+BELIEVED_AT_THE_END = 3
+"""Answers in a row that no repetition can help, after which the exporter's end does not wait for another one: a
+rollout gives one or two, and a wrong key must not keep a program for all of its `timeout`."""
+
 _FOREVER = float("inf")
 
 
@@ -105,6 +109,8 @@ class Schedule:
         if haste is not None and now < haste.until:
             haste.tries += 1
             haste.vain = haste.vain + vain if vain else 0.0
+            if self.closing and haste.vain >= BELIEVED_AT_THE_END:
+                self.give_up()
             wait = min(self._policy.backoff(haste.tries), LONGEST_WAIT_IN_HASTE)
             haste.at = now + wait
         return wait
