@@ -46,7 +46,7 @@ def refused(refusal: Refusal, content_type: str) -> Response:
     headers = {"Retry-After": str(RETRY_AFTER)} if refusal.again else {}
     if refusal.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    if refusal.status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+    if refusal.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         headers["Connection"] = "close"  # the rest of the body is not read
     return Response(body, refusal.status, headers, content_type)
 
