@@ -96,7 +96,7 @@ class OpenQuestions:
     def __init__(self, flows: Flows) -> None:
         self.ending: list[Question] = []
         self._flows = flows
-        self._open: list[Question] = []
+        self._open: dict[Question, None] = {}  # for its order; one that has its answer leaves in no time
         self._answers: list[tuple[Question, object]] = []
         self._offered: list[tuple[Question, Batch, int]] = []
         # What the router has noted, and there was no room for yet: one for each span that is held.
@@ -122,7 +122,7 @@ class OpenQuestions:
     def add(self, question: Question, receipts: Sequence[Receipt], now: float) -> None:
         """Takes a question that depends on these receipts."""
         question.receipts = {receipt.flow.name: receipt for receipt in receipts}
-        self._open.append(question)
+        self._open[question] = None
         self._look_at(question, list(question.receipts), now)
         if question.kind is Kind.ACCEPT and question in self._open:
             self._conclude(question, True)
@@ -192,8 +192,8 @@ class OpenQuestions:
 
     def end(self) -> None:
         """The exporter has ended."""
-        while self._open:
-            self._conclude(self._open[0], False)
+        for question in list(self._open):
+            self._conclude(question, False)
         while self.ending:
             self.answer(self.ending.pop(), True)
 
@@ -223,5 +223,5 @@ class OpenQuestions:
             self._conclude(question, not question.failed)
 
     def _conclude(self, question: Question, answer: bool) -> None:
-        self._open.remove(question)
+        del self._open[question]
         self.answer(question, answer)
