@@ -47,8 +47,10 @@ class Crew:
     """Native threads that make attempts side by side.
 
     Args:
-        api: The platform.
         warm_up: Does what is slow the first time (imports); called on each thread as it starts.
+
+    Attributes:
+        api: The platform.
         metrics: The exporter's own; None: switched off.
     """
 

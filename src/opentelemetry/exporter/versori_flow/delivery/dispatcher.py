@@ -45,12 +45,11 @@ class Dispatcher:
 
     Args:
         intake: Where application threads leave things.
-        flows: What there is to deliver.
-        crew: The threads that make attempts.
         keeper: Between the flows and the store, and where attempts wait for their turn.
 
     Attributes:
         crew: The threads that make attempts, and their way to the platform.
+        flows: What there is to deliver.
         over: True once all has ended: the flows do not change any more.
     """
 

@@ -54,18 +54,18 @@ class FleetTurns:
 
     Args:
         flows: The flows.
-        host_lock: The turns where Redis is away.
 
     Attributes:
         store: The fleet's store, once it is open.
         put_off: Until when attempts were put off, by flow; infinite: there is nothing to deliver.
+        host_lock: The turns where Redis is away.
     """
 
     def __init__(self, flows: Flows, host_lock: HostLock) -> None:
         self.store: FleetStore | None = None
         self.put_off: dict[str, float] = {}
         self._flows = flows
-        self._host_lock = host_lock
+        self.host_lock = host_lock
 
     def wait(self, flow_name: str, deadline: float, now: float) -> FleetWait:
         """Begins to wait for the turn at a flow."""
@@ -79,10 +79,6 @@ class FleetTurns:
         if self.store is None:
             return None
         return self.store.claim(flow_name, self._flows.pending(flow_name), now)
-
-    def host_wait(self, flow_name: str, deadline: float, now: float) -> HostWait:
-        """Begins to wait for the turn of this host alone."""
-        return self._host_lock.wait(flow_name, deadline, now)
 
 
 class FleetWait:
@@ -117,7 +113,7 @@ class FleetWait:
             if store is not None and now < store.down_since() + self._patience:
                 self.next_look = now + _BETWEEN_TRIALS
                 return False
-            self._alone = self._turns.host_wait(self._flow, self._deadline, now)
+            self._alone = self._turns.host_lock.wait(self._flow, self._deadline, now)
         over = self._alone.over(now, deadline, patient=True, awaited=awaited)
         self.turn, self.next_look, self.vain = self._alone.turn, self._alone.next_look, True
         return over
