@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from ssl import SSLError
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -50,9 +49,7 @@ class Connections:
     def __init__(self, settings: Settings) -> None:
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(_not_ours)
-        base = urlsplit(settings.base_url)
-        port = base.port or {"http": 80, "https": 443}.get(base.scheme, 0)
-        self._origin = Origin(base.scheme, base.hostname or "", port)
+        self._origin = Origin.of(settings.base_url)
         self._tls = tls_context(settings)
         self._free: deque[Line] = deque([self._first_line()])
         self._watchdog = Watchdog()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from ssl import SSLContext
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -42,6 +43,12 @@ class Origin(NamedTuple):
     scheme: str
     host: str
     port: int
+
+    @classmethod
+    def of(cls, base_url: str) -> Origin:
+        """The origin of the platform's address."""
+        base = urlsplit(base_url)
+        return cls(base.scheme, base.hostname or "", base.port or {"http": 80}.get(base.scheme, 443))
 
     def proxy(self, peer: tuple[str, int] | None) -> str:
         """Returns words for the proxy that a connection to `peer` goes to; empty where that is the platform."""

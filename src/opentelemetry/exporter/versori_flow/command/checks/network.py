@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from ...http.answers import BrokenError
 from ...http.broken import broken, let_go
@@ -58,7 +57,7 @@ def ask(settings: Settings, method: str, url: str, head: Head) -> Reply:
         BrokenError: A setting or a variable keeps any request from being made.
     """
     Connections(settings).close()  # says what is wrong with certificates and proxies
-    origin = _origin(settings)
+    origin = Origin.of(settings.base_url)
     line, watchdog = Line(origin, tls_context(settings)), Watchdog()
     exchange = Exchange(line, monotonic() + settings.timeout, None)
     watchdog.watch(exchange)
@@ -115,12 +114,7 @@ def _named_by(settings: Settings, reply: Reply) -> str:
     """What names the host that the connection goes to."""
     if not reply.proxy:
         return "VERSORI_API_BASE_URL"
-    return _origin(settings).proxy_variable or "the system's settings"
-
-
-def _origin(settings: Settings) -> Origin:
-    base = urlsplit(settings.base_url)
-    return Origin(base.scheme, base.hostname or "", base.port or {"http": 80}.get(base.scheme, 443))
+    return Origin.of(settings.base_url).proxy_variable or "the system's settings"
 
 
 def _resolved(settings: Settings, reply: Reply) -> Finding:
