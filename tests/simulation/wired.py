@@ -47,9 +47,7 @@ def wire(process: Any) -> None:
     settings: Any = SimpleNamespace(
         store=store,
         write_mode=plan.write_mode,
-        base_url="u",
-        organisation_id="o",
-        project_id="p",
+        target=("u", "o", "p"),
         max_store_bytes=1 << 28,
         max_spans=plan.page,
     )

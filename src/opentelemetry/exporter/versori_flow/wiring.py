@@ -56,7 +56,7 @@ def wired(
         admits=admits,
     )
     flows = Flows(policy, settings.max_flows)
-    lock = HostLock(settings.base_url, settings.organisation_id, settings.project_id)
+    lock = HostLock(*settings.target)
     keeper = keeper_of(settings, flows, lock if policy.merge else None)
     if uwsgi_fork.is_here():
         # It forks without the hooks, and a fork in the middle of the courier's imports is a child's end.
@@ -82,7 +82,7 @@ def _open_fleet(settings: Settings, url: FleetUrl) -> FleetStore:
         from .stores.fleet_store import FleetStore
         from .stores.spool_file import Target
 
-        target = Target(settings.base_url, settings.organisation_id, settings.project_id)
+        target = Target(*settings.target)
         return FleetStore(Fleet(url, target, *bounds), str(url), settings.timeout)
 
 
@@ -98,7 +98,7 @@ def _open_store(settings: Settings) -> Store | None:
         from .stores.spool import Spool
         from .stores.spool_file import Target
 
-    target = Target(settings.base_url, settings.organisation_id, settings.project_id)
+    target = Target(*settings.target)
     files = Folder(folder, url.full_sync, settings.max_store_bytes)
     return Spool(files, target, durable, max(1, settings.max_spans // 2))
 

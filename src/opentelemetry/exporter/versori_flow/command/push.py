@@ -57,7 +57,7 @@ def push(
     except ConfigurationError as error:
         fail("\n".join(error.problems))
     settings = exporter._settings
-    target = (settings.base_url, settings.organisation_id, settings.project_id, str(settings.flow_name))
+    target = (*settings.target, str(settings.flow_name))
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     failed = False
     with Progress(*columns, **at_a_terminal()) as bars:

@@ -115,7 +115,7 @@ def drain(url: _Store = None) -> None:
     except ConfigurationError as error:
         fail("\n".join(error.problems))
     settings = exporter._settings
-    target = Target(settings.base_url, settings.organisation_id, settings.project_id)
+    target = Target(*settings.target)
 
     def left() -> list[Waiting]:
         return [each for each in _survey(url, target) if not each.alive or _is_ours(each)]
@@ -219,7 +219,7 @@ def _fleet(url: str | None) -> Fleet:
         fail("\n".join(error.problems))
     redis = settings.store.redis or _parsed(url).redis
     assert redis is not None  # noqa: S101 - asked before
-    target = Target(settings.base_url, settings.organisation_id, settings.project_id)
+    target = Target(*settings.target)
     return Fleet(redis, target, settings.max_spans, settings.max_bytes, settings.max_store_bytes)
 
 

@@ -180,6 +180,11 @@ class Settings(NamedTuple):
         prefix=None,
     )
 
+    @property
+    def target(self) -> tuple[str, str, str]:
+        """Where flows go: those of one name in two projects are two flows."""
+        return self.base_url, self.organisation_id, self.project_id
+
 
 SETTINGS: tuple[Setting, ...] = tuple(
     row._replace(variable=row.variable and row.variable + name.upper(), keyword=name)

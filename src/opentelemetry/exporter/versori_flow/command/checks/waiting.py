@@ -25,7 +25,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 def look(settings: Settings) -> Iterator[Finding]:
     """What can be said of the store that the settings name."""
-    target = Target(settings.base_url, settings.organisation_id, settings.project_id)
+    target = Target(*settings.target)
     if settings.store.redis is not None:
         yield _fleet(settings, settings.store.redis, target)
     elif settings.store.folder is not None:
