@@ -129,7 +129,7 @@ class KnownFlow:
         (before, carried), self.unsure = self.unsure, (None, ())
         if stored.digest == before:
             return None
-        texts = stored.texts
+        texts = stored.texts if carried else {}
         return [entry for entry in carried if entry.is_shown_by(texts.get(entry.key))]
 
     def is_without(self, carried: Sequence[Entry], digest: bytes | None) -> bool:
