@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from .own_metrics import OwnMetrics
     from .settings.table import Settings
 
-logger = logging.getLogger("opentelemetry.exporter.versori_flow")
-
 _A_DAY = 24 * 60 * 60 * 1000
 """Milliseconds: clocks and locks take no endless times."""
 
@@ -93,7 +91,7 @@ class VersoriFlowSpanExporter(SpanExporter):
         self._settings = load_settings(given, **unknown)
         for variable, meant in unknown_variables().items():
             advice = f" (did you mean {meant}?)" if meant else ""
-            logger.warning("%s is no setting%s; it is ignored", variable, advice)
+            say_one(logging.WARNING, f"{variable} is no setting{advice}; it is ignored")
         self._credentials = Credentials(self._settings)
         self._metrics: OwnMetrics | None = None
         if internal_metrics_enabled():

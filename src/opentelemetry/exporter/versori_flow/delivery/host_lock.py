@@ -10,12 +10,12 @@ looks for a turn here looks first whether this very process has it.
 """
 
 import contextlib
-import logging
 import os
 import random
 import zlib
 from typing import NamedTuple
 
+from .log import logger
 from .turns import Turn
 
 try:
@@ -24,8 +24,6 @@ except ImportError:  # Windows
     _CAN_LOCK = False
 else:
     _CAN_LOCK = True
-
-logger = logging.getLogger("opentelemetry.exporter.versori_flow")
 
 # The same for all of them: TMPDIR may differ. Where there is none, there are no turns.
 _FOLDER = "/tmp"  # noqa: S108 - only a folder of our own in it is used
