@@ -605,3 +605,16 @@ def test_work_does_not_grow_with_the_number_of_flows(monkeypatch: pytest.MonkeyP
         told.append((looks_for_one, len(open_ones)))
     assert told[0][0] == told[1][0] <= 6
     assert [count for _, count in told] == ([10, 1000] if is_down else [1, 1])
+
+
+def test_what_was_left_and_is_gone_is_not_taken_back() -> None:
+    """It was dropped where it was left, and its window has gone for another flow's."""
+    routing = Routing(max_flows=1)
+    routing.hand_over(make_span(0, 0), default="a")
+    job = routing.flows.begin_next(T)
+    assert job is not None
+    routing.flows.leave(job)
+    routing.flows.learn("a", News(dropped={key(0, 0): DropReason.WINDOW_FULL}), T, NOW_NS)
+    routing.hand_over(make_span(1, 0), default="b")
+    routing.flows.take_back("a", T, T + 1)
+    assert (held(routing.flows), routing.flows.totals().dropped) == (["b"], {"window_full": 1})

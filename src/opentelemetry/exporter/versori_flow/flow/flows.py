@@ -230,11 +230,12 @@ class Flows:
         self._due.leave(job.name)
 
     def take_back(self, name: str, now: float, until: float) -> None:
-        """What was left is done here after all."""
-        flow = self.memory.flows[name]
-        flow.take_back()
-        flow.close(now, until)
-        self._line_up(flow, now)
+        """What was left is done here after all, if there is any of it still."""
+        flow = self.memory.flows.get(name)
+        if flow is not None:
+            flow.take_back()
+            flow.close(now, until)
+            self._line_up(flow, now)
 
     def abandon(self, keeps: Callable[[str, Key], bool] = lambda flow, key: False) -> dict[str, int]:
         """The exporter has ended: what is pending is lost, but for what a store keeps: so many spans, by flow."""
