@@ -154,13 +154,14 @@ class Keeper:
         """
         if not self._left or self._store is None:
             return True
-        pending = [change for change in self._flows.waiting() if change.flow in self._left and change.added]
-        if not pending:
+        if not any(map(self._flows.pending, self._left)):
             return True
         if self._left_at is None:
             self._store.apply(self._flows.changes())
-            if not self._store.leave(pending):
-                self._wait_for_turns(now, until)
+            waiting = self._flows.waiting()
+            if not self._store.leave([each for each in waiting if each.flow in self._left and each.added]):
+                self._look_at = now
+                self._take_back(now, until)
                 return False
             self._left_at = now
         elif now < self._look_at:
@@ -243,10 +244,6 @@ class Keeper:
                 text = f"{self._name} can't be opened ({error}): spans wait in memory only"
                 self._troubles.append(Notice(logging.ERROR if self._durable else logging.DEBUG, text))
         return self._store
-
-    def _wait_for_turns(self, now: float, until: float) -> None:
-        self._look_at = now
-        self._take_back(now, until)
 
     def _take_back(self, now: float, until: float) -> None:
         for name in self._left:
