@@ -19,9 +19,8 @@ _PROJECT_FILE = ".versori"
 _LONGEST = 1 << 20  # a wrong path shouldn't fill memory
 _SETTINGS = {"organisation_id": "organisation_id", "api_key": "jwt", "base_url": "url_overwrite"}
 
-Found = dict[
-    str, tuple[Secret, str]
-]  # by the names of settings: the value, and which entry of which file it is
+Found = dict[str, tuple[Secret, str]]
+"""By the names of settings: the value, and which entry of which file it is."""
 
 
 def look_up(config: str, context: str, project: bool) -> tuple[Found, list[str]]:
