@@ -13,7 +13,7 @@ from opentelemetry.exporter.versori_flow.flow.flow import Flow
 from opentelemetry.exporter.versori_flow.flow.outcomes import Absence
 from opentelemetry.exporter.versori_flow.flow.report import LOSES_AGAIN
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
-from opentelemetry.exporter.versori_flow.flow.steps import Read, Stale, Write
+from opentelemetry.exporter.versori_flow.flow.steps import Read, Write
 from opentelemetry.exporter.versori_flow.flow.stored import StoredFlow, UnreadableFlow, read
 from opentelemetry.exporter.versori_flow.http.answers import (
     Absent,
@@ -22,6 +22,7 @@ from opentelemetry.exporter.versori_flow.http.answers import (
     Found,
     Misconfigured,
     Rejected,
+    Stale,
     Stored,
     TooLarge,
     Unavailable,

@@ -11,7 +11,6 @@ from opentelemetry.exporter.versori_flow.flow.bulletin import MAX_LINES
 from opentelemetry.exporter.versori_flow.flow.flows import Flows, Receipt
 from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
 from opentelemetry.exporter.versori_flow.flow.report import Reporter, Trouble, error_type, explain
-from opentelemetry.exporter.versori_flow.flow.steps import Stale
 from opentelemetry.exporter.versori_flow.flow.stored import StoredFlow, UnreadableFlow
 from opentelemetry.exporter.versori_flow.http.answers import (
     Absent,
@@ -20,6 +19,7 @@ from opentelemetry.exporter.versori_flow.http.answers import (
     Found,
     Misconfigured,
     Rejected,
+    Stale,
     Stored,
     TooLarge,
     Unavailable,

@@ -10,8 +10,8 @@ from opentelemetry.exporter.versori_flow.delivery import attempt as attempts
 from opentelemetry.exporter.versori_flow.delivery import crew
 from opentelemetry.exporter.versori_flow.delivery.attempt import Attempt
 from opentelemetry.exporter.versori_flow.flow.flows import FlowStep
-from opentelemetry.exporter.versori_flow.flow.steps import Read, Stale, Write
-from opentelemetry.exporter.versori_flow.http.answers import Rejected, Stored, Unavailable
+from opentelemetry.exporter.versori_flow.flow.steps import Read, Write
+from opentelemetry.exporter.versori_flow.http.answers import Rejected, Stale, Stored, Unavailable
 
 from .machine import clock
 

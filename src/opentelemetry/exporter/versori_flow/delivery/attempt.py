@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from ..flow.flows import FlowStep
 from ..flow.report import error_type
-from ..flow.steps import Read, Reading, Stale, Write
+from ..flow.steps import Read, Reading, Write
 from ..flow.stored import UnreadableFlow, read
-from ..http.answers import STALE, Found, Unavailable, failed_by
+from ..http.answers import Found, Stale, failed_by
 from ..http.api import FlowsApi
 from ..interruption import let_through
 from ..native import monotonic
@@ -101,8 +101,7 @@ def perform(
     A write is not begun where `fresh` says no, and no more of its body is sent.
     """
     if isinstance(step, Write):
-        answer = api.put(step.flow, step.body.join(), deadline, fresh)
-        return Stale() if isinstance(answer, Unavailable) and answer.kind == STALE else answer
+        return api.put(step.flow, step.body.join(), deadline, fresh)
     answer = api.get(step.flow, deadline, own_connection=step.own_connection)
     if not isinstance(answer, Found) or answer.digest == step.known:
         return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ..http.answers import Absent, Conflict, Found, Rejected, Stored, TooLarge
+from ..http.answers import Absent, Conflict, Found, Rejected, Stale, Stored, TooLarge
 from .body import Body
 from .holdings import Holdings
 from .ledger import DropReason
@@ -14,7 +14,7 @@ from .refusal_search import Search, Verdict
 from .remote import KnownFlow
 from .report import LOSES_AGAIN, Trouble, explain
 from .schedule import MAX_CHECKS, Schedule
-from .steps import Read, Reading, Stale, Step, Write
+from .steps import Read, Reading, Step, Write
 from .stored import StoredFlow
 from .window import Key
 

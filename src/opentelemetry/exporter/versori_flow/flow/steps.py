@@ -29,9 +29,5 @@ class Write(NamedTuple):
     body: Body
 
 
-class Stale(NamedTuple):
-    """The answer to a write that was not begun: what was read before it is too old by now."""
-
-
 Step = Read | Write
-Reading = Answer | StoredFlow | UnreadableFlow | Stale
+Reading = Answer | StoredFlow | UnreadableFlow

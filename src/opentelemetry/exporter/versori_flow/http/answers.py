@@ -1,7 +1,7 @@
 """What the platform can answer, as types: a small closed set. Only a 2xx is a success.
 
 GET   Found, Absent, Unreadable           read, or not to be read
-PUT   Stored, Rejected, TooLarge, Conflict
+PUT   Stored, Rejected, TooLarge, Conflict, Stale
 both  Unavailable (try again), Denied (the key), Misconfigured (a person must act)
 """
 
@@ -60,8 +60,8 @@ class Conflict(NamedTuple):
     message: str
 
 
-STALE = "stale"
-"""The kind of an `Unavailable` PUT that was not begun, since what it rests on is too old by now."""
+class Stale(NamedTuple):
+    """PUT, not sent or not to its end: what it rests on is too old by now."""
 
 
 _NOT_REACHED = ("connect", "proxy", "tls")
@@ -110,7 +110,7 @@ class Unreadable(NamedTuple):
 
 
 Answer: TypeAlias = (
-    Found | Stored | Absent | Rejected | TooLarge | Conflict | Unavailable | Denied | Misconfigured | Unreadable
+    Found | Stored | Absent | Rejected | TooLarge | Conflict | Stale | Unavailable | Denied | Misconfigured | Unreadable
 )  # fmt: skip
 
 

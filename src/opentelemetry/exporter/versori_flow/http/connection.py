@@ -26,7 +26,7 @@ import httpx
 
 from ..native import monotonic
 from ..untraced import untraced
-from .answers import STALE, Answer, BrokenError
+from .answers import Answer, BrokenError, Stale
 from .broken import broken, let_go
 from .line import KEEPALIVE_SECONDS, Exchange, Head, Line, Origin, Watchdog
 from .trust import tls_context
@@ -87,6 +87,8 @@ class Connections:
                     return answer
                 except (httpx.HTTPError, UnicodeError) as error:
                     tls = let_go(error)
+                    if exchange.stale and not self._closed:
+                        return Stale()
                     if self._closed or not exchange.died_idle(error):
                         raise self._trouble(error, tls, exchange) from None
                 finally:
@@ -99,8 +101,6 @@ class Connections:
         trouble = broken(error, tls, exchange)
         if self._closed:
             trouble = BrokenError("closed", "the client is closed")
-        elif exchange.stale:
-            trouble = BrokenError(STALE, "what it rests on is too old")
         elif exchange.cut_off and trouble.kind != "timeout":
             trouble = BrokenError("timeout", "no answer in time")
         trouble.answered = exchange.status > 0
