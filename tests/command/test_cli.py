@@ -440,6 +440,17 @@ def test_serve_runs_until_told_to_end(serve: Callable[..., Any], number: int) ->
     assert (command.returncode, errors) == (0, "")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_tells_serve_twice_is_answered_as_well(serve: Callable[..., Any], number: int) -> None:
+    """`timeout` signals its program, and then the group that this is in."""
+    for wait in (0.01, 0.05):
+        command, _ = serve()
+        command.send_signal(number)
+        time.sleep(wait)
+        command.send_signal(number)
+        assert command.wait(PATIENCE) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "words", "status"),
     [

@@ -33,7 +33,7 @@ def main(handled: bool = False) -> None:
         status = 2
     except KeyboardInterrupt:
         status = 130
-    if handled:
+    if handled and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(status)
 

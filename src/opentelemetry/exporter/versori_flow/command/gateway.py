@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .terminal import fail, say
+from .terminal import fail, has_ended, say
 from .versori_cli import credentials
 
 _TOKEN = "VERSORI_FLOW_GATEWAY_TOKEN"  # noqa: S105 - the variable's name
@@ -58,3 +58,4 @@ def gateway(
     except OSError as error:
         fail(f"the gateway can't listen on {host} port {port}: {error.strerror or error}")
     run(bound, listening, Door(given or None, tuple(allow_host or ())))
+    has_ended()

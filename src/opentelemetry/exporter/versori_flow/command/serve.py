@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .launch import LOCAL_HOST, LOCAL_PORT
-from .terminal import fail, path
+from .terminal import fail, has_ended, path
 
 
 def serve(
@@ -50,3 +50,4 @@ def serve(
         fail(str(error), 2)  # as any option that is not written as it should be
     except SystemExit as error:
         fail(str(error))
+    has_ended()

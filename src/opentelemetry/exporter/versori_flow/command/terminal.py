@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -76,6 +77,13 @@ def confirm(question: str) -> None:
     except OSError:  # it can't be asked, or the answer can't be read
         raise typer.Abort from None
     raise typer.Exit(1)
+
+
+def has_ended() -> None:
+    """It was told to end, and has: some tell it twice, as `timeout` and whoever signals a group of processes."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A handler would be taken away while the interpreter ends.
+        signal.signal(number, signal.SIG_IGN)
 
 
 def fail(text: str, status: int = 1) -> NoReturn:

@@ -54,7 +54,7 @@ def serve(
         platform = LocalPlatform(key, data, faults, host, port, validate, allowed_hosts=allowed_hosts).start()
     except OSError as error:
         raise SystemExit(why_not(error, host, port)) from None
-    with platform, _until_told() as told:
+    with _until_told() as told, platform:  # closed before a second signal may end the process
         if not is_loopback(host):
             warning = (
                 "no key is set: whoever can reach it can read these flows, and write them."
