@@ -170,6 +170,62 @@ def test_a_fault_of_ours_costs_a_round(platform: LocalPlatform, traced, monkeypa
     assert any("MemoryError" in record.message for record in caplog.records)
 
 
+def test_what_could_not_be_handed_over_is_handed_over_first(platform: LocalPlatform, traced, monkeypatch):
+    """Memory that runs out there, for however long: a flush then delivers that, and all that was left since."""
+    fails = threading.Event()
+    fails.set()
+    method = Flows.hand_over
+
+    def hand_over(*arguments: Any) -> Any:
+        if fails.is_set():
+            raise MemoryError
+        return method(*arguments)
+
+    monkeypatch.setattr(Flows, "hand_over", hand_over)
+    exporter, tracer = traced()
+    tracer.start_span("one").end()
+    assert not exporter.force_flush(300)
+    exporter.export([tracer.start_span("two")._readable_span()])
+    tracer.start_span("three").end()
+    fails.clear()
+    assert exporter.force_flush(5000)
+    assert {span["name"] for span in platform.spans("shop")} == {"one", "two", "three"}
+
+
+def test_what_could_not_be_handed_over_is_counted(platform: LocalPlatform, traced, monkeypatch):
+    """At the end it is lost, and not without a word."""
+    exporter, tracer = traced(timeout=1)
+    tracer.start_span("one").end()
+    assert exporter.force_flush(5000)
+
+    def hand_over(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Flows, "hand_over", hand_over)
+    tracer.start_span("two").end()
+    exporter.export([tracer.start_span("three")._readable_span()])
+    exporter.shutdown()
+    assert exporter._courier.over
+    counts = exporter._courier.totals()
+    assert (counts.exported, counts.dropped) == (1, {"shutdown": 2})
+
+
+@pytest.mark.parametrize("where", ["os.getuid", "os.open"])
+def test_a_turn_that_can_not_be_taken(platform: LocalPlatform, traced, monkeypatch, where):
+    """Where something is raised that the system raises nowhere (no memory, a test's own function), it goes without, and
+    takes turns again afterwards."""
+    with monkeypatch.context() as refusing:
+        refusing.setattr(where, refuse)
+        exporter, tracer = traced()
+        tracer.start_span("one").end()
+        assert exporter.force_flush(5000)
+    tracer.start_span("two").end()
+    begun = time.monotonic()
+    assert exporter.force_flush(5000)
+    assert time.monotonic() - begun < 2
+    assert len(platform.spans("shop")) == 2
+
+
 class Leaves:
     """Text whose code ends the program."""
 

@@ -54,6 +54,11 @@ class Batch(NamedTuple):
     moves: Sequence[Move]
     unencodable: Sequence[tuple[Unencodable, str]]
 
+    @property
+    def size(self) -> int:
+        """How many spans came."""
+        return len(self.routed) + len(self.unencodable)
+
 
 class Intake:
     """Spans that were left, and messages for whoever takes them. It belongs to one process.
@@ -146,8 +151,12 @@ class Intake:
         try:
             return self.route(self.prepare(spans))
         except BaseException:
-            self._left.extend(spans)  # memory has run out, say: they are taken later
+            self.take_later(spans)  # memory has run out, say
             raise
+
+    def take_later(self, spans: Sequence[ReadableSpan]) -> None:
+        """Leaves spans that were handed over by an `export`, and could not be taken at once."""
+        self._left.extend(spans)
 
     def prepare(self, spans: Sequence[ReadableSpan], flow: str | None = None) -> list[Prepared]:
         """Encodes spans; any thread may. `flow`: their default flow, instead of what the setting says."""

@@ -18,7 +18,7 @@ from ..flow.ledger import DropReason
 from ..flow.notice import Notice
 from ..flow.report import error_type
 from ..flow.steps import Reading
-from ..http.answers import Unavailable, failed_by
+from ..http.answers import failed_by
 from ..intake import Batch, Intake
 from ..native import allocate_lock, monotonic
 from .attempt import Attempt
@@ -72,10 +72,9 @@ class Dispatcher:
     def go_round(self, until: float, *read: object) -> None:
         """Waits for something to do, `until` at most (seconds of the monotonic clock), and does it.
 
-        With a message that was `read` before, it waits for nothing.
-
-        A fault of ours, a log handler that raises or memory that has run out costs the round in which it
-        happens. Only what interrupts the thread of a caller, such as Ctrl-C, is raised.
+        With a message that was `read` before, it waits for nothing. A fault of ours, a log handler that raises or
+        memory that has run out costs the round in which it happens. Only what interrupts the thread of a caller,
+        such as Ctrl-C, is raised.
         """
         try:
             attempt = self._visit(until, *read or (self._wait(until),))
@@ -103,9 +102,7 @@ class Dispatcher:
         try:
             self.crew.make(attempt, self._feed)
         except BaseException as error:
-            # Memory has run out, say: the flow must not look busy for ever.
-            interrupted = Unavailable("error", "interrupted", None, answered=False)
-            self._feed(attempt, failed_by(error) if isinstance(error, Exception) else interrupted)
+            self._feed(attempt, failed_by(error))  # no memory, say: the flow must not look busy for ever
             if is_the_callers(error):
                 raise
 
@@ -125,7 +122,7 @@ class Dispatcher:
                 message = self._next(0)
             now = monotonic()
             if not self.over:
-                if now >= self._take_at:
+                if self._take_at <= now < self._questions.last_call:
                     self._take(now + _LOOKS_FOR)
                 if (moving := self._questions.owed()) is not None:
                     self._hand_over(moving)
@@ -180,14 +177,18 @@ class Dispatcher:
 
     def _take(self, until: float) -> None:
         """Takes what has been left by now, and hands it over. Where there was something, it looks again unasked."""
-        self._take_at, found, left = _FOREVER, False, len(self._intake)
+        self._take_at, found, left = _FOREVER, False, len(self._intake) + self._in_hand
         while (left > 0 or not found) and (batch := self._batch or self._intake.take()) is not None:
             self._hand_over(batch)
-            found, left = True, left - len(batch.routed) - len(batch.unencodable)
+            found, left = True, left - batch.size
             if monotonic() >= until:
                 break
         self._taken_at = monotonic()
         self._take_at = self._taken_at + _GATHERED if found else _FOREVER
+
+    @property
+    def _in_hand(self) -> int:  # what was taken, and could not be handed over
+        return self._batch.size if self._batch else 0
 
     def _hand_over(self, batch: Batch) -> list[Receipt]:
         # Until it is over: what fails in the middle is done again, and nothing counts twice.
@@ -233,8 +234,7 @@ class Dispatcher:
                 self._questions.look(attempt.name, now)
                 self._intake.messages.put(_LOOK)  # it may have been the last thing to do
             elif attempt is None:
-                job = self.flows.begin_next(now)
-                if job is not None:
+                if (job := self.flows.begin_next(now)) is not None:
                     self._keeper.turns.enter(job, now, until)
             else:
                 self._keeper.begin_turn(attempt, now, self._questions.last_call)
@@ -252,7 +252,13 @@ class Dispatcher:
             self._questions.answer(question, at_rest(question, self.flows))
             return
         now = monotonic()
-        self._take(question.until)
+        if question.kind in (Kind.SHUTDOWN, Kind.LET_GO):
+            self._questions.add_end(question, now)
+        try:
+            self._take(question.until)
+        except BaseException:
+            self._intake.take_later(question.spans)  # of others', and nobody asks for these again
+            raise
         match question.kind:
             case Kind.EXPORT | Kind.ACCEPT:
                 receipts = self._hand_over(self._intake.encode(question.spans))
@@ -262,18 +268,16 @@ class Dispatcher:
                     self._hand_over(batch)
             case Kind.FLUSH:
                 self._questions.add(question, self.flows.hurry(now, question.until), now)
-            case Kind.SHUTDOWN | Kind.LET_GO:
-                if question.kind is Kind.SHUTDOWN and self._questions.last_call == _FOREVER:
-                    self.flows.close(now, question.until)
-                self._questions.ending.append(question)
-            case _:
+            case Kind.STATUS | Kind.TOTALS:
                 self._questions.answer(question, at_rest(question, self.flows))
 
     def _is_done(self, now: float) -> bool:
         if not self._questions.ending:
             return False
         due, last_call = self.flows.next_due(), self._questions.last_call
-        idle = not (self.flows.busy or len(self._intake)) and (due is None or due >= last_call)
+        idle = not (self.flows.busy or len(self._intake) or self._in_hand) and (
+            due is None or due >= last_call
+        )
         return now >= last_call or (idle and self._keeper.gone(now, last_call))
 
     def _end(self) -> list[Notice]:
@@ -282,7 +286,7 @@ class Dispatcher:
         self.over = True
         self._keeper.turns.end()
         self.crew.end()
-        self.flows.lose(self._intake.give_up(), DropReason.SHUTDOWN)
+        self.flows.lose(self._intake.give_up() + self._in_hand, DropReason.SHUTDOWN)
         self._questions.end()
         while (message := self._next(0)) is not _NOTHING:
             self._read(message)

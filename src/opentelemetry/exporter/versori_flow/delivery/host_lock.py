@@ -199,8 +199,8 @@ def _lock(path: str) -> bool:
             return True
     except (BlockingIOError, FileNotFoundError, PermissionError):
         pass  # another process has it (EAGAIN or EACCES), or has just removed it
-    except OSError:
-        _let_go(path)
+    except BaseException:
+        _let_go(path)  # nobody here would ever have it again
         raise
     _let_go(path)
     return False

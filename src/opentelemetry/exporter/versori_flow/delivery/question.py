@@ -119,6 +119,12 @@ class OpenQuestions:
     def _first_shutdown(self) -> Question | None:
         return next((question for question in self.ending if question.kind is Kind.SHUTDOWN), None)
 
+    def add_end(self, question: Question, now: float) -> None:
+        """Takes a question that ends the exporter; the first shutdown says when."""
+        if question.kind is Kind.SHUTDOWN and self._first_shutdown is None:
+            self._flows.close(now, question.until)
+        self.ending.append(question)
+
     def add(self, question: Question, receipts: Sequence[Receipt], now: float) -> None:
         """Takes a question that depends on these receipts."""
         question.receipts = {receipt.flow.name: receipt for receipt in receipts}

@@ -7,7 +7,9 @@ from itertools import count
 
 from ..flow.flows import FlowStep
 from ..flow.steps import Read
+from ..interruption import let_through
 from .attempt import Attempt
+from .host_lock import Wait as NoWait
 from .turns import Turn, Turns, Wait
 
 
@@ -30,7 +32,13 @@ class TurnQueue:
         """Begins an attempt, and to wait for its turn; the arguments are those of `leave`."""
         turns, deadline = self._turns, min(last_call, now + self._timeout)
         goes_alone = turns is None or (isinstance(job.step, Read) and not job.step.in_turn)
-        wait = None if turns is None or goes_alone else turns.wait(job.name, deadline, now)
+        wait: Wait | None = None
+        if turns is not None and not goes_alone:
+            try:
+                wait = turns.wait(job.name, deadline, now)
+            except Exception as error:  # noqa: BLE001 - as in `_is_over`
+                let_through(error)
+                wait = NoWait(None, deadline, now)
         if wait is not None and job.name in self._reserved:
             wait.turn = self._reserved.pop(job.name)
         heapq.heappush(self._waiting, (now, next(self._numbers), job, deadline, wait))
@@ -53,16 +61,19 @@ class TurnQueue:
             or nobody waits, its first step.
         """
         while self.next_look <= now:
-            _, number, job, deadline, wait = heapq.heappop(self._waiting)
-            if wait is None:
-                return Attempt(job, min(deadline, last_call), None, True, now)
+            # In the queue for as long as something may be raised: a flow whose attempt is lost is busy for ever.
+            _, number, job, deadline, wait = self._waiting[0]
             waits = patient or not job.flow.can_be_left
-            awaited = job.flow.awaited_until(now)
-            if wait.turn is not None or wait.over(now, last_call, waits, awaited):
-                if wait.put_off or (wait.vain and not waits):
-                    return job
-                return Attempt(job, min(deadline, last_call), wait.turn, not wait.vain, now)
-            heapq.heappush(self._waiting, (wait.next_look, number, job, deadline, wait))
+            if wait is not None and not _is_over(wait, now, last_call, waits, job.flow.awaited_until(now)):
+                heapq.heapreplace(self._waiting, (wait.next_look, number, job, deadline, wait))
+                continue
+            left: Attempt | FlowStep = job
+            if wait is None:
+                left = Attempt(job, min(deadline, last_call), None, True, now)
+            elif not (wait.put_off or (wait.vain and not waits)):
+                left = Attempt(job, min(deadline, last_call), wait.turn, not wait.vain, now)
+            heapq.heappop(self._waiting)
+            return left
         return None
 
     def reserve(self, flow_name: str) -> bool:
@@ -92,3 +103,12 @@ class TurnQueue:
                 turn.release()
         self._reserved.clear()
         self._waiting.clear()
+
+
+def _is_over(wait: Wait, now: float, last_call: float, waits: bool, awaited: float) -> bool:
+    try:
+        return wait.turn is not None or wait.over(now, last_call, waits, awaited)
+    except Exception as error:  # noqa: BLE001 - no memory, say, or a test's own `os.open`: it goes without
+        let_through(error)
+        wait.vain = True
+        return True

@@ -83,6 +83,8 @@ class Unavailable(NamedTuple):
 
 def failed_by(error: BaseException) -> Unavailable:
     """What was raised where nothing should be, as an answer; of its text only what the system says is shown."""
+    if not isinstance(error, Exception):
+        return Unavailable("error", "interrupted", None, answered=False)
     reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
     return Unavailable("error", f"{type(error).__name__}{reason}", None, answered=False)
 
