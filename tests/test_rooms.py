@@ -31,6 +31,7 @@ ORDER = [
         "encoded_span",
         "interruption",
         "untraced",
+        "descriptors",
         "native",
         "uwsgi_fork",
         "version",

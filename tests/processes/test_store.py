@@ -85,6 +85,25 @@ def test_a_fork_amid_an_outage(platform: LocalPlatform, run: Run, tmp_path: Path
     delivered(platform, *(f"parent.{n}" for n in range(20)), "parent.child", "next.0")
 
 
+@pytest.mark.parametrize("kind", ["files", "sockets"])
+@pytest.mark.parametrize("store", ["memory:", "sqlite"])
+def test_a_program_that_closes_all_descriptors(
+    platform: LocalPlatform, run: Run, tmp_path: Path, store: str, kind: str
+) -> None:
+    """As one does that becomes a daemon without a fork: under our numbers it has files and connections of its own by
+    then, which get no byte of ours, and stay open. Delivery goes on, and nothing is left behind."""
+    folder = tmp_path / "store"
+    settings = {} if store == "memory:" else {"VERSORI_FLOW_STORE": f"sqlite://{folder}"}
+    program = run("closing.py", kind, PROCESSOR="direct", **settings)
+    assert program.wait() == 0, program.output
+    facts = program.told()
+    assert (facts["flushed"], facts["changed"], facts["closed"]) == ([True, True], [], []), program.output
+    assert (facts["delivered"], facts["pending"], facts["dropped"]) == (6, 0, 0), program.output
+    assert names(platform.spans(FLOW)) == works("before", "after", "later")
+    assert program.stderr.count("the program has closed") == (store != "memory:"), program.output
+    assert store == "memory:" or not list(folder.iterdir())
+
+
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
 def test_processes_that_end_together(platform: LocalPlatform, run: Run, tmp_path: Path, store: str) -> None:
     """All spans stand in the flow, in a few PUTs: who hasn't the turn leaves what it has to whoever has it."""

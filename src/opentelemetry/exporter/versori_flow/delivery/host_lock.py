@@ -15,6 +15,7 @@ import random
 import zlib
 from typing import NamedTuple
 
+from ..descriptors import Identity, close, identity
 from .log import logger
 from .turns import Turn
 
@@ -35,7 +36,7 @@ time to the one that they wait for."""
 
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
-_held: dict[str, list[int]] = {}
+_held: dict[str, list[tuple[int, Identity | None]]] = {}
 """The turns of this process, all its exporters together: the descriptor of each, by its path."""
 
 
@@ -188,14 +189,15 @@ def anything_left() -> bool:
 
 
 def _lock(path: str) -> bool:
-    mine: list[int] = []
+    mine: list[tuple[int, Identity | None]] = []
     if _held.setdefault(path, mine) is not mine:
         return False
     try:
-        mine.append(os.open(path, _FLAGS, 0o600))
-        fcntl.lockf(mine[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = os.open(path, _FLAGS, 0o600)
+        mine.append((descriptor, identity(descriptor)))
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Its last holder has removed it: by now it may be no file any more, or another one.
-        if os.fstat(mine[0]).st_ino == os.stat(path).st_ino:
+        if os.fstat(descriptor).st_ino == os.stat(path).st_ino:
             return True
     except (BlockingIOError, FileNotFoundError, PermissionError):
         pass  # another process has it (EAGAIN or EACCES), or has just removed it
@@ -207,9 +209,8 @@ def _lock(path: str) -> bool:
 
 
 def _let_go(path: str) -> None:
-    for descriptor in _held.get(path, ()):
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+    for held in _held.get(path, ()):
+        close(*held)
     _held.pop(path, None)
 
 

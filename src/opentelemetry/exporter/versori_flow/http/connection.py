@@ -127,25 +127,29 @@ class Connections:
 
     def _free_line(self) -> Line:
         with contextlib.suppress(IndexError):
-            return self._free.pop()
+            while True:
+                line = self._free.pop()
+                if line.is_ours():
+                    return line
+                line.close()
         return self._new_line()
 
     def _give_back(self, line: Line, *, keep: bool) -> None:
         if not keep:
-            line.transport.close()
+            line.close()
             return
         line.idle_since = now = monotonic()
         self._free.append(line)
         with contextlib.suppress(IndexError):
             while len(self._free) > _MOST_FREE or now - (self._free[0].idle_since or 0) > KEEPALIVE_SECONDS:
-                self._free.popleft().transport.close()
+                self._free.popleft().close()
         if self._closed:
             self._close_free()
 
     def _close_free(self) -> None:
         with contextlib.suppress(IndexError):
             while True:
-                self._free.pop().transport.close()
+                self._free.pop().close()
 
     def close(self) -> None:
         """Ends all connections without waiting; requests under way fail at once."""

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from ..descriptors import Identity, identity
 from ..native import Queue, monotonic, start_thread
 from ..settings.readers import Secret
 
@@ -63,11 +64,10 @@ class Origin(NamedTuple):
         return next((f"{name.upper()}_PROXY" for name in (self.scheme, "all") if named.get(name)), None)
 
     def proxy_url(self) -> str | None:
-        """Returns the proxy that the environment or the system names for it; None: none, or it is exempt."""
+        """Returns the proxy that the environment or the system names for it; None: none, or NO_PROXY exempts it."""
         proxies = urllib.request.getproxies()
         named = proxies.get(self.scheme) or proxies.get("all")
-        names = (self.host, f"{self.host}:{self.port}")  # NO_PROXY may name both
-        if not named or any(urllib.request.proxy_bypass(name) for name in names):
+        if not named or any(map(urllib.request.proxy_bypass, (self.host, f"{self.host}:{self.port}"))):
             return None
         return named if "://" in named else f"http://{named}"
 
@@ -88,8 +88,23 @@ class Line:
         self.origin = origin
         self.transport = httpx.HTTPTransport(verify=tls, limits=_LIMITS, proxy=origin.proxy_url())
         self.held: Any = None
+        self._identity: Identity | None = None
         self.peer: tuple[str, int] | None = None
         self.idle_since: float | None = None
+
+    def hold(self, sock: Any) -> None:
+        """From now on this is the connection's socket."""
+        self.held, self._identity = sock, identity(sock.fileno())
+
+    def is_ours(self) -> bool:
+        """Whether the socket's number is not another's by now; True where it is closed, or there is none."""
+        return self.held is None or self.held.fileno() < 0 or identity(self.held.fileno()) == self._identity
+
+    def close(self) -> None:
+        """Closes the connection."""
+        if not self.is_ours():
+            self.held.detach()
+        self.transport.close()
 
 
 class Exchange:
@@ -200,19 +215,18 @@ class Exchange:
             self.tls = (info.get("server_hostname") or "", who == "connection")
             # TLS inside of TLS leaves the outer socket as it is.
             with contextlib.suppress(NotImplementedError):
-                # The handshake takes the descriptor away from the object that is held.
+                # The handshake takes its descriptor away from the object.
                 self._copy = self.line.held.dup()
                 self._hold(self._copy)
 
     def _hold(self, sock: Any) -> None:
-        self.line.held = sock
+        self.line.hold(sock)
         if self.cut_off:  # before it was held
             self._shut()
 
     def _shut(self) -> None:
         """Ends the connection under whoever waits for it; the socket stays theirs to close."""
-        sock: Any = self.line.held
-        if sock is not None:
+        if (sock := self.line.held) is not None and self.line.is_ours():
             # Not SSLSocket.shutdown: it drops the TLS layer first, and what is being sent would leave in the clear.
             plain: Any = native_socket if isinstance(sock, native_socket) else socket.socket
             with contextlib.suppress(OSError):

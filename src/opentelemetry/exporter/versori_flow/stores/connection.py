@@ -44,6 +44,10 @@ class NewerError(StoreError):
     """A file was written by a newer version of this package."""
 
 
+class ClosedError(StoreError):
+    """The program has closed what was open here: a file of its own may have that number by now."""
+
+
 class Limits(NamedTuple):
     """What holds for a file.
 
@@ -64,14 +68,16 @@ class Connection:
     Args:
         path: The file; it is there.
         limits: What holds for it.
+        is_ours: Whether its descriptors are still its own.
 
     Attributes:
         path: The file.
     """
 
-    def __init__(self, path: str, limits: Limits) -> None:
+    def __init__(self, path: str, limits: Limits, is_ours: Callable[[], bool]) -> None:
         self.path = path
         self._limits = limits
+        self._is_ours = is_ours
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
 
@@ -89,11 +95,14 @@ class Connection:
 
         Raises:
             DamagedError: The file is no database, or is damaged.
+            ClosedError: The program has closed it.
             StoreError: It can't be done.
         """
         with _forks.waiting(), told(self.path):
             if self._pid != os.getpid():
                 self._close()
+            elif self._lost():
+                raise ClosedError("the program has closed this process's file")
             if self._connection is None:
                 self._connection = self._connect()
                 self._pid = os.getpid()
@@ -129,7 +138,17 @@ class Connection:
         with _forks.waiting():
             self._close()
 
+    def _lost(self) -> bool:
+        """Gives it up where the descriptors are not ours any more: to close it would write to another's files."""
+        if self._connection is None or self._is_ours():
+            return False
+        _forks.lost.append(self._connection)
+        self._connection = None
+        return True
+
     def _close(self) -> None:
+        if self._pid == os.getpid() and self._lost():
+            return
         connection, self._connection = self._connection, None
         if connection is not None and self._pid == os.getpid():
             with contextlib.suppress(sqlite3.Error):
@@ -201,10 +220,13 @@ def _refer(connection: sqlite3.Connection, more: bool) -> None:
 class _Forks:
     """One lock for all connections of the process: whoever forks waits until none is in use, and closes them."""
 
-    __slots__ = ("forking", "lock", "open", "pid")
+    __slots__ = ("forking", "lock", "lost", "open", "pid")
 
     def __init__(self) -> None:
         self.open: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self.lost: list[
+            sqlite3.Connection
+        ] = []  # for ever: each has a reference too many, as while it was open
         self.start_anew()
 
     def start_anew(self) -> None:

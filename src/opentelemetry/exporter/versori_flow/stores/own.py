@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 
 from ..flow.journal import Kept
+from . import owned
 from .folder import Folder
 from .rows import Place
 from .spool_file import SpoolFile, Target
@@ -29,6 +31,7 @@ class Own:
         # The number of each span's row, and a hash of its text.
         self._places: dict[Place, tuple[int, int]] = {}
         self._removed: list[int] = []
+        self._former: SpoolFile | None = None
 
     def text_of(self, place: Place) -> int | None:
         """A hash of the text that a span has here; None where it is not here."""
@@ -82,10 +85,18 @@ class Own:
         return True
 
     def abandon(self) -> None:
-        """Begins anew, the file having gone."""
+        """Begins anew, the file having gone; what nobody else has of it stays until the new one has all."""
         if self._file is not None:
             self._file.abandon()
+            self._former = self._file
         self._has_none()
+
+    def has_all(self) -> None:
+        """All that is pending is in the file."""
+        former, self._former = self._former, None
+        with contextlib.suppress(OSError):
+            if former is not None and owned.take(former.side):
+                former.remove()
 
     def remove(self) -> None:
         """Begins anew, without the file."""

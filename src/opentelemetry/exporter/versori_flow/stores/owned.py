@@ -13,6 +13,7 @@ import os
 import stat
 from typing import Any, NamedTuple
 
+from ..descriptors import Identity, close, identity, of_status
 from ..native import allocate_lock
 
 # A FIFO of that name holds nobody up, and a link leads nowhere else.
@@ -23,7 +24,7 @@ class _Side(NamedTuple):
     """A side file that is locked."""
 
     descriptor: int
-    identity: tuple[int, int]
+    identity: Identity
 
 
 class _Table:
@@ -41,8 +42,7 @@ class _Table:
         self.lock = allocate_lock()
         self.pid = os.getpid()
         for side in sides.values():
-            with contextlib.suppress(OSError):
-                os.close(side.descriptor)
+            close(*side)
 
     def entered(self) -> Any:
         """The lock, to be held by whoever changes the table."""
@@ -75,7 +75,7 @@ def take(path: str) -> bool:
     """
     with _table.entered():
         try:
-            if _has(_identity(os.lstat(path))):
+            if _has(of_status(os.lstat(path))):
                 return False
             descriptor = os.open(path, _FLAGS)
         except (FileNotFoundError, PermissionError):
@@ -89,12 +89,18 @@ def held(path: str) -> bool:
         return path in _table.sides
 
 
+def is_ours(path: str) -> bool:
+    """Whether our descriptor of it is still that, as are those of what is beside it; True where there is none."""
+    side = _table.sides.get(path)
+    return side is None or identity(side.descriptor) == side.identity
+
+
 def let_go(path: str) -> None:
     """Lets another process have it."""
     with _table.entered():
         side = _table.sides.pop(path, None)
         if side is not None:
-            os.close(side.descriptor)
+            close(*side)
 
 
 def remove(path: str) -> None:
@@ -111,7 +117,7 @@ def remove(path: str) -> None:
 def note(path: str, pending: int) -> None:
     """Writes down how many spans wait beside it: what is torn off the end of a log is missed by that alone."""
     side = _table.sides.get(path)
-    if side is not None:
+    if side is not None and is_ours(path):
         with contextlib.suppress(OSError):
             os.pwrite(side.descriptor, b"%020d" % max(0, pending), 0)
 
@@ -120,9 +126,9 @@ def noted(path: str) -> int:
     """What was written down last, by whoever has it."""
     with _table.entered():
         try:
-            identity = _identity(os.lstat(path))
+            known = of_status(os.lstat(path))
             for side in _table.sides.values():
-                if side.identity == identity:
+                if side.identity == known == identity(side.descriptor):
                     return max(0, int(os.pread(side.descriptor, 20, 0) or 0))
             descriptor = os.open(path, _FLAGS)
             try:
@@ -137,7 +143,7 @@ def is_there(path: str) -> bool:
     """Whether the side file is still where others look for it, and locked."""
     side = _table.sides.get(path)
     try:
-        if side is None or side.identity != _identity(os.lstat(path)):
+        if side is None or not is_ours(path) or side.identity != of_status(os.lstat(path)):
             return False
         # Whoever has opened and closed it in this process has dropped the lock.
         fcntl.lockf(side.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -146,12 +152,8 @@ def is_there(path: str) -> bool:
     return True
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
-
-def _has(identity: tuple[int, int]) -> bool:
-    return any(side.identity == identity for side in _table.sides.values())
+def _has(known: Identity) -> bool:
+    return any(side.identity == known for side in _table.sides.values())
 
 
 def _lock(path: str, descriptor: int) -> bool:
@@ -160,8 +162,8 @@ def _lock(path: str, descriptor: int) -> bool:
         if stat.S_ISREG(status.st_mode):
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Its heir may have removed it: then this is no file any more.
-            if _identity(status) == _identity(os.lstat(path)):
-                _table.sides[path] = _Side(descriptor, _identity(status))
+            if of_status(status) == of_status(os.lstat(path)):
+                _table.sides[path] = _Side(descriptor, of_status(status))
                 return True
     except (BlockingIOError, FileNotFoundError, PermissionError):
         pass  # its owner lives (EAGAIN or EACCES), or it has just been removed

@@ -14,7 +14,7 @@ from ..flow.journal import Change, Kept
 from ..flow.notice import Notice
 from ..flow.window import Key
 from ..native import monotonic
-from .connection import DamagedError, StoreError
+from .connection import ClosedError, DamagedError, StoreError
 from .folder import Folder
 from .heritage import Heritage
 from .own import Own
@@ -115,6 +115,9 @@ class Spool:
             )
             self._trouble.damaged(now)
             return False
+        except ClosedError as error:
+            self._begin_anew(f"{error} in {self._folder.path}", now)
+            return False
         except StoreError as error:
             self._fail(error, bool(added), now)
             return False
@@ -123,6 +126,7 @@ class Spool:
             for place in added:
                 self._heritage.forget(place)
             self._trouble.over()
+            self._own.has_all()
             self._remarks.over("write", f"spans are kept in {self._folder.path} again")
         return True
 
@@ -153,12 +157,12 @@ class Spool:
         except StoreError:
             return  # the next write says it
         if not there:
-            self._own.abandon()
-            self._trouble.gone(now)
-            self._remarks.say(
-                logging.WARNING,
-                f"somebody has taken away this process's file in {self._folder.path}: a new one is begun",
-            )
+            self._begin_anew(f"somebody has taken away this process's file in {self._folder.path}", now)
+
+    def _begin_anew(self, why: str, now: float) -> None:
+        self._own.abandon()
+        self._trouble.gone(now)
+        self._remarks.say(logging.WARNING, f"{why}: a new one is begun")
 
     # -- what others left ----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from ..flow.journal import Kept
@@ -84,7 +85,7 @@ class SpoolFile:
         self.side = stem + ".lock"
         self.count = 0
         self.untended = False
-        self._connection = Connection(self.path, limits)
+        self._connection = Connection(self.path, limits, partial(owned.is_ours, self.side))
 
     # -- used by whoever owns it ---------------------------------------------------------------------------
 
