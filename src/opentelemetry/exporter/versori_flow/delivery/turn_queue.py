@@ -9,7 +9,7 @@ from ..flow.flows import FlowStep
 from ..flow.steps import Read
 from ..interruption import let_through
 from .attempt import Attempt
-from .host_lock import Wait as NoWait
+from .host_lock import HostWait
 from .turns import Turn, Turns, Wait
 
 
@@ -38,7 +38,7 @@ class TurnQueue:
                 wait = turns.wait(job.name, deadline, now)
             except Exception as error:  # noqa: BLE001 - as in `_is_over`
                 let_through(error)
-                wait = NoWait(None, deadline, now)
+                wait = HostWait(None, deadline, now)
         if wait is not None and job.name in self._reserved:
             wait.turn = self._reserved.pop(job.name)
         heapq.heappush(self._waiting, (now, next(self._numbers), job, deadline, wait))

@@ -224,9 +224,8 @@ class _Forks:
 
     def __init__(self) -> None:
         self.open: weakref.WeakSet[Connection] = weakref.WeakSet()
-        self.lost: list[
-            sqlite3.Connection
-        ] = []  # for ever: each has a reference too many, as while it was open
+        # For ever: each has a reference too many, as while it was open.
+        self.lost: list[sqlite3.Connection] = []
         self.start_anew()
 
     def start_anew(self) -> None:
