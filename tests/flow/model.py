@@ -197,6 +197,15 @@ def settle(flow: Flow, platform: Any, now: float, most: int = 100) -> float:
     raise AssertionError(f"still not at rest after {most} attempts: {flow.status(now)}")
 
 
+def settle_while_erased(flow: Flow, platform: Platform, now: float) -> float:
+    """Makes attempts as `settle` does; after each of them another writer erases all that is ours."""
+    while (due := flow.due(now)) is not None:
+        now = max(now, due)
+        attempt(flow, platform, now)
+        erase(platform, foreign(1))
+    return now
+
+
 def answers(flow: Flow, now: float, given: Iterable[Any]) -> Iterator[Any]:
     """Begins an attempt and feeds it the given answers, one after the other; yields its steps.
 

@@ -15,13 +15,11 @@ from opentelemetry.exporter.versori_flow.delivery.question import Kind, OpenQues
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Move
 from opentelemetry.exporter.versori_flow.flow.flows import Flows
 from opentelemetry.exporter.versori_flow.flow.memory import MOST_ACTIVE, WINDOWS_OF_BYTES
-from opentelemetry.exporter.versori_flow.http.answers import Unavailable
 from opentelemetry.exporter.versori_flow.intake import Batch
 from opentelemetry.exporter.versori_flow.routing.router import Router
-from tests.flow.model import NOW_NS, Platform, flow_of, key, make_policy, make_span
+from tests.flow.model import DOWN, NOW_NS, Platform, flow_of, key, make_policy, make_span
 from tests.flow.several import attempt_next, settle_all
 
-DOWN = Unavailable("503", "no", None, True)
 HEAD = flow_of().window.overhead
 """Bytes of a body without spans."""
 
@@ -261,13 +259,6 @@ def test_a_newer_text_is_not_replaced_by_one_that_moves_late() -> None:
     assert platform.keys("a") == []
     assert platform.keys("b") == [key(3, n) for n in range(4)]
     assert offers.flows.totals().dropped == {}
-
-
-def test_what_is_too_large_ever_is_no_reason_to_wait() -> None:
-    """It is counted, and what came with it is let in."""
-    offers = Offers(max_spans=10, max_bytes=500)
-    assert offers.offer(make_span(0, 0, size=600), make_span(0, 1)) == Taken(1)
-    assert offers.flows.totals().dropped == {"too_large": 1}
 
 
 def test_what_is_not_kept_is_not_taken() -> None:

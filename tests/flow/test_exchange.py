@@ -48,6 +48,7 @@ from tests.flow.model import (
     poisoned,
     said,
     settle,
+    settle_while_erased,
 )
 from tests.flow.several import Routing
 
@@ -155,17 +156,6 @@ def test_foreign_spans_age_out_within_the_bounds(platform: Platform) -> None:
     assert counts(flow) == (1, 1, 0, {})
 
 
-def test_what_aged_out_is_not_foreign_when_a_read_still_shows_it(platform: Platform) -> None:
-    """What was written last is the base of the merge: an own span does not come back as somebody else's."""
-    flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0, start=1), max_spans=2)
-    platform.stored["a"] = platform.stored["a"].replace(b'"description":""', b'"description":"x"')
-    flow.hand_over([make_span(2, 0, start=2)], NOW_NS + 10**12)
-    assert key(0, 0) not in flow.window
-    flow.window.max_spans = 3
-    attempt(flow, platform, T + 1)
-    assert platform.keys("a") == [key(1, 0), key(2, 0)]
-
-
 def test_what_an_ambiguous_put_carried_is_not_foreign(platform: Platform) -> None:
     """A PUT without an answer may have been applied; its spans are still pending, and then delivered once."""
     flow = flow_of(make_span(0, 0), make_span(1, 0, start=1), max_spans=2)
@@ -260,13 +250,6 @@ def test_a_deleted_flow_is_not_made_again_for_nothing(platform: Platform) -> Non
 # -- other writers --------------------------------------------------------------------------------------------
 
 
-def test_a_lonely_writer_does_not_check(platform: Platform) -> None:
-    """A PUT that was stored is stored."""
-    platform.stored["a"] = document(foreign(1))
-    flow = delivered_flow(platform, make_span(0, 0))
-    assert (flow.idle, flow.due(T)) == (True, None)
-
-
 def test_another_writer_that_was_seen_makes_each_put_read_again(platform: Platform) -> None:
     """A random moment later, so that two do not look, and erase, at the same time again and again."""
     flow = delivered_flow(platform, make_span(0, 0), uniform=lambda low, high: low + high)
@@ -297,30 +280,13 @@ def test_a_check_that_fails_is_made_again(platform: Platform) -> None:
     assert attempt(flow, platform, T + 4) == ["Read"]
 
 
-def test_another_writer_that_was_seen_once_may_come_again(platform: Platform) -> None:
-    """Also after the flow was deleted, and made anew by it."""
-    flow = delivered_flow(platform, make_span(0, 0))
-    erase(platform, foreign(1))
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    attempt(flow, platform, T + 1)
-    del platform.stored["a"]
-    attempt(flow, platform, T + 2)
-    erase(platform, foreign(2))
-    flow.hand_over([make_span(2, 0)], NOW_NS)
-    attempt(flow, platform, T + 3)
-    assert flow.due(T + 3) == T + 4
-
-
 def test_a_burst_is_checked_so_often_and_no_more(platform: Platform) -> None:
     """A writer that erases for ever is left to win, until new spans come."""
     flow = delivered_flow(platform, make_span(0, 0))
     erase(platform, foreign(1))
     flow.hand_over([make_span(1, 0)], NOW_NS)
-    now, puts = T + 1, len(platform.puts)
-    while (due := flow.due(now)) is not None:
-        now = max(now, due)
-        attempt(flow, platform, now)
-        erase(platform, foreign(1))
+    puts = len(platform.puts)
+    now = settle_while_erased(flow, platform, T + 1)
     assert len(platform.puts) - puts == 1 + MAX_CHECKS
     flow.hand_over([make_span(2, 0)], NOW_NS)
     attempt(flow, platform, now + 1)
@@ -548,10 +514,7 @@ def test_what_is_erased_again_and_again_is_said(platform: Platform) -> None:
     flow = delivered_flow(platform, make_span(0, 0))
     for number in (1, 2):
         flow.hand_over([make_span(number, 0)], NOW_NS)
-        now = T + number
-        while (due := flow.due(now)) is not None:
-            attempt(flow, platform, now := max(now, due))
-            erase(platform, foreign(1))
+        settle_while_erased(flow, platform, T + number)
     assert [text for _, text in said(flow)] == [f"flow 'a': {LOSES_AGAIN}"]
 
 
@@ -587,17 +550,6 @@ def test_an_answer_that_a_step_cannot_have_is_trouble() -> None:
     list(answers(flow, T, [Stored(200, None)]))
     text = "flow 'a': Stored was not asked for. 1 span waits; the next attempt is in 2.0 s"
     assert said(flow) == [(logging.ERROR, text)]
-
-
-def test_an_older_text_proves_nothing(platform: Platform) -> None:
-    """A read that shows the flow as it was before the PUT does not show what it carried."""
-    flow = delivered_flow(platform, make_span(0, 0, text="early"))
-    flow.hand_over([make_span(0, 0, text="ended")], NOW_NS)
-    read_step: Any = flow.begin(T + 1)
-    write: Any = flow.feed(read_step, perform(read_step, platform, 0.0), T + 1, NOW_NS)
-    confirm: Any = flow.feed(write, Stored(200, None, believed=False), T + 1, NOW_NS)
-    flow.feed(confirm, perform(confirm, platform, 0.0), T + 1, NOW_NS)
-    assert counts(flow) == (2, 1, 1, {})
 
 
 @pytest.mark.parametrize("takes_over", [True, False])
@@ -745,9 +697,13 @@ def put_in_vain(flow: Flow, platform: Platform, now: float, answer: Any = LOST) 
     return step.body.join()
 
 
+@pytest.mark.parametrize("ends", [True, False])
 @pytest.mark.parametrize("merge", [True, False])
-def test_a_put_that_is_carried_out_late_erases_nothing_for_good(platform: Platform, merge: bool) -> None:
-    """Though no further span comes: some time after the next PUT the flow is looked at, or written again."""
+def test_a_put_that_is_carried_out_late_erases_nothing_for_good(
+    platform: Platform, merge: bool, ends: bool
+) -> None:
+    """Though no further span comes: some time after the next PUT the flow is looked at, or written again, at the
+    end at once."""
     flow = flow_of(make_span(0, 0), merge=merge)
     late = put_in_vain(flow, platform, T)
     flow.hand_over([make_span(1, 0)], NOW_NS)
@@ -755,22 +711,12 @@ def test_a_put_that_is_carried_out_late_erases_nothing_for_good(platform: Platfo
     assert counts(flow) == (2, 2, 0, {})
     platform.stored["a"] = late
     assert flow.due(T + 2) == T + 2 + 10, "as long as an attempt may take"
-    now = settle(flow, platform, T + 2)
+    if ends:
+        flow.close(T + 3, T + 13)
+    now = settle(flow, platform, T + 3)
     assert platform.keys("a") == [key(0, 0), key(1, 0)]
+    assert now == T + 3 or not ends
     assert (flow.due(now), len(platform.puts)) == (None, 2), "once"
-
-
-@pytest.mark.parametrize("merge", [True, False])
-def test_a_flow_that_was_in_doubt_ends_at_once(platform: Platform, merge: bool) -> None:
-    """The look, or the second PUT, is not waited for then."""
-    flow = flow_of(make_span(0, 0), merge=merge)
-    late = put_in_vain(flow, platform, T)
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    attempt(flow, platform, T + 2)
-    platform.stored["a"] = late
-    flow.close(T + 3, T + 13)
-    assert settle(flow, platform, T + 3) == T + 3
-    assert platform.keys("a") == [key(0, 0), key(1, 0)]
 
 
 def test_what_others_wrote_before_a_late_put_comes_back(platform: Platform) -> None:

@@ -17,9 +17,7 @@ from tests.flow.model import (
     attempt,
     counts,
     delivered_flow,
-    document,
     flow_of,
-    foreign,
     key,
     make_span,
 )
@@ -55,15 +53,6 @@ def test_merge_reads_before_it_writes() -> None:
     assert (flow.status(T).state, flow.due(T), flow.last_delivery) == ("clean", None, T)
 
 
-def test_replace_never_reads(platform: Platform) -> None:
-    """The window alone is the flow."""
-    platform.stored["a"] = document(foreign(1), more=b',"id":1')
-    flow = flow_of(make_span(0, 0), merge=False)
-    assert attempt(flow, platform, T) == ["Write"]
-    assert platform.reads == 0
-    assert platform.stored["a"] == b'{"name":"a","description":"","spans":[' + make_span(0, 0).body + b"]}"
-
-
 def test_spans_that_come_during_the_read_are_carried_too() -> None:
     """The body is made when the read is done."""
     flow = flow_of(make_span(0, 0))
@@ -78,30 +67,19 @@ def test_spans_that_come_during_the_read_are_carried_too() -> None:
     assert flow.settled(mark)
 
 
-def test_spans_that_come_during_the_write_stay_pending() -> None:
-    """They are due after the pacing interval."""
-    flow = flow_of(make_span(0, 0), merge=False)
-    write = flow.begin(T)
-    assert isinstance(write, Write)
-    mark = flow.hand_over([make_span(0, 1, parent=0)], NOW_NS)
-    assert flow.feed(write, Stored(200, None), T + 0.3, NOW_NS) is None
-    assert counts(flow) == (2, 1, 1, {})
-    assert not flow.settled(mark)
-    assert flow.due(T + 0.3) == T + 1.0
-
-
 # -- marks and verdicts ---------------------------------------------------------------------------------------
 
 
 def test_a_mark_is_settled_when_its_spans_are_delivered() -> None:
-    """Those that were handed over before the attempt began, not after."""
+    """Those that were handed over before the attempt began; what comes later is due after the pacing interval."""
     flow = flow_of(make_span(0, 0), merge=False)
     first = flow._mark
     step: Any = flow.begin(T)
     second = flow.hand_over([make_span(1, 0)], NOW_NS)
     assert second == first + 1
-    flow.feed(step, Stored(200, None), T, NOW_NS)
+    assert flow.feed(step, Stored(200, None), T + 0.3, NOW_NS) is None
     assert (flow.settled(first), flow.settled(second)) == (True, False)
+    assert (counts(flow), flow.due(T + 0.3)) == ((2, 1, 1, {}), T + 1.0)
 
 
 def test_a_verdict_is_open_until_it_is_known(platform: Platform) -> None:

@@ -16,18 +16,14 @@ from opentelemetry.exporter.versori_flow.flow.due import MOST_IN_TROUBLE
 from opentelemetry.exporter.versori_flow.flow.flow import Flow
 from opentelemetry.exporter.versori_flow.flow.flows import Flows, FlowStep, Receipt
 from opentelemetry.exporter.versori_flow.flow.journal import Kept, News
-from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
 from opentelemetry.exporter.versori_flow.flow.memory import WINDOWS_OF_BYTES
 from opentelemetry.exporter.versori_flow.flow.ranking import Ranking
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Reading, Write
 from opentelemetry.exporter.versori_flow.flow.window import Window
-from opentelemetry.exporter.versori_flow.http.answers import Absent, Conflict, Rejected, Stored, Unavailable
-from tests.flow.model import NOW_NS, Platform, key, make_span
+from opentelemetry.exporter.versori_flow.http.answers import Absent, Conflict, Rejected, Stored
+from tests.flow.model import DOWN, NOW_NS, Platform, T, key, make_span
 from tests.flow.several import Routing, attempt_next, perform, settle_all
 from tests.profiles import QUICK
-
-T = 1000.0
-DOWN = Unavailable("503", "no", None, True)
 
 
 def held(flows: Flows) -> list[str]:
@@ -63,18 +59,6 @@ def test_each_flow_that_got_a_span_gives_a_receipt() -> None:
         (receipt,) = routing.hand_over(make_span(lost_before + 3, 0), make_span(lost_before + 4, 0))
         assert (receipt.lost, receipt.flow.lost) == (lost_before, lost_before + 2)
         assert routing.flows.verdict(receipt, T) is False
-
-
-def test_a_late_name_moves_spans_between_flows() -> None:
-    """Both flows are PUT, and the target answers for what it got."""
-    routing, platform = Routing(), Platform()
-    routing.hand_over(make_span(0, 1, parent=0), make_span(1, 0))
-    settle_all(routing.flows, platform, T)
-    (receipt,) = routing.hand_over(make_span(0, 0, name="b"))
-    assert (receipt.flow.name, receipt.mark, receipt.lost) == ("b", 2, 0)
-    assert counts(routing.flows)["b"] == (2, 0, 2, {})
-    settle_all(routing.flows, platform, T + 1)
-    assert (platform.keys("a"), platform.keys("b")) == ([key(1, 0)], [key(0, 0), key(0, 1)])
 
 
 def test_a_name_that_changes_moves_spans_again() -> None:
@@ -265,24 +249,6 @@ def test_the_end_is_for_all_flows() -> None:
     flows.abandon()
     assert [counts(flows)[name][3] for name in ("a", "b", "done")] == [{"shutdown": 1}, {"shutdown": 1}, {}]
     assert flows.next_due() is None
-
-
-def test_late_spans_are_counted_without_a_flow() -> None:
-    """What comes after the end is handed over, and lost."""
-    flows = Routing().flows
-    flows.lose(0, DropReason.SHUTDOWN)
-    assert flows.totals().dropped == {}
-    flows.lose(3, DropReason.SHUTDOWN)
-    flows.lose(2, DropReason.SHUTDOWN)
-    lost = flows.status(0.0)[""]  # they are of no flow, and yet accounted for
-    assert (lost.handed_over, lost.pending, lost.dropped) == (5, 0, {"shutdown": 5})
-    totals = flows.totals()
-    assert (totals.handed_over, totals.delivered, totals.pending, totals.dropped) == (
-        5,
-        0,
-        0,
-        {"shutdown": 5},
-    )
 
 
 # -- memory ------------------------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ from tests.flow.model import (
     poisoned,
     said,
     settle,
+    settle_while_erased,
 )
 
 # -- spans that move ------------------------------------------------------------------------------------------
@@ -55,24 +56,12 @@ def test_moved_spans_are_a_new_burst(platform: Platform) -> None:
     target = delivered_flow(platform, make_span(0, 0))
     erase(platform, foreign(1))
     target.hand_over([make_span(1, 0)], NOW_NS)
-    now = T + 1
-    while (due := target.due(now)) is not None:
-        now = max(now, due)
-        attempt(target, platform, now)
-        erase(platform, foreign(1))
+    now = settle_while_erased(target, platform, T + 1)
     move(flow_of(make_span(5, 0), name="b"), target, key(5, 0))
     for _ in range(MAX_CHECKS):
         attempt(target, platform, now)
         erase(platform, foreign(1))
     assert target.due(now) is not None
-
-
-def test_a_pending_span_moves_without_a_trace(platform: Platform) -> None:
-    """A flow that was never written is not written for it."""
-    source = flow_of(make_span(0, 0))
-    source.take(key(0, 0))
-    assert (source.due(T), source.idle, counts(source)) == (None, True, (0, 0, 0, {}))
-    assert platform.puts == []
 
 
 def test_a_flow_whose_last_span_moved_is_emptied(platform: Platform) -> None:
@@ -157,16 +146,20 @@ def test_a_span_that_moves_during_the_read_is_not_written(platform: Platform) ->
     assert source.idle
 
 
-def test_a_moved_span_that_is_brought_back_is_taken_away_again(platform: Platform) -> None:
-    """A writer that had read before the move writes it once more; the read-back finds it."""
+@pytest.mark.parametrize("closes", [True, False], ids=["read-back", "next PUT"])
+def test_a_moved_span_that_is_brought_back_is_taken_away_again(platform: Platform, closes: bool) -> None:
+    """A writer that had read before the move writes it once more; it belongs to another flow now."""
     flow = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
     flow.take(key(0, 0))
     settle(flow, platform, T + 1)
     assert platform.keys("a") == [key(1, 0)]
     erase(platform, make_span(0, 0).body, make_span(1, 0).body)
-    flow.close(T + 5)
+    if closes:
+        flow.close(T + 5)
+    else:
+        flow.hand_over([make_span(2, 0)], NOW_NS)
     settle(flow, platform, T + 5)
-    assert platform.keys("a") == [key(1, 0)]
+    assert platform.keys("a") == [key(1, 0), *([] if closes else [key(2, 0)])]
 
 
 def test_what_only_this_side_can_do_is_not_left_to_others(platform: Platform) -> None:
@@ -202,17 +195,6 @@ def test_a_rewrite_that_meets_a_conflict_goes_on(platform: Platform) -> None:
     stored = read(platform.stored["a"], digest_of(platform.stored["a"]))
     steps = list(answers(source, T + 1, [stored, Conflict("x"), stored, Stored(200, None)]))
     assert [type(step).__name__ for step in steps] == ["Read", "Write", "Read", "Write"]
-
-
-def test_what_moved_is_never_adopted_again(platform: Platform) -> None:
-    """Another writer may still hold it; it belongs to another flow now."""
-    source = delivered_flow(platform, make_span(0, 0), make_span(1, 0))
-    source.take(key(0, 0))
-    settle(source, platform, T + 1)
-    platform.stored["a"] = document(make_span(0, 0).body, make_span(1, 0).body)
-    source.hand_over([make_span(2, 0)], NOW_NS)
-    settle(source, platform, T + 2)
-    assert platform.keys("a") == [key(1, 0), key(2, 0)]
 
 
 def test_what_comes_back_is_at_home_again(platform: Platform) -> None:
@@ -325,22 +307,18 @@ def test_a_window_can_be_squeezed() -> None:
     assert flow.window.spans == 0
 
 
-def test_a_delivered_span_that_is_squeezed_out_is_not_lost(platform: Platform) -> None:
-    """It stands in the platform."""
-    flow = delivered_flow(platform, make_span(0, 0))
-    flow.squeeze(10)
-    assert (counts(flow), flow.window.spans) == ((1, 1, 0, {}), 0)
-
-
 def test_what_is_abandoned_is_lost() -> None:
-    """At the end, with the last error."""
-    flow = delivered_flow(Platform(), make_span(0, 0))
+    """At the end, with the last error; and counted once, whatever is answered to an attempt that was under way."""
+    flow = delivered_flow(Platform(), make_span(0, 0), merge=False)
     flow.hand_over([make_span(1, 0), make_span(2, 0)], NOW_NS)
     list(answers(flow, T + 1, [DOWN]))
     flow.report.take(T)
+    step: Any = flow.begin(T + 9)
     flow.abandon()
     assert counts(flow) == (3, 1, 0, {"shutdown": 2})
     flow.abandon()
+    flow.feed(step, Stored(200, None), T + 9, NOW_NS)
+    assert counts(flow) == (3, 1, 0, {"shutdown": 2})
     ((level, line),) = said(flow)
     assert level == logging.ERROR
     assert "2 spans are lost: they were still waiting" in line
@@ -359,15 +337,6 @@ def test_after_the_end_no_attempt_is_promised(platform: Platform, merge: bool) -
     assert flow.status(T).next_attempt is not None
     flow.abandon(lambda key: True)
     assert (flow.status(T).next_attempt, flow.due(T + 60)) == (None, None)
-
-
-def test_an_answer_that_comes_after_the_end_counts_nothing_twice() -> None:
-    """The attempt was under way when the flow was given up."""
-    flow = flow_of(make_span(0, 0), merge=False)
-    step: Any = flow.begin(T)
-    flow.abandon()
-    flow.feed(step, Stored(200, None), T, NOW_NS)
-    assert counts(flow) == (1, 0, 0, {"shutdown": 1})
 
 
 def test_counts_go_on_where_the_former_window_left_off(platform: Platform) -> None:
@@ -498,23 +467,6 @@ def test_a_rate_is_not_measured_over_an_outage() -> None:
 
 
 # -- what becomes of spans elsewhere --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("news", "dropped"),
-    [
-        (News(moved=[key(1, 0)]), {}),
-        (News(dropped={key(1, 0): DropReason.REFUSED}), {"refused": 1}),
-        (News(dropped={key(1, 0): DropReason.WINDOW_FULL}), {"window_full": 1}),
-    ],
-)
-def test_what_left_elsewhere_is_counted_for_what_it_was(news: News, dropped: dict[str, int]) -> None:
-    """A pending span that moved is no loss, and one that another process has dropped is one, for that reason."""
-    flow = Flow("flow", make_policy(), None)
-    flow.hand_over([make_span(1, 0), make_span(2, 0)], NOW_NS)
-    flow.learn(news, T, NOW_NS)
-    assert [entry.key for entry in flow.window] == [key(2, 0)]
-    assert (flow.totals.dropped, flow.totals.handed_over) == (dropped, 1 + sum(dropped.values()))
 
 
 def test_what_others_delivered_is_ours_and_as_it_was(platform: Platform) -> None:

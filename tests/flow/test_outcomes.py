@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -189,15 +190,21 @@ def test_suspects_that_were_pushed_out_are_not_searched_for() -> None:
     assert platform.keys("a") == [key(2, 0), key(3, 0)]
 
 
-def test_a_suspect_that_leaves_during_the_proof_is_not_dropped_twice() -> None:
-    """It was pushed out while the body without it was under way."""
-    flow = flow_of(make_span(0, 0, text="bad"), max_spans=1, merge=False)
-    list(answers(flow, T, [REFUSED]))
+@pytest.mark.parametrize(
+    ("suspected", "answer"),
+    [(True, Stored(200, None)), (False, TooLarge("413"))],
+    ids=["during its proof", "too large alone"],
+)
+def test_a_span_that_was_pushed_out_meanwhile_is_not_dropped_twice(suspected: bool, answer: Any) -> None:
+    """Where the body without it is under way, or its own, it is counted as pushed out, once."""
+    flow = flow_of(make_span(0, 0), max_spans=1, merge=False)
+    if suspected:
+        list(answers(flow, T, [REFUSED]))
     step = flow.begin(T)
     assert isinstance(step, Write)
-    assert step.body.spans == []
+    assert len(step.body.spans) == (not suspected)
     flow.hand_over([make_span(1, 0, start=1)], NOW_NS + 10**12)
-    flow.feed(step, Stored(200, None), T, NOW_NS)
+    flow.feed(step, answer, T, NOW_NS)
     assert counts(flow) == (2, 0, 1, {"window_full": 1})
 
 
@@ -329,16 +336,6 @@ def test_a_413_that_says_when_is_not_waited_for_at_the_end(platform: Platform) -
     assert counts(flow)[1] >= 4
 
 
-def test_a_limit_is_what_was_accepted_where_that_is_more_than_half(platform: Platform) -> None:
-    """No more leaves than must."""
-    flow = delivered_flow(platform, *(make_span(n, 0, start=n, size=400) for n in range(5)))
-    platform.max_body = len(platform.stored["a"]) + 100
-    flow.hand_over([make_span(9, 0, start=9, size=400)], NOW_NS + 10**12)
-    settle(flow, platform, T + 1)
-    assert platform.keys("a") == [key(n, 0) for n in (1, 2, 3, 4, 9)]
-    assert counts(flow) == (6, 6, 0, {})
-
-
 def test_one_span_that_is_too_large_alone_is_dropped(platform: Platform) -> None:
     """Counted as that, with the platform's message; the others stay."""
     platform.max_body = 1000
@@ -350,17 +347,6 @@ def test_one_span_that_is_too_large_alone_is_dropped(platform: Platform) -> None
     assert level == logging.ERROR
     assert line.endswith("bytes")
     assert flow.window.max_bytes == 100_000, "nothing was learnt about the others"
-
-
-@pytest.mark.parametrize("size", [1900, 2004])
-def test_a_span_that_fits_alone_for_all_that_is_known_is_not_dropped(platform: Platform, size: int) -> None:
-    """A body of its size was accepted before: the others are what is too much."""
-    flow = delivered_flow(platform, *(make_span(n, 0, start=n, size=500) for n in range(4)), max_spans=4)
-    platform.max_body = len(platform.stored["a"]) + 1
-    flow.hand_over([make_span(9, 0, start=9, size=size)], NOW_NS + 10**12)
-    settle(flow, platform, T + 1)
-    assert platform.keys("a") == [key(9, 0)]
-    assert counts(flow) == (5, 5, 0, {})
 
 
 def test_a_span_beyond_the_remembered_limit_is_too_large(platform: Platform) -> None:
@@ -386,14 +372,27 @@ def test_a_lone_span_is_dropped_though_larger_bodies_were_taken_before(platform:
     assert flow.status(T).last_error == "440 bytes"
 
 
-def test_a_limit_that_went_down_is_looked_for_anew(platform: Platform) -> None:
-    """A body of the same size was accepted before, and is not any more."""
-    flow = delivered_flow(platform, *(make_span(n, 0, start=n, size=400) for n in range(4)), max_spans=4)
-    platform.max_body = len(platform.stored["a"]) - 1
-    flow.hand_over([make_span(9, 0, start=9, size=400)], NOW_NS + 10**12)
+@pytest.mark.parametrize(
+    ("spans", "size", "max_spans", "more", "new", "kept"),
+    [
+        (5, 400, 100, 100, 400, [1, 2, 3, 4, 9]),
+        (4, 500, 4, 1, 1900, [9]),
+        (4, 500, 4, 1, 2004, [9]),
+        (4, 400, 4, -1, 400, [3, 9]),
+    ],
+    ids=["more than half", "a large span", "a larger one", "a limit that went down"],
+)
+def test_a_limit_is_what_was_accepted(
+    platform: Platform, spans: int, size: int, max_spans: int, more: int, new: int, kept: list[int]
+) -> None:
+    """No more leaves than must, and nothing is dropped that may fit alone; one that went down is looked for anew."""
+    delivered = [make_span(n, 0, start=n, size=size) for n in range(spans)]
+    flow = delivered_flow(platform, *delivered, max_spans=max_spans)
+    platform.max_body = len(platform.stored["a"]) + more
+    flow.hand_over([make_span(9, 0, start=9, size=new)], NOW_NS + 10**12)
     settle(flow, platform, T + 1, most=4)
-    assert platform.keys("a") == [key(3, 0), key(9, 0)]
-    assert counts(flow) == (5, 5, 0, {})
+    assert platform.keys("a") == [key(n, 0) for n in kept]
+    assert counts(flow) == (spans + 1, spans + 1, 0, {})
 
 
 @pytest.mark.parametrize("smaller", [500, 498])
@@ -447,15 +446,6 @@ def test_a_body_that_cannot_shrink_backs_off(platform: Platform, spans: int) -> 
     assert "does not take the flow now (413)" in (flow.status(T).last_error or "")
     settle(flow, platform, T + 3)
     assert len(platform.keys("a")) == spans
-
-
-def test_a_span_that_left_meanwhile_is_not_too_large() -> None:
-    """It is counted as pushed out, once."""
-    flow = flow_of(make_span(0, 0, size=500), merge=False, max_spans=1)
-    step = flow.begin(T)
-    flow.hand_over([make_span(1, 0, start=1)], NOW_NS + 10**12)
-    flow.feed(step, TooLarge("413"), T, NOW_NS)  # type: ignore[arg-type]
-    assert counts(flow) == (2, 0, 1, {"window_full": 1})
 
 
 @pytest.mark.parametrize(("size", "fits"), [(961, True), (962, False)])

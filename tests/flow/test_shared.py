@@ -18,6 +18,7 @@ from tests.flow.model import (
     NOW_NS,
     SECOND,
     Platform,
+    T,
     delivered_flow,
     document,
     erase,
@@ -28,7 +29,6 @@ from tests.flow.model import (
 )
 from tests.flow.several import Routing, attempt_next, perform, settle_all
 
-T = 1000.0
 UNREACHED = Unavailable("connect", "refused", None, answered=False)
 
 
@@ -145,11 +145,16 @@ def test_status_says_where_spans_wait_and_what_is_lost_of_no_flow() -> None:
     routing.flows.lose(0, DropReason.UNREADABLE)
     assert routing.flows.status(T) == {}
     routing.hand_over(A)
-    routing.flows.lose(2, DropReason.UNREADABLE)
+    for spans, reason in ((2, DropReason.UNREADABLE), (3, DropReason.SHUTDOWN), (2, DropReason.SHUTDOWN)):
+        routing.flows.lose(spans, reason)
+    dropped = {"unreadable": 2, "shutdown": 5}
     assert routing.flows.status(T) == {
-        "": FlowStatus("", "clean", 2, 0, 0, {"unreadable": 2}, None, None, "redis://there"),
+        "": FlowStatus("", "clean", 7, 0, 0, dropped, None, None, "redis://there"),
         "a": FlowStatus("a", "dirty", 1, 0, 1, {}, None, 0.0, "redis://there"),
     }
+    all_of_them = routing.flows.totals()
+    assert (all_of_them.handed_over, all_of_them.delivered, all_of_them.pending) == (8, 0, 1)
+    assert all_of_them.dropped == dropped
 
 
 def test_nobody_waits_for_a_flow_while_the_platform_is_out_of_reach() -> None:
@@ -234,6 +239,7 @@ def test_what_moved_away_and_is_left_here_again_is_taken(platform: Platform) -> 
             (2, 0, 1, {"refused": 1}),
             [2],
         ),
+        (News(dropped={key(1, 0): DropReason.WINDOW_FULL}), (2, 0, 1, {"window_full": 1}), [2]),
         (
             News(dropped={key(1, 0): DropReason.REFUSED, key(2, 0): DropReason.REFUSED}),
             (2, 0, 0, {"refused": 2}),

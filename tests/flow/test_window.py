@@ -46,17 +46,6 @@ def test_an_own_span_takes_the_place_of_a_foreign_one() -> None:
     assert (entry.origin, entry.pending, held.spans, held.foreign) == (Origin.OWN, True, 1, 0)
 
 
-def test_what_another_window_gave_up_is_pending_here() -> None:
-    """A moved span is pending, with the latest end of its trace."""
-    source, target = window(make_span(0, 0, end=7), delivered=True), Window(100, 100_000)
-    (entry,) = source
-    end = source.latest_end(trace_id(0))
-    source.remove(entry)
-    target.restore(entry, end)
-    assert target.get(key(0, 0)) is entry
-    assert (entry.pending, target.pending, target.latest_end(trace_id(0))) == (True, 1, end)
-
-
 def test_nothing_that_is_pending_ages_out() -> None:
     """Delivered traces leave first, oldest first; then the delivered spans of those with pending ones, a root last."""
     held = window(
@@ -118,16 +107,6 @@ def test_equal_ends_leave_in_order_of_arrival() -> None:
     """A trace arrives with its last span."""
     held = window(make_span(2, 0), make_span(1, 0), make_span(0, 0), make_span(2, 1), max_spans=2)
     assert keys(held.trim()) == [key(1, 0), key(0, 0)]
-
-
-def test_a_trace_whose_last_pending_span_is_taken_out_is_a_delivered_one() -> None:
-    """It leaves in its turn."""
-    held = window(make_span(0, 0), make_span(1, 0, start=1), delivered=True)
-    held.add(make_span(0, 1), LATER)
-    held.remove(held.get(key(0, 1)))  # type: ignore[arg-type]
-    held.max_spans = 1
-    held.trim()
-    assert held_in(held) == [1]
 
 
 @pytest.mark.parametrize("back", [61, 3600])
