@@ -52,26 +52,6 @@ class Contract:
         assert heir.inherit() == [("shop", span) for span in (*spans[:2], *spans[5:], newer)]
         assert heir.take_unreadable() == 0
 
-    def test_what_is_settled_stays_so(self, start: Callable[[], Writer]):
-        """What an heir has delivered never comes back, and the rest goes from heir to heir."""
-        writer = start()
-        spans = [kept(number) for number in range(6)]
-        writer.apply(added("shop", spans))
-        for done in (0, 2, 4, 6):
-            writer.kill()
-            writer = start()
-            assert writer.inherit() == [("shop", span) for span in spans[max(0, done - 2) :]]
-            writer.apply(settled("shop", spans[:done]))
-
-    def test_the_living_keep_what_they_have(self, start: Callable[[], Writer]):
-        """Nobody inherits from a living process, nor from an heir that lives."""
-        writer, other = start(), start()
-        writer.apply(added("shop", [kept(1)]))
-        assert other.inherit() == []
-        writer.kill()
-        assert len(other.inherit()) == 1
-        assert start().inherit() == []
-
     def test_who_leaves_is_followed(self, start: Callable[[], Writer]):
         """What was left goes to one heir at once; who left takes it back as long as nobody has it."""
         writer, heir = start(), start()

@@ -576,31 +576,19 @@ def test_what_is_told_anew_leaves_an_orphan_after_it_is_kept(start: Start, folde
     assert [span for _, span in start().inherit()] == left
 
 
-def test_a_folder_that_goes(start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """Somebody removes the folder in the middle: it is said, and all is kept in a new one."""
+@pytest.mark.parametrize("what", ["folder", ".db", ".lock"])
+def test_a_folder_that_goes(start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch, what: str):
+    """Somebody removes it, or a file of it, in the middle: it is said, all is kept anew, and nothing counts as lost."""
     monkeypatch.setattr(spool_module, "_BETWEEN_SYNCS", 0.0)
     writer = start()
     writer.apply(added("shop", spans(3)))
-    shutil.rmtree(folder)
-    writer.apply(added("shop", spans(1, 10)))
-    assert ["taken away" in notice.text for notice in writer.remarks()] == [True]
-    assert writer.wants_all(time.monotonic())
-    writer.apply(added("shop", [*spans(3), *spans(1, 10)]))
-    writer.kill()
-    assert len(start().inherit()) == 4
-
-
-@pytest.mark.parametrize("what", [".db", ".lock"])
-def test_a_file_that_goes(start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch, what: str):
-    """Whichever of its two: what is kept in a new one counts as lost nowhere."""
-    monkeypatch.setattr(spool_module, "_BETWEEN_SYNCS", 0.0)
-    writer = start()
-    writer.apply(added("shop", spans(3)))
+    if what == "folder":
+        shutil.rmtree(folder)
     for path in names(folder, what):
         path.unlink()
     writer.apply(added("shop", spans(1, 10)))
     assert ["taken away" in notice.text for notice in writer.remarks()] == [True]
-    writer.wants_all(time.monotonic())
+    assert writer.wants_all(time.monotonic())
     writer.apply(added("shop", [*spans(3), *spans(1, 10)]))
     assert writer.inherit() == []
     assert (writer.take_unreadable(), writer.remarks()) == (0, [])

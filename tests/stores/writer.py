@@ -89,11 +89,6 @@ class Writer:
         self.pid = 0
         self._pipe.close()
 
-    def end(self) -> None:
-        """It ends normally."""
-        self._pipe.send(None)
-        self.wait()
-
 
 class Failure:
     """What was raised there."""
