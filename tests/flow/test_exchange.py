@@ -170,17 +170,6 @@ def test_what_an_ambiguous_put_carried_is_not_foreign(platform: Platform) -> Non
     assert not flow._exchange.known.others_seen
 
 
-def test_a_flow_that_cannot_be_read_is_not_overwritten(platform: Platform) -> None:
-    """Until it is repaired."""
-    platform.stored["a"] = b'{"spans":{}}'
-    flow = flow_of(make_span(0, 0))
-    assert attempt(flow, platform, T) == ["Read"]
-    assert platform.stored["a"] == b'{"spans":{}}'
-    erase(platform)
-    settle(flow, platform, T)
-    assert counts(flow) == (1, 1, 0, {})
-
-
 def test_members_that_leave_no_room_make_a_span_too_large(platform: Platform) -> None:
     """A flow whose other members fill the bound takes no span, and never a body beyond it."""
     platform.stored["a"] = document(more=b',"x":"' + b"x" * 900 + b'"')

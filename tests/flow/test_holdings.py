@@ -64,17 +64,6 @@ def test_moved_spans_are_a_new_burst(platform: Platform) -> None:
     assert target.due(now) is not None
 
 
-def test_a_flow_whose_last_span_moved_is_emptied(platform: Platform) -> None:
-    """What the platform has of it must go."""
-    source = delivered_flow(platform, make_span(0, 0))
-    source.hand_over([make_span(1, 0)], NOW_NS)
-    for number in (0, 1):
-        source.take(key(number, 0))
-    assert source.status(T).state == "dirty"
-    settle(source, platform, T)
-    assert platform.stored["a"] == b'{"name":"a","description":"","spans":[]}'
-
-
 @pytest.mark.parametrize("merge", [True, False])
 def test_a_span_that_moves_while_its_put_is_under_way_leaves_there_too(
     platform: Platform, merge: bool
@@ -305,6 +294,13 @@ def test_a_window_can_be_squeezed() -> None:
     assert said(flow)[0][1].endswith("or record fewer spans")
     flow.squeeze(10)
     assert flow.window.spans == 0
+
+
+def test_a_delivered_span_that_is_squeezed_out_is_not_lost(platform: Platform) -> None:
+    """It stands in the platform."""
+    flow = delivered_flow(platform, make_span(0, 0))
+    flow.squeeze(10)
+    assert (counts(flow), flow.window.spans) == ((1, 1, 0, {}), 0)
 
 
 def test_what_is_abandoned_is_lost() -> None:

@@ -165,15 +165,6 @@ def test_singles_are_counted_for_one_state_of_the_flow() -> None:
     assert not search.done
 
 
-def test_who_is_named_stands_on_trial_with_the_others_named() -> None:
-    """All of them are tried once more, after the body without them was taken."""
-    bad = {3, 7}
-    play = Play(10, lambda body: bool(bad & set(body)), names=True)
-    rest = [number for number in range(10) if number not in bad]
-    assert (sorted(play.dropped), play.delivered) == ([3, 7], rest)
-    assert play.bodies == [list(range(10)), rest, [3, 7]]
-
-
 def test_who_is_not_named_again_is_tried_further() -> None:
     """A name that came once only proves nothing; without any name they are halved."""
     search = Search(all_of_them := suspects(4))

@@ -409,18 +409,6 @@ def test_a_flush_ends_early_where_the_flow_is_refused_without_our_spans() -> Non
     assert (flow.flushed(mark), counts(flow)) == (False, (1, 0, 1, {}))
 
 
-def test_haste_ends_with_what_it_was_for() -> None:
-    """What comes later is paced, and backs off, as ever."""
-    flow = flow_of(make_span(0, 0), merge=False)
-    flow.hurry(T, T + 60)
-    step = flow.begin(T)
-    flow.hand_over([make_span(1, 0)], NOW_NS)
-    flow.feed(step, Stored(200, None), T, NOW_NS)  # type: ignore[arg-type]
-    assert flow.due(T) == T + 1
-    list(answers(flow, T + 1, [DOWN]))
-    assert flow.due(T + 1) == T + 3
-
-
 def test_haste_ends_where_all_that_it_was_for_is_dropped() -> None:
     """There is nothing to wait for any more."""
     flow = flow_of(make_span(0, 0), merge=False)

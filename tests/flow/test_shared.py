@@ -21,7 +21,6 @@ from tests.flow.model import (
     T,
     delivered_flow,
     document,
-    erase,
     foreign,
     key,
     make_span,
@@ -143,7 +142,7 @@ def test_what_a_store_keeps_is_not_lost_at_the_end(
 def test_status_says_where_spans_wait_and_what_is_lost_of_no_flow() -> None:
     routing = Routing(store="redis://there", durable=True)
     routing.flows.lose(0, DropReason.UNREADABLE)
-    assert routing.flows.status(T) == {}
+    assert (routing.flows.status(T), routing.flows.totals().dropped) == ({}, {})
     routing.hand_over(A)
     for spans, reason in ((2, DropReason.UNREADABLE), (3, DropReason.SHUTDOWN), (2, DropReason.SHUTDOWN)):
         routing.flows.lose(spans, reason)
@@ -206,23 +205,6 @@ def test_what_was_left_and_stands_here_already_is_settled_at_once(platform: Plat
     routing.flows.inherit("a", [kept(A), kept(large), kept(B)], T + 5, NOW_NS)
     assert told(routing.flows) == {"a": ([], [key(1, 0)], [key(3, 0)], {})}
     assert totals(routing.flows) == (3, 1, 1, {"too_large": 1})
-
-
-def test_what_moved_away_and_is_left_here_again_is_taken(platform: Platform) -> None:
-    """A span that had moved to another flow, and that another process has left for this one, is delivered here."""
-    child = make_span(1, 1, parent=0)
-    routing = Routing()
-    routing.hand_over(child)
-    attempt_next(routing.flows, platform, T)
-    routing.hand_over(make_span(1, 0, name="b"))
-    settle_all(routing.flows, platform, T)
-    assert platform.keys("a") == []
-    routing.flows.inherit("a", [kept(child)], T + 50, NOW_NS)
-    settle_all(routing.flows, platform, T + 50)
-    erase(platform, child.body)
-    routing.hand_over(A)
-    settle_all(routing.flows, platform, T + 100)
-    assert platform.keys("a") == [key(1, 0), key(1, 1)]
 
 
 # -- what became of spans elsewhere ---------------------------------------------------------------------------
