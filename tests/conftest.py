@@ -15,6 +15,7 @@ from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from tests import profiles  # noqa: F401 - it chooses one
 
 KEY = "local-platform-key-4711"
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
 def leave(exporter: VersoriFlowSpanExporter, spans: Iterable[ReadableSpan]) -> None:
@@ -26,7 +27,7 @@ def leave(exporter: VersoriFlowSpanExporter, spans: Iterable[ReadableSpan]) -> N
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("VERSORI_", "OTEL_")):
+        if name.startswith(("VERSORI_", "OTEL_")) or name.upper() in PROXIES:
             monkeypatch.delenv(name)
 
 

@@ -25,7 +25,6 @@ from tests.http.raw_server import RawServer, Step, answer, hold, play
 from tests.http.test_connection import Authority
 
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
 class World(NamedTuple):
@@ -71,9 +70,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def world(
     monkeypatch: pytest.MonkeyPatch, platform: LocalPlatform, tmp_path: Path, authority: Authority
 ) -> Iterator[World]:
-    for name in PROXIES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
     with contextlib.ExitStack() as stack:
         made = World(monkeypatch, platform, tmp_path, authority, stack)
         made.set(

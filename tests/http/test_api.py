@@ -93,13 +93,6 @@ def soon(seconds: float = LONG) -> float:
     return time.monotonic() + seconds
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
-
 @pytest.fixture
 def black_hole() -> Iterator[tuple[str, int]]:
     """An address that answers no attempt to connect: that of a listener whose queue is full."""

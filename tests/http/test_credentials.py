@@ -21,13 +21,6 @@ FILE = "VERSORI_API_KEY_FILE (keyword api_key_file) "
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2ln_-bmF0dXJl"
 
 
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch):
-    for name in list(os.environ):
-        if name.startswith(("VERSORI_", "OTEL_")):
-            monkeypatch.delenv(name)
-
-
 def credentials(**keywords: object) -> Credentials:
     return Credentials(load_settings(organisation_id=ULID, project_id=ULID, **keywords))
 
