@@ -16,6 +16,7 @@ from opentelemetry.exporter.versori_flow.flow.due import MOST_IN_TROUBLE
 from opentelemetry.exporter.versori_flow.flow.flow import Flow
 from opentelemetry.exporter.versori_flow.flow.flows import Flows, FlowStep, Receipt
 from opentelemetry.exporter.versori_flow.flow.journal import Kept, News
+from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
 from opentelemetry.exporter.versori_flow.flow.memory import WINDOWS_OF_BYTES
 from opentelemetry.exporter.versori_flow.flow.ranking import Ranking
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Reading, Write
