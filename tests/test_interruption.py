@@ -18,7 +18,7 @@ from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
 from opentelemetry.exporter.versori_flow.delivery import courier, crew
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Unencodable
 from opentelemetry.exporter.versori_flow.encoding.span import SpanEncoder
-from opentelemetry.exporter.versori_flow.http import line
+from opentelemetry.exporter.versori_flow.http import watchdog
 from opentelemetry.exporter.versori_flow.intake import FULL, Intake
 from opentelemetry.exporter.versori_flow.interruption import at_work, is_from_a_handler
 from opentelemetry.exporter.versori_flow.routing.default_flow import DefaultFlow
@@ -250,7 +250,7 @@ def test_where_no_thread_can_be_had(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The program's own thread does the courier's work: a handler ends the wait, and costs none of the spans."""
-    for user in (courier, crew, line):
+    for user in (courier, crew, watchdog):
         monkeypatch.setattr(user, "start_thread", lambda *_: False)
     exporter = make_exporter(flow_name="shop")
     tracer = make_provider().get_tracer("t")

@@ -207,7 +207,7 @@ def test_what_could_not_be_handed_over_is_counted(platform: LocalPlatform, trace
     exporter.shutdown()
     assert exporter._courier.over
     counts = exporter._courier.totals()
-    assert (counts.exported, counts.dropped) == (1, {"shutdown": 2})
+    assert (counts.delivered, counts.dropped) == (1, {"shutdown": 2})
 
 
 @pytest.mark.parametrize("where", ["os.getuid", "os.open"])

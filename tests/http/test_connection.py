@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from opentelemetry import context
-from opentelemetry.exporter.versori_flow.http import line
+from opentelemetry.exporter.versori_flow.http import line, watchdog
 from opentelemetry.exporter.versori_flow.http.answers import (
     Found,
     Misconfigured,
@@ -379,7 +379,7 @@ def test_timeouts_hold_without_the_watchdog(monkeypatch: pytest.MonkeyPatch, mis
     if missing == "events":
         monkeypatch.setattr(line.Exchange, "_trace", lambda *_: None)
     else:
-        monkeypatch.setattr(line, "start_thread", lambda *_: False)
+        monkeypatch.setattr(watchdog, "start_thread", lambda *_: False)
     start = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
     with RawServer(play(answer(), hold, answer(), drip(start, b"x"), cut(b""), cut(b""))) as server:
         api = client(server)

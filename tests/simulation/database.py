@@ -49,7 +49,7 @@ class _Cursor:
 class Connection:
     """Stands where a spool's file has its connection to SQLite: a database in memory, for each file one."""
 
-    def __init__(self, path: str, limits: Any) -> None:
+    def __init__(self, path: str, limits: Any, is_ours: Any) -> None:
         self.path = path
         self._inode: Inode | None = None
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
-from opentelemetry.exporter.versori_flow import native
+from opentelemetry.exporter.versori_flow import descriptors, native
 from opentelemetry.exporter.versori_flow.delivery import attempt, backoff, dispatcher, host_lock, keeper
 from opentelemetry.exporter.versori_flow.flow import flows, holdings, stored, window
 from opentelemetry.exporter.versori_flow.stores import folder, heritage, owned, spool, spool_file
@@ -53,6 +53,7 @@ def install() -> None:
     _put(backoff, random=chance)
     _put(host_lock, os=files, fcntl=locks, random=chance)
     _put(owned, os=files, fcntl=locks)
+    _put(descriptors, os=files)
     _put(folder, os=files, time=clock, secrets=chance)
     _put(spool_file, os=files, time=clock, Connection=Connection)
     _put(heritage, os=files)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from opentelemetry.exporter.versori_flow.delivery import fleet_keeper, fleet_turns
@@ -185,7 +184,9 @@ class RedisFleet:
 def install_fleet(chance: Any, files: Any) -> None:
     """Puts the modelled machine under the rooms of a fleet."""
     install_sockets()
-    waits = SimpleNamespace(sleep=lambda seconds: running().wait(seconds))
+
+    def sleep(seconds: float) -> None:
+        running().wait(seconds)
 
     def start_thread(run: Any) -> bool:
         here.process.start_thread(run)
@@ -196,7 +197,7 @@ def install_fleet(chance: Any, files: Any) -> None:
         (fleet_store, {"random": chance}),
         (fleet_turns, {"random": chance}),
         (fleet_keeper, {"time": clock}),
-        (fleet_trouble, {"time": waits, "start_thread": start_thread}),
+        (fleet_trouble, {"sleep": sleep, "start_thread": start_thread}),
         (redis_client, {"os": files}),
     ):
         for name, part in parts.items():

@@ -28,8 +28,9 @@ from ..native import monotonic
 from ..untraced import untraced
 from .answers import Answer, BrokenError, Stale
 from .broken import broken, let_go
-from .line import KEEPALIVE_SECONDS, Exchange, Head, Line, Origin, Watchdog
+from .line import KEEPALIVE_SECONDS, Exchange, Head, Line, Origin
 from .trust import tls_context
+from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from ..settings.table import Settings

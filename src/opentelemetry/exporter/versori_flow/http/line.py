@@ -1,11 +1,10 @@
-"""A line to the platform, a request under way on it, and the watchdog that cuts it when its time has come."""
+"""A line to the platform, and a request under way on it."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import urllib.request
-from _queue import Empty
 from _socket import socket as native_socket
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from ..descriptors import Identity, identity
-from ..native import Queue, monotonic, start_thread
+from ..native import monotonic
 from ..settings.readers import Secret
 
 Head = Sequence[tuple[bytes, Secret]]
@@ -29,13 +28,9 @@ _LONGEST_WAIT = 3600.0
 _LONGEST_CONNECT = 10.0
 # Of a body: between two pieces the deadline is looked at, and what is left of one is copied at each send.
 _PIECE = 1 << 18
-_FOREVER = float("inf")
 _NO_BODY = httpx.ByteStream(b"")
 # A flow is read and written in turn, and to parse its address is a twentieth of what a request takes.
 _parsed = lru_cache(maxsize=256)(httpx.URL)
-# The watchdog ends after so long without a request: a client that was dropped, never closed, keeps no thread.
-# And no later than so it looks again, so that a request need not wake it for its sake.
-_LOOK_SECONDS = 1.0
 
 
 class Origin(NamedTuple):
@@ -244,64 +239,3 @@ class _Pieces(httpx.SyncByteStream):
         for start in range(0, len(self._body), _PIECE):
             self._exchange.may_send()
             yield self._body[start : start + _PIECE]
-
-
-class Watchdog:
-    """Cuts the requests whose deadline has passed. It takes no lock, and refers to no more than it watches."""
-
-    def __init__(self) -> None:
-        self._watched: set[Exchange] = set()
-        self._calls: Queue[None] = Queue()
-        self._next_look = _FOREVER
-        self._runs = False
-        self._ended = False
-
-    def watch(self, exchange: Exchange) -> None:
-        """From now on the request is cut at its deadline, as far as a thread can be had for that."""
-        self._watched.add(exchange)
-        if not self._runs:
-            self._runs = True
-            self._runs = start_thread(self._run)
-        elif exchange.deadline < self._next_look:
-            self._calls.put(None)
-
-    def leave(self, exchange: Exchange) -> None:
-        """The request is over."""
-        self._watched.discard(exchange)
-
-    def end(self) -> None:
-        """Cuts all that is under way, and ends."""
-        self._ended = True
-        for exchange in list(self._watched):
-            exchange.cut()
-        self._calls.put(None)
-
-    def _run(self) -> None:
-        try:
-            used = monotonic()
-            while True:
-                self._next_look = _FOREVER  # whoever comes now calls
-                now = monotonic()
-                if self._watched:
-                    used = now
-                elif self._ended or now - used >= _LOOK_SECONDS:
-                    self._runs = False
-                    if not self._watched:
-                        return
-                    self._runs = True
-                self._next_look = min(self._cut_late(now), now + _LOOK_SECONDS)
-                with contextlib.suppress(Empty):
-                    self._calls.get(timeout=max(0.0, self._next_look - monotonic()))
-        except BaseException:
-            self._runs = False
-            raise
-
-    def _cut_late(self, now: float) -> float:
-        """Returns the nearest deadline."""
-        nearest = _FOREVER
-        for exchange in list(self._watched):
-            if exchange.deadline <= now and not exchange.cut_off:
-                exchange.cut()
-            elif not exchange.cut_off:
-                nearest = min(nearest, exchange.deadline)
-        return nearest

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from ...http.answers import BrokenError
 from ...http.broken import broken, let_go
 from ...http.connection import Connections
-from ...http.line import Exchange, Head, Line, Origin, Watchdog
+from ...http.line import Exchange, Head, Line, Origin
 from ...http.trust import tls_context
+from ...http.watchdog import Watchdog
 from ...native import monotonic
 from ...settings.readers import Secret
 from ...settings.table import Settings
