@@ -160,6 +160,21 @@ def test_the_command_shows_and_delivers_what_waits(
     assert "nothing waits" in store("drop", "--yes").stdout
 
 
+@pytest.mark.parametrize("way", ["unix", "tcp"])
+@pytest.mark.parametrize("kind", ["files", "sockets"])
+def test_a_program_that_closes_all_descriptors(
+    platform: LocalPlatform, run: Run, redis: RedisServer, kind: str, way: str
+) -> None:
+    """Its files and connections that get the number of ours to Redis get no byte of ours, and stay open."""
+    url = redis.url if way == "unix" else f"redis://127.0.0.1:{redis.port}/0"
+    program = run("closing.py", kind, PROCESSOR="direct", VERSORI_FLOW_STORE=url)
+    assert program.wait() == 0, program.output
+    facts = program.told()
+    assert (facts["flushed"], facts["changed"], facts["closed"]) == ([True, True], [], []), program.output
+    assert (facts["delivered"], facts["pending"], facts["dropped"]) == (6, 0, 0), program.output
+    assert names(platform.spans(FLOW)) == works("before", "after", "later")
+
+
 def test_a_redis_that_comes_back_empty(platform: LocalPlatform, join: Join, redis: RedisServer) -> None:
     """What waits is put again, and survives its process from then on."""
     platform.stop()

@@ -68,6 +68,9 @@ class Socket:
         self._inbox = bytearray()
         self._reader: Strand | None = None
 
+    def fileno(self) -> int:
+        return -1  # it has no descriptor
+
     def settimeout(self, seconds: float) -> None:
         self._timeout = seconds
 

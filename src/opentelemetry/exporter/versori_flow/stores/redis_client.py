@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..descriptors import Identity, identity
 from ..settings.redis_url import FleetUrl
 from ..untraced import untraced
 from .connection import StoreError
@@ -86,6 +87,7 @@ class RedisClient:
         self._client: Any = None
         self._pid = 0
         self._inherited: list[Any] = []
+        self._sockets: list[tuple[Any, Identity | None]] = []
         self._policy_seen = False
 
     def run(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes | int | str]) -> Any:
@@ -141,6 +143,7 @@ class RedisClient:
 
     def close(self) -> None:
         """Closes the connection; the next use opens another."""
+        self._let_go_of_others()
         client, self._client = self._client, None
         if client is not None and self._pid == os.getpid():
             with contextlib.suppress(Exception):
@@ -150,7 +153,8 @@ class RedisClient:
         if self._pid != os.getpid():
             # The parent's: its locks may be held, and closing it would take them.
             self._inherited += [self._client] if self._client else []
-            self._client, self._pid = None, os.getpid()
+            self._client, self._pid, self._sockets = None, os.getpid(), []
+        self._let_go_of_others()
         if self._client is None:
             self._client = self._open()
         if not self._policy_seen:
@@ -194,6 +198,22 @@ class RedisClient:
         if self._url.form != "cluster":  # there it was done before
             connection.on_connect()
         self.connections += 1
+        # Its socket is a private name; without it, all but what `_let_go_of_others` does still holds.
+        sockets = [*self._sockets, (getattr(connection, "_sock", None), None)]
+        self._sockets = [
+            (sock, known or identity(sock.fileno()))
+            for sock, known in sockets
+            if sock is not None and sock.fileno() >= 0
+        ]
+
+    def _let_go_of_others(self) -> None:
+        """Drops connections that the program has closed: it may have others under their numbers by now."""
+        if self._pid != os.getpid():
+            return
+        for sock, known in self._sockets:
+            if sock.fileno() >= 0 and identity(sock.fileno()) != known:
+                sock.detach()
+                self._client = None
 
     def _look_at_policy(self) -> None:
         """Warns once where Redis would throw away what waits there."""
