@@ -30,6 +30,7 @@ ORDER = [
         "settings",
         "encoded_span",
         "interruption",
+        "surrogates",
         "untraced",
         "descriptors",
         "native",

@@ -31,9 +31,10 @@ from opentelemetry.trace.span import DEFAULT_TRACE_STATE, TraceState
 
 from ..encoded_span import EncodedSpan, Unencodable
 from ..interruption import let_through
+from ..surrogates import clean
 from .members import members
 from .tolerant import Kept, get, tidied
-from .values import clean, clean_text, integer, literal, text, time_text
+from .values import clean_text, integer, literal, text, time_text
 
 FLOW_NAME_ATTRIBUTE = "versori.flow.name"
 _LOST_ATTRIBUTES = "otel.dropped_attributes_count"

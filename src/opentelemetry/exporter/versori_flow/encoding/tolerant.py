@@ -13,7 +13,8 @@ from opentelemetry.sdk.trace import Event
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from ..interruption import let_through
-from .values import LAST_SECOND, MAX_ENTRIES, clean, clean_text, literal
+from ..surrogates import clean
+from .values import LAST_SECOND, MAX_ENTRIES, clean_text, literal
 
 
 def tidied(span: object) -> SimpleNamespace:

@@ -18,6 +18,7 @@ from types import NoneType
 from typing import Any
 
 from ..interruption import let_through
+from ..surrogates import clean
 
 MAX_ENTRIES = 10_000  # of a value in all its depth: one that never ends must not hold up the application
 _MAX_DEPTH = 32  # of containers within each other: beyond what people read, far below Python's limit of 1000
@@ -36,13 +37,6 @@ def text(value: object) -> str:
         return value
     written = literal(value)
     return str(json.loads(written)) if written.startswith('"') else written
-
-
-def clean(dirty: str) -> str:
-    """Replace lone surrogates by U+FFFD, and pairs of them by the character that they stand for."""
-    if dirty.isascii():
-        return dirty
-    return dirty.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def clean_text(value: object) -> str:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from ..interruption import let_through
 from ..native import allocate_lock, get_ident
 from ..settings.readers import Secret
+from ..surrogates import clean
 from ..version import __version__
 from . import body as bodies
 from . import error_document as errors
@@ -265,6 +266,4 @@ def _segment(text: str) -> str:
     """Returns a text as one segment of a path."""
     if text in (".", ".."):  # as they are, they would be steps in the path
         return text.replace(".", "%2E")
-    if not text.isascii():
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return quote(text, safe="")
+    return quote(clean(text), safe="")

@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from ..interruption import let_through
 from ..settings.readers import template_parts
+from ..surrogates import clean
 from ..untraced import untraced
 
 if TYPE_CHECKING:
@@ -106,19 +107,12 @@ class DefaultFlow:
 
     def _render(self, attributes: Mapping[str, object]) -> str:
         rendered = [_readable(attributes.get(part)) if named else part for part, named in self._parts]
-        return _sendable("".join(rendered)) or "unknown"
+        return clean("".join(rendered)).strip() or "unknown"
 
 
 def _asked(ask: Callable[[ReadableSpan], str], span: ReadableSpan) -> str:
     with untraced():  # each span of what it calls would ask again
-        return _sendable(str(ask(span) or ""))
-
-
-def _sendable(name: str) -> str:
-    """A name as the platform gets it: what a span says by `versori.flow.name` comes without lone surrogates too."""
-    if not name.isascii():
-        name = name.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return name.strip()
+        return clean(str(ask(span) or "")).strip()
 
 
 def _readable(value: object) -> str:
