@@ -18,8 +18,6 @@ from opentelemetry.trace import Tracer
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanProcessor
 from tests.conftest import leave
 
-LOGGER = "opentelemetry.exporter.versori_flow"
-
 
 def trace_of(tracer: Tracer, name: str = "order", children: int = 2) -> None:
     with tracer.start_as_current_span(name):

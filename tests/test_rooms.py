@@ -34,6 +34,7 @@ ORDER = [
         "untraced",
         "descriptors",
         "native",
+        "greenlets",
         "uwsgi_fork",
         "version",
     ),

@@ -323,7 +323,7 @@ def test_what_is_abandoned_is_lost() -> None:
 
 @pytest.mark.parametrize("merge", [True, False])
 def test_after_the_end_no_attempt_is_promised(platform: Platform, merge: bool) -> None:
-    """Neither where the time was over and a store has what waits, nor for a look at what was written."""
+    """Neither where the time was over and a store has what waits, nor for a look at what was written; none goes on."""
     flow = delivered_flow(platform, make_span(0, 0), merge=merge)
     if not merge:
         flow.hand_over([make_span(1, 0)], NOW_NS)
@@ -331,8 +331,11 @@ def test_after_the_end_no_attempt_is_promised(platform: Platform, merge: bool) -
     if not merge:
         list(answers(flow, T, [DOWN]))
     assert flow.status(T).next_attempt is not None
+    flow.begin(T + 60)
+    assert flow.status(T + 60).state == "busy"
     flow.abandon(lambda key: True)
     assert (flow.status(T).next_attempt, flow.due(T + 60)) == (None, None)
+    assert flow.status(T + 60).state == ("dirty" if merge else "backing off")
 
 
 def test_counts_go_on_where_the_former_window_left_off(platform: Platform) -> None:

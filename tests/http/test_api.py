@@ -556,6 +556,11 @@ ANSWERS: list[tuple[Step, object, object]] = [
         (answer(404, body), Absent(False, "404 Not Found"), Misconfigured)
         for body in (b'[{"code": "c", "message": "m"}]', b"default backend - 404", b"")
     ],
+    # no redirect, though it says where
+    (
+        answer(304, b"", location="http://there/"),
+        *[Misconfigured(304, "304 Not Modified", None)] * 2,
+    ),
     # redirects to nowhere in particular
     *[
         (answer(302, b"", location=location), Misconfigured, Misconfigured)
@@ -658,7 +663,7 @@ def test_what_answers_a_put_is_believed_if_it_is_a_flow(encoding: str) -> None:
     assert server.connections == 1
 
 
-@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 @pytest.mark.parametrize("method", ["get", "put"])
 def test_redirect_is_not_followed(status: int, method: str) -> None:
     """A redirect is an error that says which host it points to; nothing goes there, least of all the key."""

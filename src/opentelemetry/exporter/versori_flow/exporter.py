@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from . import lifecycle, uwsgi_fork
+from . import lifecycle
 from .delivery.courier import Courier
 from .delivery.log import say_one
 from .encoding.span import SpanEncoder
 from .flow.ledger import FlowStatus, Totals
 from .http.credentials import Credentials
 from .intake import Intake
-from .interruption import at_work
+from .interruption import at_work, let_through
 from .routing.default_flow import DefaultFlow
 from .routing.router import Router
 from .settings.load import internal_metrics_enabled, load_settings, unknown_variables
@@ -107,8 +107,11 @@ class VersoriFlowSpanExporter(SpanExporter):
         self._said_late = False
         self._start_anew()
         lifecycle.watch(self)
-        if uwsgi_fork.is_here():  # it forks without the hooks: nothing may be left to be imported later
-            self._courier.wire()
+        if lifecycle.imports_now():
+            try:
+                self._courier.wire()
+            except BaseException as error:  # noqa: BLE001 - it is tried again when there is something to do, and said
+                let_through(error)
         # At interpreter exit no thread can be had, and the imports of the first request could eat a KeyboardInterrupt.
         self._courier.start()
 

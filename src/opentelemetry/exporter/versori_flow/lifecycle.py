@@ -9,7 +9,8 @@ Nothing is imported for this: who has not imported `multiprocessing` or Celery h
 be imported later than the exporter, so each child looks again when it begins, in the hook that every fork
 runs. A process that ends by `os._exit` of its own or by a signal runs nothing at all.
 
-And a fork waits while another thread imports for us: see `forks_wait`.
+And a fork waits while another thread imports for us: see `forks_wait`. Where that is not enough, nothing is left to be
+imported: see `imports_now`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from . import native
+from . import greenlets, native, uwsgi_fork
 from .native import allocate_lock, get_ident, monotonic
 from .settings.load import says_at_end
 
@@ -204,6 +205,11 @@ def forks_wait() -> Any:
     The child would inherit half a module, and the lock of a thread that is not there to finish it.
     """
     return _imports
+
+
+def imports_now() -> bool:
+    """Whether nothing may be left for our threads to import: uWSGI forks without the hooks, and see `greenlets`."""
+    return uwsgi_fork.is_here() or greenlets.may_come()
 
 
 def _before_fork() -> None:

@@ -9,42 +9,33 @@ from __future__ import annotations
 
 import _queue
 import _thread
-import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import uwsgi_fork
+from . import greenlets, uwsgi_fork
+from .greenlets import original
 
 _FIRST_NAP = 0.0005
 _LONGEST_NAP = 0.01
 
 
-def _original(module: Any, name: str) -> Any:
-    if (monkey := sys.modules.get("gevent.monkey")) is not None:
-        return monkey.get_original(module.__name__, name)
-    patcher = sys.modules.get("eventlet.patcher")
-    if patcher is not None and patcher.is_monkey_patched(module.__name__.strip("_")):
-        module = patcher.original(module.__name__)  # a second one of that name
-    return getattr(module, name)
-
-
-allocate_lock: Callable[[], Any] = _original(_thread, "allocate_lock")
-get_ident: Callable[[], int] = _original(_thread, "get_ident")
-sleep: Callable[[float], None] = _original(time, "sleep")
+allocate_lock: Callable[[], Any] = original(_thread, "allocate_lock")
+get_ident: Callable[[], int] = original(_thread, "get_ident")
+sleep: Callable[[float], None] = original(time, "sleep")
 if TYPE_CHECKING:
     from queue import SimpleQueue
 
     Queue = SimpleQueue
 else:
-    Queue = _original(_queue, "SimpleQueue")
+    Queue = original(_queue, "SimpleQueue")
 """Its `put` may be entered again on the same thread, from a finalizer or a signal handler
 (https://docs.python.org/3/library/queue.html#simplequeue-objects)."""
 
 _clock: tuple[Callable[[], float]] = (time.monotonic,)
 """Not a plain name: where a test stops the clock, freezegun puts another function wherever a module has this one."""
 
-_start_new_thread: Callable[..., int] = _original(_thread, "start_new_thread")
+_start_new_thread: Callable[..., int] = original(_thread, "start_new_thread")
 _not_begun: set[object] = set()
 
 
@@ -96,20 +87,6 @@ def start_anew() -> None:
     _not_begun.clear()
 
 
-def _greenlets_nap() -> Callable[[float], object] | None:
-    """What lets other greenlets run; None where there are none.
-
-    Not whatever `time.sleep` is now: that of a test may return at once, raise, or count who calls it.
-    """
-    monkey, patcher = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
-    nap: Callable[[float], object] | None = None
-    if monkey is not None and monkey.is_module_patched("time"):
-        nap = sys.modules["gevent"].sleep
-    elif patcher is not None and patcher.is_monkey_patched("time"):
-        nap = sys.modules["eventlet"].sleep
-    return nap
-
-
 class Waiter:
     """What one call waits for, made by that call: nobody else ever holds it up. Answered once."""
 
@@ -129,7 +106,7 @@ class Waiter:
 
     def wait(self, seconds: float) -> None:
         """Waits for the answer, `seconds` at most."""
-        nap = _greenlets_nap()
+        nap = greenlets.nap()
         if nap is None:
             if not self.answered and self._lock.acquire(True, max(0.0, seconds)):
                 self._lock.release()

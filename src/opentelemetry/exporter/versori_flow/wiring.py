@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import random
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from . import lifecycle, uwsgi_fork
+from . import greenlets, lifecycle
 from .delivery import host_lock
 from .delivery.backoff import wait_after
 from .delivery.crew import Crew
@@ -58,9 +60,9 @@ def wired(
     flows = Flows(policy, settings.max_flows)
     lock = HostLock(*settings.target)
     keeper = keeper_of(settings, flows, lock if policy.merge else None)
-    if uwsgi_fork.is_here():
-        # It forks without the hooks, and a fork in the middle of the courier's imports is a child's end.
+    if lifecycle.imports_now():
         _warm_up(api)
+        _import_store(settings)
     return Dispatcher(intake, flows, Crew(api, partial(_warm_up, api), metrics), keeper)
 
 
@@ -110,3 +112,14 @@ def _warm_up(api: FlowsApi) -> None:
         api.open()
         for codec in ("idna", "utf-8-sig"):
             codecs.lookup(codec)
+    greenlets.warm_up()
+
+
+def _import_store(settings: Settings) -> None:
+    """Imports what opening the store takes, and its first file; what is missing there is said when it is opened."""
+    modules = ["ctypes", f"{__package__}.stores.spool"]
+    if settings.store.redis is not None:
+        modules = ["redis", f"{__package__}.delivery.fleet_keeper", f"{__package__}.stores.fleet_store"]
+    with contextlib.suppress(ImportError):
+        for name in modules:
+            import_module(name)

@@ -255,7 +255,7 @@ class Flow:
     def status(self, now: float) -> FlowStatus:
         """How the flow does."""
         due = self.due(now)
-        if self.busy:
+        if self.busy and not self._left:  # at the end an attempt is cut
             state = "busy"
         elif self._exchange.searching:
             state = "searching"

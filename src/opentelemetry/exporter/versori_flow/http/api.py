@@ -225,7 +225,7 @@ class FlowsApi:
             return Conflict(message)
         if putting and status == 413:
             return TooLarge(message, wait)
-        if 300 <= status < 400:
+        if 300 <= status < 400 and status != 304:  # a cache's mistake, which points nowhere
             where = self._shown(errors.destination(reply.header("location")))
             message = (
                 f"{errors.status_text(status)}: the platform redirects to {where}, which is not followed"

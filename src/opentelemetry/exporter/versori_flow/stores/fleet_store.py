@@ -43,8 +43,6 @@ class FleetStore:
         ends: Whether this process ends: it takes on nothing more of others.
     """
 
-    durable = True
-
     def __init__(self, fleet: Fleet, name: str, longest_lease: float) -> None:
         self.ends = False
         self._fleet = fleet

@@ -31,13 +31,7 @@ class Left(NamedTuple):
 
 
 class Store(Protocol):
-    """Where spans wait. The thread that owns the flows calls it; it never raises, and says what goes wrong.
-
-    Attributes:
-        durable: Whether spans are kept from their hand-over on; otherwise only what is told at the end.
-    """
-
-    durable: bool
+    """Where spans wait. The thread that owns the flows calls it; it never raises, and says what goes wrong."""
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Keeps what was added, and forgets what was settled or is gone."""

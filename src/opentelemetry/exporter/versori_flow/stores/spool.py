@@ -35,13 +35,10 @@ class Spool:
         target: What the spans are for.
         durable: Whether spans are kept from their hand-over on; otherwise only what is told at the end.
         max_spans: Inherited spans that are in memory at once.
-
-    Attributes:
-        durable: As given.
     """
 
     def __init__(self, folder: Folder, target: Target, durable: bool, max_spans: int) -> None:
-        self.durable = durable
+        self._durable = durable
         self._folder = folder
         self._target = target
         self._max_spans = max_spans
@@ -52,7 +49,7 @@ class Spool:
         self._remarks = Remarks()
         self._own = Own(self._folder, self._target)
         self._heritage = Heritage(
-            self._folder, self._target, self._max_spans, self._remarks, at_once=self.durable
+            self._folder, self._target, self._max_spans, self._remarks, at_once=self._durable
         )
         self._trouble = Trouble()
         self._tended_at = float("-inf")
@@ -79,7 +76,7 @@ class Spool:
                 self._outdated.discard(place)
             for kept in change.added:
                 told[flow, kept.key] = kept
-        may_add = self._trouble.may_add() and self.durable
+        may_add = self._trouble.may_add() and self._durable
         is_done = self._keep(told if may_add else {}, now)
         self._look_for_older(told, written=may_add and is_done)
         self._heritage.remove()

@@ -1,0 +1,61 @@
+"""gevent and eventlet: what they put in the place of the interpreter's own, and what they don't bear.
+
+A native thread of ours that imports a module takes locks of theirs, once they have patched. The application's import of
+the same module meanwhile, in a greenlet, then hangs, or fails as gevent sees nothing that would ever wake it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+_LIBRARIES = ("gevent", "eventlet")
+_BEFORE_THE_PROGRAM = "opentelemetry.instrumentation.auto_instrumentation"
+_OF_ITS_SOCKETS = ("gevent.threadpool", "gevent.resolver.thread")  # imported with the first host name
+
+
+def original(module: Any, name: str) -> Any:
+    """What the interpreter has under that name, whatever was put there."""
+    if (monkey := sys.modules.get("gevent.monkey")) is not None:
+        return monkey.get_original(module.__name__, name)
+    patcher = sys.modules.get("eventlet.patcher")
+    if patcher is not None and patcher.is_monkey_patched(module.__name__.strip("_")):
+        module = patcher.original(module.__name__)  # a second one of that name
+    return getattr(module, name)
+
+
+def nap() -> Callable[[float], object] | None:
+    """What lets other greenlets run; None where there are none.
+
+    Not whatever `time.sleep` is now: that of a test may return at once, raise, or count who calls it.
+    """
+    monkey, patcher = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if monkey is not None and monkey.is_module_patched("time"):
+        return _sleep_of("gevent")
+    if patcher is not None and patcher.is_monkey_patched("time"):
+        return _sleep_of("eventlet")
+    return None
+
+
+def may_come() -> bool:
+    """Whether this process has greenlets, or may have them once the program's first line runs."""
+    if any(library in sys.modules for library in _LIBRARIES):
+        return True
+    return _BEFORE_THE_PROGRAM in sys.modules and any(map(find_spec, _LIBRARIES))
+
+
+def warm_up() -> None:
+    """Imports what gevent leaves for later, where a program has it."""
+    if "gevent" in sys.modules:
+        with contextlib.suppress(ImportError):
+            for name in _OF_ITS_SOCKETS:
+                import_module(name)
+
+
+def _sleep_of(library: str) -> Callable[[float], object]:
+    sleep: Callable[[float], object] = sys.modules[library].sleep
+    return sleep
