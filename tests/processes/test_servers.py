@@ -133,6 +133,8 @@ def test_uvicorn(platform: LocalPlatform, start: Run, free_port: int, processor:
 
 
 UWSGI = shutil.which("uwsgi", path=get_path("scripts"))
+GRACEFULLY = ("--hook-master-start", "unix_signal:15 gracefully_kill_them_all")
+"""As docs/processes.md has it."""
 
 
 @pytest.mark.skipif(UWSGI is None, reason="uWSGI is not installed: pip install pyuwsgi, where it has a wheel")
@@ -151,12 +153,13 @@ def test_uwsgi(platform: LocalPlatform, start: Run, free_port: int, kind: str, o
     """Workers forked without any hook of Python's, with threads that run or never do, some with nothing to do.
 
     A worker that inherits the SDK's batch processor and traces nothing waits half a minute at its end for a
-    thread that it has not: that one is left out.
+    thread that it has not: that one is left out. And uWSGI ends a worker that is in a request without a word to Python,
+    unless it is told to end gracefully: here each may still be in one whose answer is there.
     """
     program = start(
-        str(UWSGI), "--master", "--need-app", "--die-on-term",
+        str(UWSGI), "--master", "--need-app", "--die-on-term", *GRACEFULLY,
         "--http-socket", f"127.0.0.1:{free_port}", "--callable", "wsgi",
-        "--wsgi-file", str(Path(__file__).parent / "programs/web.py"), *options, PROCESSOR=kind,
+        "--wsgi-file", str(Path(__file__).parent / "programs/web.py"), *options, PROCESSOR=kind, BUSY_AFTER="0.2",
     )  # fmt: skip
     check(program, platform, free_port, " ready in ", 3 if "--lazy-apps" in options else 1)
 
@@ -171,7 +174,7 @@ def test_uwsgi_forks_while_there_is_work(
     What the app traced while it was loaded, left or pending, is the first worker's to deliver.
     """
     program = start(
-        str(UWSGI), "--master", "--need-app", "--die-on-term", "--enable-threads", "--processes", "4",
+        str(UWSGI), "--master", "--need-app", "--die-on-term", *GRACEFULLY, "--enable-threads", "--processes", "4",
         "--http-socket", f"127.0.0.1:{free_port}", "--callable", "wsgi",
         "--wsgi-file", str(Path(__file__).parent / "programs/web.py"),
         PROCESSOR=processor, SPANS_OF_THE_IMPORT=str(spans), VERSORI_FLOW_MAX_SPANS="2000",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -15,10 +16,18 @@ for _ in range(int(os.environ.get("SPANS_OF_THE_IMPORT", "0"))):
     tracer.start_span("import", attributes={"versori.flow.name": "import"}).end()
 
 
+class Body(list[bytes]):
+    """The request is under way for a while after its answer is with the client."""
+
+    def close(self) -> None:
+        time.sleep(float(os.environ.get("BUSY_AFTER", "0")))
+
+
 def wsgi(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
     work(tracer, environ["PATH_INFO"])
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [str(os.getpid()).encode()]
+    answer = str(os.getpid()).encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(answer)))])
+    return Body([answer])
 
 
 async def asgi(
