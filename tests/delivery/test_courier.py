@@ -17,7 +17,17 @@ import pytest
 from opentelemetry.trace import Tracer
 
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter, VersoriFlowSpanProcessor, native
+from opentelemetry.exporter.versori_flow.delivery.courier import Courier
+from opentelemetry.exporter.versori_flow.delivery.crew import Crew
+from opentelemetry.exporter.versori_flow.delivery.keeper import Keeper
+from opentelemetry.exporter.versori_flow.delivery.question import OpenQuestions
+from opentelemetry.exporter.versori_flow.delivery.turn_queue import TurnQueue
+from opentelemetry.exporter.versori_flow.flow.due import Due
+from opentelemetry.exporter.versori_flow.flow.flow import Flow
 from opentelemetry.exporter.versori_flow.flow.flows import Flows
+from opentelemetry.exporter.versori_flow.flow.memory import Memory
+from opentelemetry.exporter.versori_flow.flow.ranking import Ranking
+from opentelemetry.exporter.versori_flow.flow.window import Window
 from opentelemetry.exporter.versori_flow.http.api import FlowsApi
 from opentelemetry.exporter.versori_flow.intake import Intake
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
@@ -157,17 +167,55 @@ def test_a_fault_in_a_step_is_a_failed_attempt(platform: LocalPlatform, traced, 
     assert len([record for record in caplog.records if said in record.message]) == 1
 
 
-@pytest.mark.parametrize("method", ["hand_over", "begin_next", "feed", "notices"])
-def test_a_fault_of_ours_costs_a_round(platform: LocalPlatform, traced, monkeypatch, caplog, method):
-    """Memory that runs out anywhere in the courier's own work loses no span, and is said."""
-    once(monkeypatch, Flows, method, MemoryError())
+FAULTS = [
+    *((Flows, method) for method in ("hand_over", "begin_next", "feed", "notices", "changes")),
+    *((Ranking, method) for method in ("put", "moved", "_catch_up")),
+    *((Flow, method) for method in ("hand_over", "begin", "feed", "settled")),
+    *((Window, method) for method in ("add", "deliver", "trim")),
+    *((Memory, method) for method in ("get", "measure")),
+    *((Due, method) for method in ("put", "begun")),
+    *((Intake, method) for method in ("take", "route")),
+    *((TurnQueue, method) for method in ("enter", "leave")),
+    *((Keeper, method) for method in ("begin_turn", "end_turn", "keep", "inherit")),
+    (Crew, "give"),
+    (Crew, "make"),
+    (OpenQuestions, "add"),
+]
+
+
+@pytest.mark.parametrize(("owner", "method"), FAULTS)
+@pytest.mark.parametrize("flushes", [True, False])
+def test_a_fault_of_ours_costs_a_round(
+    platform: LocalPlatform, traced, monkeypatch, caplog, owner, method, flushes
+):
+    """Memory that runs out anywhere in the courier's own work loses no span and no flush, and is said."""
     exporter, tracer = traced()
-    tracer.start_span("one").end()
-    platform.wait_for(lambda p: len(p.spans("shop")) == 1, 10)
+    with tracer.start_as_current_span("before"):
+        pass
+    assert exporter.force_flush(5000)
+    once(monkeypatch, owner, method, MemoryError())
+    with tracer.start_as_current_span("one"):
+        tracer.start_span("part").end()
+    if flushes:
+        assert exporter.force_flush(5000)
+    platform.wait_for(lambda p: len(p.spans("shop")) == 3, 10)
     assert exporter.force_flush(5000)
     status = exporter.status()["shop"]
-    assert (status.handed_over, status.delivered, status.pending) == (1, 1, 0)
-    assert any("MemoryError" in record.message for record in caplog.records)
+    assert (status.handed_over, status.delivered, status.pending) == (3, 3, 0)
+    assert flushes or any("MemoryError" in record.message for record in caplog.records)
+
+
+def test_a_courier_that_has_ended_is_replaced(platform: LocalPlatform, traced, monkeypatch):
+    """Whatever ends its thread, in a place where nothing bears it: who leaves a span next starts another one."""
+    exporter, tracer = traced()
+    ended = threading.Event()
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: ended.set())
+    once(monkeypatch, Courier, "_go_round", MemoryError())
+    tracer.start_span("one").end()
+    exporter.status()
+    assert ended.wait(10)
+    tracer.start_span("two").end()
+    platform.wait_for(lambda p: len(p.spans("shop")) == 2, 10)
 
 
 def test_what_could_not_be_handed_over_is_handed_over_first(platform: LocalPlatform, traced, monkeypatch):

@@ -62,4 +62,4 @@ def settle_all(flows: Flows, platform: Any, now: float, now_ns: int = NOW_NS, mo
             return now
         now = max(now, due)
         attempt_next(flows, platform, now, now_ns)
-    raise AssertionError(f"still not at rest after {most} attempts: {flows.status(now)}")
+    raise AssertionError(f"still not at rest after {most} attempts: {flows.memory.status(now)}")

@@ -95,7 +95,7 @@ def test_nothing_that_was_let_in_is_pushed_out(seed: int, max_spans: int, max_by
             too_large += answer.too_large
         else:
             refused.append(spans)
-        assert sum(offers.flows.totals().dropped.values()) == too_large
+        assert sum(offers.flows.memory.totals().dropped.values()) == too_large
     platform.down = None
     now = settle_all(offers.flows, platform, now)
     for spans in refused:
@@ -116,7 +116,7 @@ def test_a_window_is_filled_to_half() -> None:
     assert offers.offer(*(make_span(0, n) for n in range(13, 16))) is None
     assert offers.offer(*(make_span(0, n) for n in range(13, 15))) == Taken(0)
     settle_all(offers.flows, platform, 2000.0)
-    assert offers.flows.totals().dropped == {}
+    assert offers.flows.memory.totals().dropped == {}
     # Delivered spans have left for them, the oldest first, and the trace is not torn further than that.
     assert platform.keys("a") == [key(0, n) for n in range(5, 15)]
 
@@ -133,7 +133,7 @@ def test_all_windows_together() -> None:
         assert offers.offer(make_span(number, 1, size=900), default=f"flow {number}") == Taken(0)
     assert sum(flow.window.pending_size for flow in offers.flows) == fitting * 901
     assert offers.flows.memory.size <= most + fitting * 200  # the flows' other members are not counted
-    assert offers.flows.totals().dropped == {}
+    assert offers.flows.memory.totals().dropped == {}
     few = Offers(max_spans=10, max_flows=1)
     for number in range(MOST_ACTIVE):
         assert few.offer(make_span(number, 0), default=str(number)) == Taken(0)
@@ -205,7 +205,7 @@ def test_a_window_has_room_to_the_byte(pending: list[int], offered: list[int], a
         offers.offer(make_span(0, number, size=size))
     spans = [make_span(1, number, size=size) for number, size in enumerate(offered)]
     assert offers.offer(*spans) == answer
-    assert offers.flows.totals().dropped == (
+    assert offers.flows.memory.totals().dropped == (
         {"too_large": answer.too_large} if answer and answer.too_large else {}
     )
 
@@ -258,7 +258,7 @@ def test_a_newer_text_is_not_replaced_by_one_that_moves_late() -> None:
         now = settle_all(offers.flows, platform, now)
     assert platform.keys("a") == []
     assert platform.keys("b") == [key(3, n) for n in range(4)]
-    assert offers.flows.totals().dropped == {}
+    assert offers.flows.memory.totals().dropped == {}
 
 
 def test_what_is_not_kept_is_not_taken() -> None:

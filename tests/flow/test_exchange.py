@@ -586,7 +586,7 @@ def test_a_put_without_its_turn_is_read_back(in_turn: bool, due: float | None) -
     job: Any = routing.flows.begin_next(T)
     for answer in (Absent(), Stored(200, None)):
         job = routing.flows.feed(job, answer, T, NOW_NS, in_turn=in_turn)
-    assert (routing.flows.totals().delivered, routing.flows.next_due()) == (1, due)
+    assert (routing.flows.memory.totals().delivered, routing.flows.next_due()) == (1, due)
 
 
 # -- the base of a merge -----------------------------------------------------------------------------------

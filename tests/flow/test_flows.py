@@ -42,7 +42,7 @@ def size(flows: Flows) -> int:
 def counts(flows: Flows) -> dict[str, tuple[int, int, int, dict[str, int]]]:
     return {
         name: (status.handed_over, status.delivered, status.pending, dict(status.dropped))
-        for name, status in flows.status(T).items()
+        for name, status in flows.memory.status(T).items()
     }
 
 
@@ -110,9 +110,9 @@ def test_nothing_is_begun_that_is_not_due() -> None:
     routing.hand_over(make_span(1, 0), now=T)
     assert (flows.begin_next(T + 4.9), flows.next_due()) == (None, T + 5.0)
     (receipt,) = flows.hurry(T + 1, T + 2)
-    assert (flows.next_due(), flows.flushed(receipt)) == (T + 1, None)
+    assert (flows.next_due(), receipt.flow.flushed(receipt.mark)) == (T + 1, None)
     assert attempt_next(flows, platform, T + 1) == "a"
-    assert (flows.flushed(receipt), flows.hurry(T + 1, T + 2)) == (True, [])
+    assert (receipt.flow.flushed(receipt.mark), flows.hurry(T + 1, T + 2)) == (True, [])
 
 
 def test_the_flow_that_is_due_for_longest_comes_first() -> None:
@@ -286,7 +286,7 @@ def test_flows_that_are_done_leave_without_another_hand_over() -> None:
     assert len(held(routing.flows)) == 1000
     settle_all(routing.flows, platform, T)
     assert len(held(routing.flows)) == 100
-    assert (len(platform.stored), routing.flows.totals().delivered) == (1000, 1000)
+    assert (len(platform.stored), routing.flows.memory.totals().delivered) == (1000, 1000)
     assert {routing.flows.verdict(receipt, T) for receipt in receipts} == {True}
 
 
@@ -312,12 +312,12 @@ def test_a_flow_that_left_memory_counts_on_when_it_comes_back(platform: Platform
     routing.hand_over(lost=["f1"], now=T + 2)
     routing.hand_over(make_span(0, 1), default="f0", now=T + 9)
     settle_all(flows, platform, T + 9)
-    assert flows.totals().handed_over == 4
+    assert flows.memory.totals().handed_over == 4
     routing.hand_over(make_span(5, 0), default="f2", now=T + 9)
     assert held(flows) == ["f2"]
     assert (counts(flows)["f0"], counts(flows)["f1"]) == ((2, 2, 0, {}), (2, 1, 0, {"unencodable": 1}))
-    assert (flows.status(T)["f0"].state, len(platform.keys("f0"))) == ("clean", 2)
-    totals = flows.totals()
+    assert (flows.memory.status(T)["f0"].state, len(platform.keys("f0"))) == ("clean", 2)
+    totals = flows.memory.totals()
     assert (totals.handed_over, totals.delivered, totals.pending) == (5, 3, 1)
     assert totals.dropped == {"unencodable": 1}
 
@@ -371,8 +371,8 @@ def test_only_so_many_former_flows_are_remembered(monkeypatch: pytest.MonkeyPatc
     """The one that left longest ago is forgotten; the totals keep its counts."""
     monkeypatch.setattr(memory_room, "_REMEMBERED", 2)
     flows = delivered_flows(Platform(), 5, max_flows=1).flows
-    assert list(flows.status(T)) == ["f2", "f3", "f4"]
-    assert flows.totals().delivered == 5
+    assert list(flows.memory.status(T)) == ["f2", "f3", "f4"]
+    assert flows.memory.totals().delivered == 5
 
 
 def test_all_windows_together_have_a_bound_in_bytes() -> None:
@@ -388,7 +388,7 @@ def test_what_is_pending_is_dropped_when_memory_is_full() -> None:
     for number in range(200):
         routing.hand_over(make_span(number, 0, size=500), default=f"f{number}")
     assert size(routing.flows) <= WINDOWS_OF_BYTES * 1000
-    totals = routing.flows.totals()
+    totals = routing.flows.memory.totals()
     assert totals.handed_over == 200 == totals.pending + totals.dropped["window_full"]
     assert len(held(routing.flows)) <= 100
     settle_all(routing.flows, Platform(), T)
@@ -405,7 +405,10 @@ def test_what_comes_from_others_makes_room_as_what_is_handed_over(platform: Plat
     routing.hand_over(lost=["idle"])
     others = [Kept(key(trace, 0), 0, 0, True, b"x" * 445) for trace in (92, 93)]
     getattr(routing.flows, way)("a", others if way == "inherit" else News(others), T, NOW_NS)
-    assert (routing.flows.parted, routing.flows.totals().dropped["window_full"]) == ({"done", "idle"}, 1)
+    assert (routing.flows.parted, routing.flows.memory.totals().dropped["window_full"]) == (
+        {"done", "idle"},
+        1,
+    )
 
 
 def test_the_largest_window_gives_way_first() -> None:
@@ -584,4 +587,4 @@ def test_what_was_left_and_is_gone_is_not_taken_back() -> None:
     routing.flows.learn("a", News(dropped={key(0, 0): DropReason.WINDOW_FULL}), T, NOW_NS)
     routing.hand_over(make_span(1, 0), default="b")
     routing.flows.take_back("a", T, T + 1)
-    assert (held(routing.flows), routing.flows.totals().dropped) == (["b"], {"window_full": 1})
+    assert (held(routing.flows), routing.flows.memory.totals().dropped) == (["b"], {"window_full": 1})

@@ -311,7 +311,7 @@ class Histories(RuleBasedStateMachine):
         writer = self.writer(number)
         writer.hurried_until = self.now + 30.0
         receipts = writer.flows.hurry(self.now, writer.hurried_until)
-        assert all(writer.flows.flushed(receipt) is not True for receipt in receipts)
+        assert all(receipt.flow.flushed(receipt.mark) is not True for receipt in receipts)
         for flow in writer.flows:
             if flow.window.pending and not flow.busy and not writer.closed:
                 # Whether a flow is gone that was there is asked a pacing interval later, whoever waits.
@@ -377,14 +377,14 @@ class Histories(RuleBasedStateMachine):
     def everything_is_counted(self) -> None:
         for writer in getattr(self, "writers", ()):
             totals = Counter[str]()
-            for status in writer.flows.status(self.now).values():
+            for status in writer.flows.memory.status(self.now).values():
                 dropped = sum(status.dropped.values())
                 assert status.handed_over == status.delivered + status.pending + dropped, status
                 assert min(status.handed_over, status.delivered, status.pending, dropped) >= 0
                 totals.update(
                     handed_over=status.handed_over, delivered=status.delivered, pending=status.pending
                 )
-            summed = writer.flows.totals()
+            summed = writer.flows.memory.totals()
             assert summed.handed_over == summed.delivered + summed.pending + sum(summed.dropped.values())
             assert (summed.handed_over, summed.delivered, summed.pending) == (
                 totals["handed_over"],
@@ -410,7 +410,7 @@ class Histories(RuleBasedStateMachine):
             }
             # Beside them, what was pushed out while a PUT that carries it is under way.
             assert in_windows.items() <= writer.kept.items()
-            assert len(writer.kept) == writer.flows.totals().pending
+            assert len(writer.kept) == writer.flows.memory.totals().pending
 
     @invariant()
     def windows_are_true_and_within_bounds(self) -> None:
@@ -477,7 +477,7 @@ class Histories(RuleBasedStateMachine):
                 self.all_is_there_once(writer, alone)
 
     def all_is_there_once(self, writer: Writer, alone: bool) -> None:
-        if any(status.dropped or status.pending for status in writer.flows.status(self.now).values()):
+        if any(status.dropped or status.pending for status in writer.flows.memory.status(self.now).values()):
             return
         found: dict[tuple[str, str], list[bytes]] = {}
         for name, body in self.platform.stored.items():

@@ -38,7 +38,7 @@ def kept(span: EncodedSpan, end: int | None = None) -> Kept:
 
 
 def totals(flows: Flows, name: str = "a") -> tuple[int, int, int, dict[str, int]]:
-    status = flows.status(T)[name]
+    status = flows.memory.status(T)[name]
     assert status.handed_over == status.delivered + status.pending + sum(status.dropped.values())
     return status.handed_over, status.delivered, status.pending, dict(status.dropped)
 
@@ -141,17 +141,17 @@ def test_what_a_store_keeps_is_not_lost_at_the_end(
 
 def test_status_says_where_spans_wait_and_what_is_lost_of_no_flow() -> None:
     routing = Routing(store="redis://there", durable=True)
-    routing.flows.lose(0, DropReason.UNREADABLE)
-    assert (routing.flows.status(T), routing.flows.totals().dropped) == ({}, {})
+    routing.flows.memory.lose(0, DropReason.UNREADABLE)
+    assert (routing.flows.memory.status(T), routing.flows.memory.totals().dropped) == ({}, {})
     routing.hand_over(A)
     for spans, reason in ((2, DropReason.UNREADABLE), (3, DropReason.SHUTDOWN), (2, DropReason.SHUTDOWN)):
-        routing.flows.lose(spans, reason)
+        routing.flows.memory.lose(spans, reason)
     dropped = {"unreadable": 2, "shutdown": 5}
-    assert routing.flows.status(T) == {
+    assert routing.flows.memory.status(T) == {
         "": FlowStatus("", "clean", 7, 0, 0, dropped, None, None, "redis://there"),
         "a": FlowStatus("a", "dirty", 1, 0, 1, {}, None, 0.0, "redis://there"),
     }
-    all_of_them = routing.flows.totals()
+    all_of_them = routing.flows.memory.totals()
     assert (all_of_them.handed_over, all_of_them.delivered, all_of_them.pending) == (8, 0, 1)
     assert all_of_them.dropped == dropped
 
@@ -305,10 +305,10 @@ def test_an_attempt_that_is_put_off_is_made_then(platform: Platform) -> None:
     routing.flows.put_off(job, T, T + 3)
     assert (routing.flows.busy, routing.flows.next_due()) == (0, T + 3)
     (receipt,) = routing.flows.hurry(T, T + 60)
-    assert (receipt.flow.name, receipt.lost, routing.flows.flushed(receipt)) == ("a", 0, None)
+    assert (receipt.flow.name, receipt.lost, receipt.flow.flushed(receipt.mark)) == ("a", 0, None)
     assert attempt_next(routing.flows, platform, T + 2) is None
     assert attempt_next(routing.flows, platform, T + 3) == "a"
-    assert routing.flows.flushed(receipt)
+    assert receipt.flow.flushed(receipt.mark)
     assert (platform.keys("a"), routing.flows.next_due()) == ([key(1, 0)], None)
 
 
@@ -320,7 +320,7 @@ def test_a_look_that_is_put_off_is_not_made(platform: Platform) -> None:
     assert job is not None
     routing.flows.put_off(job, T, T + 3)
     assert (routing.flows.busy, routing.flows.next_due(), routing.flows.hurry(T, T + 60)) == (0, None, [])
-    assert routing.flows.status(T)["a"].state == "clean"
+    assert routing.flows.memory.status(T)["a"].state == "clean"
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -379,7 +379,7 @@ def test_what_was_pushed_out_while_its_put_is_put_off_is_lost() -> None:
 
 
 def totals_pending(routing: Routing) -> int:
-    return routing.flows.totals().pending
+    return routing.flows.memory.totals().pending
 
 
 @pytest.mark.parametrize("is_read", [False, True])
@@ -426,7 +426,7 @@ def test_what_is_left_to_somebody_else_is_not_tried_again(platform: Platform) ->
     assert job is not None
     routing.flows.leave(job)
     assert (routing.flows.busy, routing.flows.next_due()) == (0, None)
-    assert routing.flows.status(T)["a"].next_attempt is None
+    assert routing.flows.memory.status(T)["a"].next_attempt is None
     assert attempt_next(routing.flows, platform, T + 60) is None
     assert [list(change.added) for change in routing.flows.waiting()] == [[kept(A)]]
     routing.flows.take_back("a", T + 60, T + 70)

@@ -135,7 +135,7 @@ class Process:
                 self.troubled_end = not self.ample or in_trouble or self.world.now >= self.ends_by - 0.01
                 if self.troubled_end:
                     self.world.unsaid_at = self.world.now
-                self.world.tell(f"{self} has ended: {self.flows.totals()}")
+                self.world.tell(f"{self} has ended: {self.flows.memory.totals()}")
                 self.after(self.random.choice((0.0, 0.0, 1.0, 30.0)), self._exit)
         elif self.intake.messages.qsize():
             self._wake_at(clock.monotonic() + self.random.uniform(0, 0.002))
@@ -287,7 +287,7 @@ class Process:
         """Whether there is nothing for it to do."""
         flows = self.flows
         idle = flows.next_due() is None and not flows.busy and not len(self.intake)
-        return self.over or self.dead or (idle and not flows.totals().pending)
+        return self.over or self.dead or (idle and not flows.memory.totals().pending)
 
     def holds_safely(self, key: tuple[str, str], flow: str) -> bool:
         """Whether a span that was handed over to it outlives it."""

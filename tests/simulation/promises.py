@@ -48,7 +48,7 @@ class Promises:
                 raise Violation(f"{process}: not each span of {flow.name!r} is accounted for: {flow.totals}")
         if not of_all:
             return
-        totals, world = process.flows.totals(), process.world
+        totals, world = process.flows.memory.totals(), process.world
         settled = totals.delivered + totals.pending + sum(totals.dropped.values())
         if totals.handed_over != settled:
             raise Violation(f"{process}: handed over {totals.handed_over}, accounted for {settled}: {totals}")

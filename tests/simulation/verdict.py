@@ -33,7 +33,7 @@ class Verdict:
             return
         dropped = set().union(*(process.dropped for process in self._world.processes.values()))
         for process in self._world.processes.values():
-            totals = process.flows.totals().dropped
+            totals = process.flows.memory.totals().dropped
             counted = sum(totals.values()) - totals.get("unreadable", 0)
             # A fleet's process gets a span anew, and drops it anew, that another one has put anew.
             again = counted - len(process.dropped) if self._world.redis else 0
@@ -58,7 +58,7 @@ class Verdict:
             never = [
                 key for key in never if not (world.given[key].process.dead or world.given[key].process.over)
             ]
-        counts = [process.flows.totals().dropped for process in world.processes.values()]
+        counts = [process.flows.memory.totals().dropped for process in world.processes.values()]
         counted = sum(sum(count.values()) for count in counts)
         if len(never) > counted:
             raise Violation(f"{len(never)} spans were never seen, and {counted} are counted: {never[0]}")

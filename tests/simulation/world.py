@@ -215,7 +215,7 @@ class World:
             self._run_until(self.now + 1.0)
 
     def _states(self) -> list[str]:
-        states = [f"{process}: {process.flows.status(BOOTED + self.now)}" for process in self.living]
+        states = [f"{process}: {process.flows.memory.status(BOOTED + self.now)}" for process in self.living]
         if self.redis:
             states.append(f"redis: {self.redis.left()} left")
         return [*states, *(f"host {host.number}: {host.rows()}" for host in self.hosts)]

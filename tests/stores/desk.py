@@ -153,7 +153,7 @@ class Desk:
             assert attempt.job is not None
             step = attempt.job.step
             requests.append(Request(number, step.flow, step.body.join() if isinstance(step, Write) else None))
-        return State(requests, self.flows.totals(), self._dispatcher.over)
+        return State(requests, self.flows.memory.totals(), self._dispatcher.over)
 
     def hand_over(self, spans: Sequence[EncodedSpan]) -> State:
         """An `export`."""

@@ -505,7 +505,7 @@ def test_after_a_damage_all_is_kept_anew_at_once(folder: Path):
     for traces in (range(20), range(20, 21)):
         routed = [("shop", make_span(trace, 0, size=1900)) for trace in traces]
         flows.hand_over(routed, (), (), 0.0, NOW_NS)
-        keeper.keep(0.0)
+        keeper.keep(0.0, anew=False)
         assert all(store.keeps("shop", key(trace, 0)) for trace in range(traces.stop))
         damage_own(store)
 
@@ -515,11 +515,11 @@ def test_what_is_delivered_while_all_is_told_anew_is_not_kept(folder: Path):
     store = spool(folder)
     flows, keeper = kept_flows(store)
     flows.hand_over([("shop", make_span(0, 0))], (), (), 0.0, NOW_NS)
-    keeper.keep(0.0)
+    keeper.keep(0.0, anew=False)
     assert store.keeps("shop", key(0, 0))
     store._trouble.met(-61)
     settle_all(flows, Platform(), 0.0)
-    keeper.keep(0.0)
+    keeper.keep(0.0, anew=False)
     assert not store.keeps("shop", key(0, 0))
 
 

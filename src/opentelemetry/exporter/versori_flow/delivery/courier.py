@@ -166,12 +166,15 @@ class Courier:
         me = get_ident()
         if self._at_work.setdefault("courier", me) != me:
             return
-        at_work.add(me)
         try:
+            at_work.add(me)
             while not self.over:
                 self._go_round(_FOREVER)
         finally:
             at_work.discard(me)
+            if not self.over:  # memory has run out, say: whoever comes next starts another one
+                self._at_work.pop("courier", None)
+                self._started = False
 
     def wire(self) -> Dispatcher:
         """Makes what does the work. One thread at a time."""

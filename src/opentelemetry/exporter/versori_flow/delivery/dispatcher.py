@@ -9,29 +9,27 @@ request; an application's thread never waits for it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from _queue import Empty
+from collections.abc import Iterator
 
-from ..flow.flows import Flows, FlowStep, Receipt
+from ..flow.flows import Flows, FlowStep
 from ..flow.ledger import DropReason
 from ..flow.notice import Notice
 from ..flow.report import error_type
 from ..flow.steps import Reading
 from ..http.answers import failed_by
-from ..intake import Batch, Intake
+from ..intake import Intake
 from ..native import allocate_lock, monotonic
 from .attempt import Attempt
 from .crew import Crew
+from .gathering import Gathering
 from .keeper import Keeper
 from .log import AFTER_A_FAULT, Faults, is_the_callers, say
 from .question import Kind, OpenQuestions, Question, at_rest
-
-_GATHERED = 0.03
-"""Seconds between two looks into the intake while nobody asks: a look for each span costs more than the span."""
-
-_LOOKS_FOR = 0.05
-"""Seconds of one look: where spans come faster than they are taken, what was taken is delivered all the same."""
+from .turns import Turn
 
 _IDLE_BEFORE_WARM_UP = 1.0
 _IDLE_BEFORE_REST = 10.0
@@ -60,21 +58,18 @@ class Dispatcher:
         self._desk = allocate_lock()
         self._intake = intake
         self._keeper = keeper
-        self._take_at = _FOREVER
-        self._taken_at = -_FOREVER
+        self._gathering = Gathering(intake, flows)
         self._wakes_at = _FOREVER
-        self._batch: Batch | None = None
         self._questions = OpenQuestions(flows)
         self._faults = Faults()
 
     # -- who comes to the desk -----------------------------------------------------------------------------
 
     def go_round(self, until: float, *read: object) -> None:
-        """Waits for something to do, `until` at most (seconds of the monotonic clock), and does it.
+        """Waits for something to do, `until` at most (seconds of the monotonic clock), or has `read` it; does it.
 
-        With a message that was `read` before, it waits for nothing. A fault of ours, a log handler that raises or
-        memory that has run out costs the round in which it happens. Only what interrupts the thread of a caller,
-        such as Ctrl-C, is raised.
+        A fault of ours, a log handler that raises or memory that has run out costs the round in which it happens.
+        Only what interrupts the thread of a caller, such as Ctrl-C, is raised.
         """
         try:
             attempt = self._visit(until, *read or (self._wait(until),))
@@ -102,9 +97,8 @@ class Dispatcher:
         try:
             self.crew.make(attempt, self._feed)
         except BaseException as error:
-            self._feed(attempt, failed_by(error))  # no memory, say: the flow must not look busy for ever
-            if is_the_callers(error):
-                raise
+            self._feed(attempt, failed_by(error))
+            raise
 
     def _visit(self, until: float, message: object = _NOTHING, *, hand: bool = False) -> Attempt | None:
         """Does all that there is to do at the desk; returns an attempt for the thread that has come.
@@ -122,14 +116,16 @@ class Dispatcher:
                 message = self._next(0)
             now = monotonic()
             if not self.over:
-                if self._take_at <= now < self._questions.last_call:
-                    self._take(now + _LOOKS_FOR)
+                if mended := self._faults.unmended:
+                    self._mend(now)
+                if self._gathering.look_at <= now < self._questions.last_call:
+                    self._gathering.take()
                 if (moving := self._questions.owed()) is not None:
-                    self._hand_over(moving)
+                    self._gathering.hand_over(moving)
                 self._keeper.inherit(now, self._questions.last_call)
                 self._questions.expire(now)
                 # Before the answers: what was taken is kept, and what an export failed for is said by then.
-                notices = self._end() if self._is_done(now) else self._keeper.keep(now)
+                notices = self._end() if self._is_done(now) else self._keeper.keep(now, mended)
                 say([*self._intake.remarks(), *notices, *self.flows.notices(now, self.over)])
             self._questions.give(self._keeper.is_safe)
             attempt = self._hand_out(min(until, self._questions.last_call), hand)
@@ -157,7 +153,7 @@ class Dispatcher:
         start = self._next_start()
         if start <= now:  # for a thread of the crew
             start = now + self.crew.patience
-        return min(start, self._take_at, self._keeper.next_look(), self._questions.next_end)
+        return min(start, self._gathering.look_at, self._keeper.next_look(), self._questions.next_end)
 
     def _next_start(self) -> float:
         due = self.flows.next_due()
@@ -171,31 +167,9 @@ class Dispatcher:
 
     def _read(self, message: object) -> None:
         if message is None:
-            self._take_at = min(self._take_at, self._taken_at + _GATHERED)
+            self._gathering.told()
         elif isinstance(message, Question):
             self._ask(message)
-
-    def _take(self, until: float) -> None:
-        """Takes what has been left by now, and hands it over. Where there was something, it looks again unasked."""
-        self._take_at, found, left = _FOREVER, False, len(self._intake) + self._in_hand
-        while (left > 0 or not found) and (batch := self._batch or self._intake.take()) is not None:
-            self._hand_over(batch)
-            found, left = True, left - batch.size
-            if monotonic() >= until:
-                break
-        self._taken_at = monotonic()
-        self._take_at = self._taken_at + _GATHERED if found else _FOREVER
-
-    @property
-    def _in_hand(self) -> int:  # what was taken, and could not be handed over
-        return self._batch.size if self._batch else 0
-
-    def _hand_over(self, batch: Batch) -> list[Receipt]:
-        # Until it is over: what fails in the middle is done again, and nothing counts twice.
-        self._batch = batch
-        receipts = self.flows.hand_over(*batch, monotonic(), time.time_ns())
-        self._batch = None
-        return receipts
 
     def _feed(self, attempt: Attempt, answer: Reading) -> None:
         """Takes what came of a step, and sets the attempt's next one."""
@@ -205,12 +179,14 @@ class Dispatcher:
                 attempt.job = None
                 return
             now = monotonic()
-            following = self.flows.feed(job, answer, now, time.time_ns(), attempt.in_turn)
+            with self._or_put_off(job, None, now):
+                following = self.flows.feed(job, answer, now, time.time_ns(), attempt.in_turn)
             if following is not None and self._keeper.may_go_on(attempt, following, now):
                 attempt.job = following
                 return
-            attempt.job, turn, attempt.turn = None, attempt.turn, None
-            self._keeper.end_turn(job, answer, turn, now, self._questions.last_call)
+            attempt.job = None
+            self._keeper.end_turn(job, answer, attempt.turn, now, self._questions.last_call)
+            attempt.turn = None
             if self.crew.metrics is not None:  # before anybody is told who waits for it
                 self.crew.metrics.attempt(job.name, attempt.begun, error_type(answer), not job.flow.idle)
             self._questions.look(job.name, now)
@@ -235,49 +211,74 @@ class Dispatcher:
                 self._intake.messages.put(_LOOK)  # it may have been the last thing to do
             elif attempt is None:
                 if (job := self.flows.begin_next(now)) is not None:
-                    self._keeper.turns.enter(job, now, until)
+                    with self._or_put_off(job, None, now):
+                        self._keeper.turns.enter(job, now, until)
             else:
-                self._keeper.begin_turn(attempt, now, self._questions.last_call)
-                if hand:
-                    self.crew.count(1, now)
-                    return attempt
-                if self.crew.nobody:
-                    return attempt
-                self.crew.give(attempt, self._work, now)
+                with self._or_put_off(attempt.job, attempt.turn, now):
+                    self._keeper.begin_turn(attempt, now, self._questions.last_call)
+                    if hand:
+                        self.crew.count(1, now)
+                    if hand or self.crew.nobody:
+                        return attempt
+                    self.crew.give(attempt, self._work, now)
         return None
+
+    @contextlib.contextmanager
+    def _or_put_off(self, job: FlowStep | None, turn: Turn | None, now: float) -> Iterator[None]:
+        """An attempt that ends by a fault of ours must not look busy for ever."""
+        try:
+            yield
+        except BaseException:
+            if turn is not None:
+                turn.release()
+            if job is not None and job.flow.busy:
+                self.flows.put_off(job, now, now)
+            raise
 
     def _ask(self, question: Question) -> None:
         if self.over:
-            self.flows.lose(len(question.spans), DropReason.SHUTDOWN)
+            self.flows.memory.lose(len(question.spans), DropReason.SHUTDOWN)
             self._questions.answer(question, at_rest(question, self.flows))
             return
         now = monotonic()
         if question.kind in (Kind.SHUTDOWN, Kind.LET_GO):
             self._questions.add_end(question, now)
         try:
-            self._take(question.until)
+            self._take_in(question, now)
+        except BaseException:
+            self._questions.hit(question)
+            raise
+
+    def _take_in(self, question: Question, now: float) -> None:
+        gathering = self._gathering
+        try:
+            gathering.take(question.until)
         except BaseException:
             self._intake.take_later(question.spans)  # of others', and nobody asks for these again
             raise
         match question.kind:
             case Kind.EXPORT | Kind.ACCEPT:
-                receipts = self._hand_over(self._intake.encode(question.spans))
+                receipts = gathering.hand_over(self._intake.encode(question.spans))
                 self._questions.add(question, receipts, monotonic())
             case Kind.OFFER:
                 for batch in self._questions.admit(question, self._intake.route(question.prepared)):
-                    self._hand_over(batch)
+                    gathering.hand_over(batch)
             case Kind.FLUSH:
                 self._questions.add(question, self.flows.hurry(now, question.until), now)
             case Kind.STATUS | Kind.TOTALS:
                 self._questions.answer(question, at_rest(question, self.flows))
 
+    def _mend(self, now: float) -> None:
+        self.flows.mend(now)
+        self._faults.unmended = False
+        for question in self._questions.take_hit(now):
+            self._ask(question)
+
     def _is_done(self, now: float) -> bool:
         if not self._questions.ending:
             return False
         due, last_call = self.flows.next_due(), self._questions.last_call
-        idle = not (self.flows.busy or len(self._intake) or self._in_hand) and (
-            due is None or due >= last_call
-        )
+        idle = not (self.flows.busy or self._gathering.size) and (due is None or due >= last_call)
         return now >= last_call or (idle and self._keeper.gone(now, last_call))
 
     def _end(self) -> list[Notice]:
@@ -286,7 +287,7 @@ class Dispatcher:
         self.over = True
         self._keeper.turns.end()
         self.crew.end()
-        self.flows.lose(self._intake.give_up() + self._in_hand, DropReason.SHUTDOWN)
+        self.flows.memory.lose(self._gathering.give_up(), DropReason.SHUTDOWN)
         self._questions.end()
         while (message := self._next(0)) is not _NOTHING:
             self._read(message)
@@ -294,6 +295,6 @@ class Dispatcher:
         return notices
 
     def _fault(self, error: BaseException) -> None:
-        self._take_at = min(self._take_at, monotonic() + AFTER_A_FAULT)
+        self._gathering.look_at = min(self._gathering.look_at, monotonic() + AFTER_A_FAULT)
         self._faults.bear(error)
         self._intake.messages.put(_LOOK)

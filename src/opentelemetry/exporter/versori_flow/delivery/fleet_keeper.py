@@ -66,13 +66,13 @@ class FleetKeeper(Keeper):
         """When `inherit` or `gone` may have something to do, in seconds of the monotonic clock."""
         return min(super().next_look(), *self._again.values(), _FOREVER)
 
-    def keep(self, now: float) -> list[Notice]:
-        """Tells the fleet what has changed; returns what there is to say."""
+    def keep(self, now: float, anew: bool) -> list[Notice]:
+        """Tells the fleet what has changed, or `anew` all that is pending; returns what there is to say."""
         store = self._fleet_turns.store
         if store is None:
-            return super().keep(now)
+            return super().keep(now, anew)
         self._tell(store)
-        if store.wants_all(now):
+        if anew or store.wants_all(now):
             store.put_all(self._flows.waiting())
         return store.remarks()
 

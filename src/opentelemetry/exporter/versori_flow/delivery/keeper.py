@@ -83,14 +83,14 @@ class Keeper:
             return _FOREVER
         return self._look_at if self._left_at is not None else self._store.next_look()
 
-    def keep(self, now: float) -> list[Notice]:
-        """Tells the store what has changed; returns what there is to say."""
+    def keep(self, now: float, anew: bool) -> list[Notice]:
+        """Tells the store what has changed, or `anew` all that is pending; returns what there is to say."""
         changes = self._flows.changes()
         self._flows.parted.clear()  # only a fleet takes note of them, and names may never repeat
         if self._store is None:
             troubles, self._troubles = self._troubles, []
             return troubles
-        if self._store.wants_all(now):
+        if anew or self._store.wants_all(now):
             changes = [*changes, *self._flows.waiting()]
         self._store.apply(changes)
         # Its file was damaged, if so: until a new one has all, a crash would lose it.
@@ -117,7 +117,7 @@ class Keeper:
             if until != _FOREVER:
                 self._flows.take_back(left.flow, now, until)
             self._left.discard(left.flow)
-        self._flows.lose(self._store.take_unreadable(), DropReason.UNREADABLE)
+        self._flows.memory.lose(self._store.take_unreadable(), DropReason.UNREADABLE)
 
     def begin_turn(self, attempt: Attempt, now: float, until: float) -> None:
         """An attempt begins."""

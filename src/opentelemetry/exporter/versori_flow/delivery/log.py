@@ -66,14 +66,17 @@ class Faults:
 
     Attributes:
         last: The last of it, in words; None: there was none.
+        unmended: Whether what it may have left half-done is still to be put right.
     """
 
     def __init__(self) -> None:
         self.last: str | None = None
+        self.unmended = False
         self._said = float("-inf")
 
     def bear(self, error: BaseException) -> None:
         """Says so, at most once a minute, and waits a moment: the cause may be gone then."""
+        self.unmended = True
         # Of its text only what the system says is shown.
         reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
         self.last = f"{type(error).__name__}{reason}"

@@ -76,8 +76,8 @@ class Question:
 def at_rest(question: Question, flows: Flows) -> object:
     """Answers what needs no delivery, or comes when it is over; then any thread may ask."""
     if question.kind is Kind.STATUS:
-        return flows.status(monotonic())
-    totals = flows.totals()
+        return flows.memory.status(monotonic())
+    totals = flows.memory.totals()
     if question.kind is Kind.TOTALS:
         return totals
     return question.kind is Kind.SHUTDOWN or (question.kind is Kind.FLUSH and not totals.pending)
@@ -99,6 +99,7 @@ class OpenQuestions:
         self._open: dict[Question, None] = {}  # for its order; one that has its answer leaves in no time
         self._answers: list[tuple[Question, object]] = []
         self._offered: list[tuple[Question, Batch, int]] = []
+        self._hit: list[Question] = []
         # What the router has noted, and there was no room for yet: one for each span that is held.
         self._owed_moves: dict[Key, Move] = {}
 
@@ -200,8 +201,24 @@ class OpenQuestions:
         """The exporter has ended."""
         for question in list(self._open):
             self._conclude(question, False)
+        for question in self._hit:
+            self.answer(question, False)
         while self.ending:
             self.answer(self.ending.pop(), True)
+
+    def hit(self, question: Question) -> None:
+        """A fault came before it could be dealt with: a flush is to be asked again, see `take_hit`."""
+        if question.kind is Kind.FLUSH:
+            self._hit.append(question)
+        elif question not in self.ending:
+            self.answer(question, at_rest(question, self._flows))
+
+    def take_hit(self, now: float) -> list[Question]:
+        """Those that are to be asked again, as far as somebody waits for them still; looks at all others."""
+        for question in list(self._open):
+            self._look_at(question, list(question.receipts), now)
+        hit, self._hit = self._hit, []
+        return [question for question in hit if question.until > now]
 
     def answer(self, question: Question, answer: object) -> None:
         """Keeps an answer until `give`."""
@@ -221,7 +238,7 @@ class OpenQuestions:
         flushes = question.kind is Kind.FLUSH
         for name in names:
             receipt = question.receipts[name]
-            verdict = self._flows.flushed(receipt) if flushes else self._flows.verdict(receipt, now)
+            verdict = receipt.flow.flushed(receipt.mark) if flushes else self._flows.verdict(receipt, now)
             if verdict is not None:
                 del question.receipts[name]
                 question.failed |= not verdict

@@ -15,7 +15,6 @@ from .bulletin import Bulletin
 from .due import Due
 from .flow import Flow
 from .journal import Change, Kept, News
-from .ledger import DropReason, FlowStatus, Totals
 from .memory import Memory
 from .notice import Notice
 from .policy import FlowPolicy
@@ -95,9 +94,14 @@ class Flows:
             marks[name] = touch(name).hand_over(encoded, now_ns)
         for move in moves:
             if move.source in self.memory.flows:
-                given_up = touch(move.source).take((move.trace_id, move.span_id))
+                source = touch(move.source)
+                given_up = source.take((move.trace_id, move.span_id))
                 if given_up is not None:
-                    marks[move.target] = touch(move.target).give(*given_up)
+                    try:
+                        marks[move.target] = touch(move.target).give(*given_up)
+                    except BaseException:
+                        source.give(*given_up)  # until it is moved again
+                        raise
         for failure, name in unencodable:
             marks[name] = touch(name).lose_unencodable(failure.reason)
         flows = self.memory.flows
@@ -146,13 +150,19 @@ class Flows:
         while (first := self._due.first()) is not None and max(first[0], self._probe.free_at) <= now:
             flow = self.memory.flows[first[1]]
             due = flow.due(now)
-            step = flow.begin(now) if due is not None and due <= now else None
-            self._line_up(flow, now)
-            if step is not None:
-                self.busy += 1
-                self._due.begun(flow)
-                self._probe.begun(flow.name)
-                return FlowStep(flow, step)
+            try:
+                step = flow.begin(now) if due is not None and due <= now else None
+                self._line_up(flow, now)
+                if step is not None:
+                    self._due.begun(flow)
+                    self._probe.begun(flow.name)
+                    self.busy += 1
+                    return FlowStep(flow, step)
+            except BaseException:
+                self._due.over(flow.name)
+                self._probe.not_begun(flow.name)
+                flow.put_off(now)  # nobody makes the attempt
+                raise
         return None
 
     def feed(
@@ -205,9 +215,11 @@ class Flows:
                 receipts.append(receipt)
         return receipts
 
-    def flushed(self, receipt: Receipt) -> bool | None:
-        """See `Flow.flushed`."""
-        return receipt.flow.flushed(receipt.mark)
+    def mend(self, now: float) -> None:
+        """A fault of ours, or memory that ran out, may have left any flow out of line."""
+        for flow in self:
+            self._line_up(flow, now)
+        self.busy = sum(flow.busy for flow in self)
 
     def close(self, now: float, until: float) -> None:
         """The exporter ends: deliver, and read back, at once. Every flow that is held may have to."""
@@ -249,22 +261,9 @@ class Flows:
             self._bulletin.listen(flow)
         return left
 
-    def lose(self, count: int, reason: DropReason) -> None:
-        """Counts spans that are lost, and of no flow."""
-        if count:
-            self.memory.lose(count, reason)
-
     def notices(self, now: float, last: bool) -> list[Notice]:
         """The lines to log now; with `last` nothing is kept for later."""
         return self._bulletin.take(now, last, self._waiting)
-
-    def totals(self) -> Totals:
-        """Spans over all flows, those that have left memory included."""
-        return self.memory.totals()
-
-    def status(self, now: float) -> dict[str, FlowStatus]:
-        """How every flow does that is held, or was not long ago."""
-        return self.memory.status(now)
 
     def _line_up(self, flow: Flow, now: float) -> None:
         self._due.put(flow, now)

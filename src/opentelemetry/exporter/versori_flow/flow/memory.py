@@ -66,7 +66,8 @@ class Memory:
         """The flow of that name; a new one, or one that comes back, where it is not held."""
         flow = self.flows.get(name)
         if flow is None:
-            flow = self.flows[name] = Flow(name, self._policy, *self._former.pop(name, ()))
+            flow = self.flows[name] = Flow(name, self._policy, *self._former.get(name, ()))
+            self._former.pop(name, None)
         return flow
 
     def measure(self, flow: Flow) -> None:
@@ -152,20 +153,22 @@ class Memory:
         return entry is not None and entry.pending
 
     def _forget(self, name: str) -> Flow:
-        flow = self.flows.pop(name)
+        flow = self.flows[name]
+        self._former[name] = flow.status(0.0), flow.paced_until, flow.is_there
+        del self.flows[name]
         self._by_size.put(name, None)
         self._count(name, None)
-        self._former[name] = flow.status(0.0), flow.paced_until, flow.is_there
         if len(self._former) > _REMEMBERED:
             _, (status, *_) = self._former.popitem(last=False)
             self._gone = add_up([self._gone, status])
         return flow
 
     def _count(self, name: str, sizes: _Sizes | None) -> None:
-        before = self._sizes.pop(name, _Sizes(0, 0))
+        now, before = sizes or _Sizes(0, 0), self._sizes.get(name, _Sizes(0, 0))
         if sizes is not None:
             self._sizes[name] = sizes
-        now = sizes or _Sizes(0, 0)
+        else:
+            self._sizes.pop(name, None)
         self.size += now.all - before.all
         self.pending_size += now.pending - before.pending
 
@@ -181,6 +184,8 @@ class Memory:
 
     def lose(self, count: int, reason: DropReason) -> None:
         """Counts spans that are lost, and of no flow."""
+        if not count:
+            return
         self._of_no_flow = add_up([self._of_no_flow, Totals(count, 0, 0, {reason.value: count})])
 
     def totals(self) -> Totals:

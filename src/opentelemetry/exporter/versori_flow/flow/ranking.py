@@ -36,8 +36,8 @@ class Ranking(Generic[Rank]):
             self._ranks.pop(name, None)
             self._changed.discard(name)
         elif self._ranks.get(name) != rank:
+            self._changed.add(name)  # first: memory may run out in between
             self._ranks[name] = rank
-            self._changed.add(name)
 
     def moved(self, name: str) -> None:
         """The rank of a name may be another one: `first` asks for it, once for all that happens until then."""
@@ -66,7 +66,7 @@ class Ranking(Generic[Rank]):
         return None
 
     def _catch_up(self) -> None:
-        for name in self._changed:
+        for name in self._changed & self._ranks.keys():
             heappush(self._heap, (self._ranks[name], name))
         self._changed.clear()
         if len(self._heap) > _OUT_OF_DATE + 2 * len(self._ranks):

@@ -86,7 +86,10 @@ class _Trace:
 
     def rank(self, entry: Entry) -> None:
         if self.by_worth is not None:
-            self.by_worth.put(entry.key[1], (entry.is_root, entry.pending, entry.start))
+            try:
+                self.by_worth.put(entry.key[1], (entry.is_root, entry.pending, entry.start))
+            except MemoryError:
+                self.by_worth = None  # made anew when it is asked for
 
 
 class Window:
@@ -173,24 +176,22 @@ class Window:
 
         An entry that has left the window since, or was replaced by a newer text, is passed over.
         """
-        marked = 0
-        for entry in entries:
-            if not entry.pending or not self.holds(entry):
-                continue
+        carried = dict.fromkeys(entry for entry in entries if entry.pending and self.holds(entry))
+        for trace_id in {entry.key[0] for entry in carried}:
+            self._order.moved(trace_id)  # first, as in `_put`
+        for entry in carried:
             entry.pending = False
-            marked += 1
             trace = self._traces[entry.key[0]]
             trace.rank(entry)
             trace.pending -= 1
             self.pending_size -= len(entry.body) + 1
-            if not trace.pending:
-                self._order.moved(entry.key[0])
-        self.pending -= marked
-        return marked
+        self.pending -= len(carried)
+        return len(carried)
 
     def remove(self, entry: Entry) -> None:
         """Takes one span out."""
         trace_id, span_id = entry.key
+        self._order.moved(trace_id)
         trace = self._traces[trace_id]
         del trace.entries[span_id]
         trace.in_order = None
@@ -199,7 +200,6 @@ class Window:
             del self._traces[trace_id]
         elif trace.by_worth is not None:
             trace.by_worth.put(span_id, None)
-        self._order.moved(trace_id)
 
     def latest_end(self, trace_id: str) -> int:
         """When the trace last did something, in nanoseconds since the Unix epoch."""
@@ -267,12 +267,14 @@ class Window:
 
     def _put(self, entry: Entry, end: int) -> None:
         trace_id, span_id = entry.key
-        trace = self._traces.get(trace_id)
-        if trace is None:
-            trace = self._traces[trace_id] = _Trace()
-        elif (before := trace.entries.get(span_id)) is not None:
-            self._account(trace, before, -1)
+        trace = self._traces.get(trace_id) or _Trace()
+        # What may find no memory comes first: half of a change would lose the span, or count it twice.
+        self._order.moved(trace_id)
+        before = trace.entries.get(span_id)
         trace.entries[span_id] = entry
+        self._traces[trace_id] = trace
+        if before is not None:
+            self._account(trace, before, -1)
         trace.in_order = None
         trace.rank(entry)
         self._account(trace, entry, 1)
@@ -280,7 +282,6 @@ class Window:
         trace.arrival = self._arrivals
         if end > trace.latest_end:
             trace.latest_end = end
-        self._order.moved(trace_id)
 
     def _rank(self, trace_id: str) -> tuple[bool, int, int] | None:
         trace = self._traces.get(trace_id)
