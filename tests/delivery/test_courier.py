@@ -170,7 +170,7 @@ def test_a_fault_in_a_step_is_a_failed_attempt(platform: LocalPlatform, traced, 
 FAULTS = [
     *((Flows, method) for method in ("hand_over", "begin_next", "feed", "notices", "changes")),
     *((Ranking, method) for method in ("put", "moved", "_catch_up")),
-    *((Flow, method) for method in ("hand_over", "begin", "feed", "settled")),
+    *((Flow, method) for method in ("hand_over", "begin", "feed")),
     *((Window, method) for method in ("add", "deliver", "trim")),
     *((Memory, method) for method in ("get", "measure")),
     *((Due, method) for method in ("put", "begun")),
