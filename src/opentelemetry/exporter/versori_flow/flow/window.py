@@ -176,7 +176,7 @@ class Window:
 
         An entry that has left the window since, or was replaced by a newer text, is passed over.
         """
-        carried = dict.fromkeys(entry for entry in entries if entry.pending and self.holds(entry))
+        carried = dict.fromkeys([entry for entry in entries if entry.pending and self.holds(entry)])
         for trace_id in {entry.key[0] for entry in carried}:
             self._order.moved(trace_id)  # first, as in `_put`
         for entry in carried:

@@ -122,8 +122,8 @@ class FlowsApi:
             raise RuntimeError("the client is being made")
         if self._connections is None:
             with self._lock:
-                self._opening = get_ident()
                 try:
+                    self._opening = get_ident()
                     if self._connections is None:
                         from .connection import Connections
 
