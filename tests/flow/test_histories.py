@@ -22,7 +22,6 @@ from opentelemetry.exporter.versori_flow.flow.flows import FlowStep
 from opentelemetry.exporter.versori_flow.flow.policy import FlowPolicy
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Write
 from opentelemetry.exporter.versori_flow.flow.stored import read
-from opentelemetry.exporter.versori_flow.flow.window import Origin
 from opentelemetry.exporter.versori_flow.http.answers import (
     Absent,
     Conflict,
@@ -422,7 +421,7 @@ class Histories(RuleBasedStateMachine):
                 assert window.pending_size == sum(len(e.body) + 1 for e in entries if e.pending)
                 assert window.size == window.overhead + sum(len(e.body) + 1 for e in entries)
                 assert not entries or window.size - 1 <= self.policy.max_bytes
-                assert not any(e.pending for e in entries if e.origin is Origin.FOREIGN)
+                assert not any(e.pending for e in entries if not e.is_own)
 
     @invariant()
     def what_is_pending_is_due_some_time(self) -> None:
@@ -467,11 +466,7 @@ class Histories(RuleBasedStateMachine):
                     assert flow.due(self.now) is None  # given up
                     continue
                 stored = set(self.platform.keys(flow.name))
-                missing = [
-                    e.key
-                    for e in flow.window
-                    if e.origin is Origin.OWN and not e.pending and e.key not in stored
-                ]
+                missing = [e.key for e in flow.window if e.is_own and not e.pending and e.key not in stored]
                 assert not missing
             if self.roomy and not self.deleted:
                 self.all_is_there_once(writer, alone)

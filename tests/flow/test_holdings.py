@@ -15,7 +15,6 @@ from opentelemetry.exporter.versori_flow.flow.ledger import DropReason
 from opentelemetry.exporter.versori_flow.flow.schedule import MAX_CHECKS
 from opentelemetry.exporter.versori_flow.flow.steps import Read
 from opentelemetry.exporter.versori_flow.flow.stored import read
-from opentelemetry.exporter.versori_flow.flow.window import Origin
 from opentelemetry.exporter.versori_flow.http.answers import (
     Absent,
     Conflict,
@@ -221,7 +220,7 @@ def test_a_moved_span_takes_the_place_of_a_foreign_one(platform: Platform) -> No
     source = flow_of(make_span(0, 0), name="b")
     move(source, target, key(0, 0))
     assert counts(target) == (2, 1, 1, {})
-    assert target.window.get(key(0, 0)).origin is Origin.OWN  # type: ignore[union-attr]
+    assert target.window.get(key(0, 0)).is_own  # type: ignore[union-attr]
 
 
 def test_moved_spans_obey_the_bounds() -> None:
@@ -475,7 +474,7 @@ def test_what_others_delivered_is_ours_and_as_it_was(platform: Platform) -> None
     flow = delivered_flow(platform, make_span(1, 0))
     flow.learn(News(delivered=[Kept(key(0, 0), old.start, old.end, True, old.body)]), T, NOW_NS)
     entry: Any = flow.window.get(key(0, 0))
-    assert (entry.origin, entry.is_root, entry.pending) == (Origin.OWN, True, False)
+    assert (entry.is_own, entry.is_root, entry.pending) == (True, True, False)
     assert flow.window.latest_end(key(0, 0)[0]) == old.end
     flow.learn(News(moved=[key(0, 0)]), T, NOW_NS)
     assert not flow.settled(flow.hurry(T))

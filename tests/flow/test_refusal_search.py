@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opentelemetry.exporter.versori_flow.flow.refusal_search import SINGLES_IN_A_ROW, Search, Verdict
-from opentelemetry.exporter.versori_flow.flow.window import Entry, Origin
+from opentelemetry.exporter.versori_flow.flow.window import Entry
 
 Refuses = Callable[[list[int]], bool]
 
 
 def suspects(count: int) -> list[Entry]:
-    return [Entry(("t", str(number)), number, False, b"{}", True, Origin.OWN) for number in range(count)]
+    return [Entry(("t", str(number)), number, False, b"{}", True, True) for number in range(count)]
 
 
 def numbers(entries: Iterable[Entry]) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.exporter.versori_flow.flow import remote
 from opentelemetry.exporter.versori_flow.flow.remote import KnownFlow
 from opentelemetry.exporter.versori_flow.flow.stored import StoredFlow, read
-from opentelemetry.exporter.versori_flow.flow.window import Entry, Origin, Window
+from opentelemetry.exporter.versori_flow.flow.window import Entry, Window
 from tests.flow.model import NOW_NS, SECOND, key, make_span
 
 
@@ -27,7 +27,7 @@ def stored(*spans: Any, members: bytes = b"") -> StoredFlow:
 
 
 def own(window: Window) -> list[Entry]:
-    return [entry for entry in window if entry.origin is Origin.OWN]
+    return [entry for entry in window if entry.is_own]
 
 
 def keys(window: Window) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opentelemetry.exporter.versori_flow.flow.ranking import Ranking
-from opentelemetry.exporter.versori_flow.flow.window import Entry, Origin, Window
+from opentelemetry.exporter.versori_flow.flow.window import Entry, Window
 from tests.flow.model import NOW_NS, SECOND, key, make_span, trace_id
 
 LATER = NOW_NS + 60 * SECOND
@@ -30,7 +30,7 @@ def keys(entries: Any) -> list[tuple[str, str]]:
 
 def adopt(target: Window, trace: int, span: int, start: int = 0, end: int = 0, root: bool = False) -> None:
     times = NOW_NS + start * SECOND, NOW_NS + end * SECOND
-    entry = Entry(key(trace, span), times[0], root, b'{"foreign":%d}' % span, False, Origin.FOREIGN)
+    entry = Entry(key(trace, span), times[0], root, b'{"foreign":%d}' % span, False, False)
     target.adopt(entry, times[1], LATER, True)
 
 
@@ -38,12 +38,12 @@ def test_an_own_span_takes_the_place_of_a_foreign_one() -> None:
     """What an earlier run wrote under the same ids gives way, and the span counts, even with equal bytes."""
     held = Window(100, 100_000)
     span = make_span(0, 0)
-    theirs = Entry(key(0, 0), span.start, True, span.body, False, Origin.FOREIGN)
+    theirs = Entry(key(0, 0), span.start, True, span.body, False, False)
     held.adopt(theirs, span.end, LATER, True)
     assert held.foreign == 1
     assert held.add(span, LATER) is True
     (entry,) = held
-    assert (entry.origin, entry.pending, held.spans, held.foreign) == (Origin.OWN, True, 1, 0)
+    assert (entry.is_own, entry.pending, held.spans, held.foreign) == (True, True, 1, 0)
 
 
 def test_nothing_that_is_pending_ages_out() -> None:
@@ -97,7 +97,7 @@ def test_what_a_first_read_shows_is_as_old_as_it_says() -> None:
     held = Window(100, 100_000)
     said = [(False, -5000), (True, -5000), (False, 60), (False, 3600), (True, 3600)]
     for number, (is_news, end) in enumerate(said):
-        entry = Entry(key(number, 0), NOW_NS, True, b"{}", False, Origin.FOREIGN)
+        entry = Entry(key(number, 0), NOW_NS, True, b"{}", False, False)
         held.adopt(entry, NOW_NS + end * SECOND, NOW_NS, is_news)
     ends = [(held.latest_end(trace_id(number)) - NOW_NS) // SECOND for number in range(len(said))]
     assert ends == [-5000, -60, 0, -60, 0]
@@ -136,7 +136,7 @@ def test_two_writers_agree_whoever_reads_the_other_s() -> None:
         for span in spans[own::2]:
             held.add(span, LATER)
         for span in spans[1 - own :: 2]:
-            entry = Entry((span.trace_id, span.span_id), span.start, True, span.body, False, Origin.FOREIGN)
+            entry = Entry((span.trace_id, span.span_id), span.start, True, span.body, False, False)
             held.adopt(entry, span.end, LATER + SECOND, True)
         held.deliver(list(held))
         held.trim()
@@ -259,7 +259,7 @@ def test_a_window_does_what_a_plain_model_does(operations: list[Any]) -> None:
             trace, number, end = arguments
             body = make_span(trace, number, size=320).body
             times = NOW_NS + number * SECOND, NOW_NS + end * SECOND
-            foreign = Entry(key(trace, number), times[0], False, body, False, Origin.FOREIGN)
+            foreign = Entry(key(trace, number), times[0], False, body, False, False)
             held.adopt(foreign, times[1], LATER, True)
             fields = {"key": key(trace, number), "start": times[0], "root": False}
             model.put({**fields, "body": body, "pending": False}, times[1])

@@ -12,7 +12,7 @@ from .ledger import DropReason, FlowStatus, Ledger
 from .policy import FlowPolicy
 from .report import Reporter, Trouble, spans
 from .stored import StoredFlow
-from .window import Entry, Key, Origin, Window
+from .window import Entry, Key, Window
 
 _FULL_TWICE = 2
 """Times that a window may fill between two PUTs before it is said that it can't hold what comes."""
@@ -77,8 +77,8 @@ class Holdings:
         window = self.window
         for span in news.delivered:
             here = window.get(span.key)
-            if here is None or not (here.pending or (here.origin is Origin.OWN and here.body == span.body)):
-                entry = Entry(span.key, span.start, span.is_root, span.body, False, Origin.OWN)
+            if here is None or not (here.pending or (here.is_own and here.body == span.body)):
+                entry = Entry(span.key, span.start, span.is_root, span.body, False, True)
                 window.adopt(entry, span.end, now_ns, False)
         self.ledger.delivered += window.deliver(
             [e for key in news.settled if (e := window.get(key)) is not None]
@@ -100,7 +100,7 @@ class Holdings:
     def give_up(self, key: Key) -> tuple[Entry, int] | None:
         """Gives up a span that belongs to another flow, with its trace's latest end."""
         entry = self.window.get(key)
-        if entry is None or entry.origin is Origin.FOREIGN:
+        if entry is None or not entry.is_own:
             return None
         latest_end = self.window.latest_end(key[0])
         self.window.remove(entry)
@@ -111,7 +111,7 @@ class Holdings:
     def take_in(self, entry: Entry, latest_end: int) -> None:
         """Takes a span that another flow gave up."""
         here = self.window.get(entry.key)
-        if here is None or here.origin is Origin.FOREIGN:  # else a newer text of it came here first
+        if here is None or not here.is_own:  # else a newer text of it came here first
             self.ledger.handed_over += 1 - self._supersedes(entry.key)
             self.window.restore(entry, latest_end)
             if self.journal is not None:

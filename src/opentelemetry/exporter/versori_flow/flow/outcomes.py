@@ -8,7 +8,7 @@ from .ledger import DropReason
 from .report import too_much
 from .steps import Read, Reading
 from .stored import StoredFlow
-from .window import Entry, Origin
+from .window import Entry
 
 STRAYS_BELIEVED = 3
 SECONDS_OF_STRAYS = 2.0
@@ -159,7 +159,7 @@ def may_come_late(answer: Reading) -> bool:
 def blame(answer: Rejected, body: Sequence[Entry]) -> tuple[list[Entry], bool]:
     """Whom a refusal names: spans of this side, and whether it names anybody else's."""
     named = [body[index] for index in answer.spans if index < len(body)]
-    own = [entry for entry in named if entry.origin is Origin.OWN]
+    own = [entry for entry in named if entry.is_own]
     return own, len(own) < len(named)
 
 

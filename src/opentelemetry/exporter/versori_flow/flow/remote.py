@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from .body import head, text
 from .steps import Reading
 from .stored import StoredFlow, StoredSpan, UnreadableFlow, first_twin, says
-from .window import Entry, Key, Origin, Window
+from .window import Entry, Key, Window
 
 REMEMBERED_KEYS = 4096
 """Spans that are never adopted again, and, in replace mode, spans that the platform may have."""
@@ -81,7 +81,7 @@ class KnownFlow:
                 continue
             self.others_seen |= self.exists
             self.changes += 1
-            entry = Entry(span.key, span.start, span.is_root, span.body, False, Origin.FOREIGN)
+            entry = Entry(span.key, span.start, span.is_root, span.body, False, False)
             self._window.adopt(entry, span.end, now_ns, self.exists)
         self._describe(stored.description, stored.members)
         self.keys, self.digest, self.exists, self._called = shown, stored.digest, True, stored.name
@@ -149,7 +149,7 @@ class KnownFlow:
 
     def missing(self, body: Iterable[Entry]) -> list[Entry]:
         """Spans that count as delivered, and were not: if their answer was a stray one, they may be refused."""
-        return [e for e in body if e.origin is Origin.OWN and not e.pending and e.key not in self.keys]
+        return [e for e in body if e.is_own and not e.pending and e.key not in self.keys]
 
     def _not_ours(self, stored: StoredFlow) -> Iterator[StoredSpan]:
         """Spans that others made; of several with the ids of one of ours, those with its text are ours."""
@@ -157,7 +157,7 @@ class KnownFlow:
         for span in stored.spans:
             key = first_twin(span.key) if stored.twins else span.key
             ours = self._window.get(key)
-            if ours is None or ours.origin is Origin.FOREIGN:
+            if ours is None or not ours.is_own:
                 yield span
             elif key in stored.twins:
                 twins.setdefault(ours, []).append(span)
@@ -170,13 +170,13 @@ class KnownFlow:
 
     def _lacks_own(self, texts: Mapping[Key, bytes]) -> bool:
         return any(
-            entry.origin is Origin.OWN and not entry.pending and not entry.is_shown_by(texts.get(entry.key))
+            entry.is_own and not entry.pending and not entry.is_shown_by(texts.get(entry.key))
             for entry in self._window
         )
 
     def _let_go(self, shown: set[Key]) -> None:
         if self._window.foreign:
-            gone = [e for e in self._window if e.origin is Origin.FOREIGN and e.key not in shown]
+            gone = [e for e in self._window if not e.is_own and e.key not in shown]
             self.changes += len(gone)
             for entry in gone:
                 self._window.remove(entry)

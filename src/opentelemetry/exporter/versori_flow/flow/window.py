@@ -9,7 +9,6 @@ was there, but for that difference.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from enum import Enum
 
 from ..encoded_span import EncodedSpan
 from .ranking import Ranking
@@ -21,30 +20,22 @@ Key = tuple[str, str]
 """(trace id, span id): the same span handed over twice is one span."""
 
 
-class Origin(Enum):
-    """Who made a span: this exporter, or somebody else (another process, an earlier run)."""
-
-    OWN = "own"
-    FOREIGN = "foreign"
-
-
 class Entry:
     """One span in a window; `pending` until a successful PUT has carried it.
 
+    `is_own`: made by this exporter, and not by somebody else (another process, an earlier run).
     `older`: hashes of the last texts of this side whose place it took.
     """
 
-    __slots__ = ("body", "is_root", "key", "older", "origin", "pending", "start")
+    __slots__ = ("body", "is_own", "is_root", "key", "older", "pending", "start")
 
-    def __init__(
-        self, key: Key, start: int, is_root: bool, body: bytes, pending: bool, origin: Origin
-    ) -> None:
+    def __init__(self, key: Key, start: int, is_root: bool, body: bytes, pending: bool, is_own: bool) -> None:
         self.key = key
         self.start = start
         self.is_root = is_root
         self.body = body
         self.pending = pending
-        self.origin = origin
+        self.is_own = is_own
         self.older: tuple[int, ...] = ()
 
     def is_shown_by(self, text: bytes | None) -> bool:
@@ -152,9 +143,9 @@ class Window:
         trace_id, span_id, _, is_root, start, end, body, _ = span
         key = (trace_id, span_id)
         counts = True
-        entry = Entry(key, start, is_root, body, True, Origin.OWN)
+        entry = Entry(key, start, is_root, body, True, True)
         before = self.get(key)
-        if before is not None and before.origin is Origin.OWN:
+        if before is not None and before.is_own:
             if before.body == body:
                 return False
             counts = not before.pending
@@ -291,7 +282,7 @@ class Window:
         size = sign * (len(entry.body) + 1)  # the comma
         self._size += size
         self.spans += sign
-        if entry.origin is Origin.FOREIGN:
+        if not entry.is_own:
             self.foreign += sign
         if entry.pending:
             trace.pending += sign
