@@ -68,8 +68,8 @@ class Window:
 
     def leave(self, keys: list[Key], at: int, moved: bool = False) -> list[Key]:
         lost = [key for key in keys if key in self.pending]
-        if moved:  # whoever has them as delivered is told, too
-            self.lost |= dict.fromkeys([key for key in keys if key in self.spans], at)
+        if moved:  # whoever has them from before is told, too
+            self.lost |= dict.fromkeys([key for key in keys if key not in self.lost], at)
         for key in keys:
             self.spans.pop(key, None)
         self.pending -= set(keys)

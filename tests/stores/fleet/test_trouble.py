@@ -185,6 +185,21 @@ def test_what_moved_away_meanwhile_is_not_brought_back_by_who_tells_all_anew(own
     assert {kept for kept, _ in other.window("shop")} == {stays, own}
 
 
+@pytest.mark.parametrize("what", ["has a newer text", "has moved away"])
+def test_what_an_emptied_redis_was_told_since_is_not_undone_by_who_tells_all_anew(shared_redis, what):
+    """It had the span from another process, which alone knows what became of it meanwhile."""
+    fleet, other = join(shared_redis.url), join(shared_redis.url)
+    store = FleetStore(fleet, "redis", longest_lease=10)
+    other.put(added(before := span(1), stays := span(2)))
+    store.release(claimed(store), 0, unsure=False)
+    shared_redis.tell("FLUSHALL")
+    now = before._replace(body=b'{"name": "newer"}')
+    other.put(added(now) if what == "has a newer text" else [Change("shop", (), (), [before.key])])
+    store.put_all(added(before, stays))
+    left = {stays, now} if what == "has a newer text" else {stays}
+    assert {kept for kept, _ in other.window("shop")} == left
+
+
 def test_who_ends_leaves_all_to_a_redis_that_was_emptied(shared_redis):
     """What it had put before is not there any more, which it learns when it leaves the rest."""
     store = FleetStore(join(shared_redis.url), "redis", longest_lease=10)

@@ -9,21 +9,24 @@ PUT = Script(
     COMMON
     + """
 -- KEYS project, flow... ; ARGV fresh max_spans max_bytes max_store_bytes (flow items settled gone theirs)...
--- Which of these spans have moved away, or were dropped: who tells them for another process may not know that.
-local function left(f, ids)
-  local gone = {}
-  for part in parts(ids) do
-    for i, at in ipairs(call('ZMSCORE', f.dropped, unpack(part))) do gone[part[i]] = at or nil end
+-- Which of these spans have moved away, or were dropped, or are here, perhaps with a newer text: who tells them for
+-- another process may not know that.
+local function known(f, ids)
+  local there = {}
+  for _, key in ipairs({f.dropped, f.order}) do
+    for part in parts(ids) do
+      for i, at in ipairs(call('ZMSCORE', key, unpack(part))) do there[part[i]] = at or there[part[i]] end
+    end
   end
-  return gone
+  return there
 end
-local function add(f, packed, gone)
+local function add(f, packed, spared)
   local at, n, ids, items, traces_of, ends_of, sizes = 1, 0, {}, {}, {}, {}, {}
   local take, max, min = struct.unpack, math.max, math.min
   while at <= #packed do
     n = n + 1
     traces_of[n], ids[n], ends_of[n], sizes[n], items[n], at = take('>Hc0Hc0dIIc0', packed, at)
-    if gone[ids[n]] then ids[n], items[n], n = nil, nil, n - 1 end
+    if spared[ids[n]] then ids[n], items[n], n = nil, nil, n - 1 end
   end
   if n == 0 then return false end
   local had, arrival = call('HMGET', f.body, unpack(ids)), tostring(number())
@@ -119,7 +122,7 @@ for i = 5, #ARGV, 5 do
     table.insert(gone[why], id)
   end
   for why, ids in pairs(gone) do leave(f, ids, tonumber(why)) end
-  local news = ARGV[i + 1] ~= '' and add(f, ARGV[i + 1], left(f, words(ARGV[i + 4])))
+  local news = ARGV[i + 1] ~= '' and add(f, ARGV[i + 1], known(f, words(ARGV[i + 4])))
   local before = #lost
   if news then bound(f, tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])) end
   if #lost > before or #settled > 0 or next(gone) then changed(f)

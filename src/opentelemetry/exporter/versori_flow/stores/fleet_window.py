@@ -145,16 +145,17 @@ local function traces_of(ids)
 end
 
 -- Takes spans out of the window; those that were pending are told to whoever waits for them, and so are those that
--- moved away to whoever holds them as delivered: they would be missed there, and written again. `why` is a number,
--- see `fleet_items`: 1 for what moved away.
+-- moved away, whether they are here or not, to whoever holds them from before: they would be missed there, and written
+-- again. `why` is a number, see `fleet_items`: 1 for what moved away.
 local function leave(f, ids, why)
   local lost, told_of = {}, {}
   for part in parts(ids) do
     local items, waits = call('HMGET', f.body, unpack(part)), call('ZMSCORE', f.pending, unpack(part))
+    local before = call('ZMSCORE', f.dropped, unpack(part))
     for i, id in ipairs(part) do
       if items[i] then f.spans, f.bytes = f.spans - 1, f.bytes - size(items[i]) end
       if waits[i] then lost[#lost + 1] = id end
-      if waits[i] or (why == 1 and items[i]) then told_of[#told_of + 1] = id end
+      if waits[i] or (why == 1 and not before[i]) then told_of[#told_of + 1] = id end
     end
     call('HDEL', f.body, unpack(part))
     for _, key in ipairs({f.order, f.ids, f.pending}) do call('ZREM', key, unpack(part)) end
