@@ -31,10 +31,10 @@ from tests.flow.several import Routing, attempt_next, perform, settle_all
 UNREACHED = Unavailable("connect", "refused", None, answered=False)
 
 
-def kept(span: EncodedSpan, end: int | None = None) -> Kept:
+def kept(span: EncodedSpan, end: int | None = None, older: tuple[int, ...] = ()) -> Kept:
     """As a store has it; `end`: of its trace, in seconds after `NOW_NS`."""
     latest = span.end if end is None else NOW_NS + end * SECOND
-    return Kept((span.trace_id, span.span_id), span.start, latest, span.is_root, span.body)
+    return Kept((span.trace_id, span.span_id), span.start, latest, span.is_root, span.body, older)
 
 
 def totals(flows: Flows, name: str = "a") -> tuple[int, int, int, dict[str, int]]:
@@ -65,15 +65,16 @@ def test_a_store_is_told_of_each_span_the_last_of_it(platform: Platform) -> None
     """In the order in which they came, once; a newer text goes to the end of the line."""
     routing, newer = Routing(durable=True), make_span(1, 0, start=-9, end=-8, text="newer")
     routing.hand_over(A, B, newer)
-    assert told(routing.flows) == {"a": ([kept(B), kept(newer)], [], [], {})}
+    last = kept(newer, older=(hash(A.body),))
+    assert told(routing.flows) == {"a": ([kept(B), last], [], [], {})}
     assert told(routing.flows) == {}
-    assert [c[:4] for c in routing.flows.waiting()] == [("a", [kept(newer), kept(B)], (), ())]
+    assert [c[:4] for c in routing.flows.waiting()] == [("a", [last, kept(B)], (), ())]
     attempt_next(routing.flows, platform, T)
     assert told(routing.flows) == {"a": ([], [key(1, 0), key(2, 0)], [], {})}
     routing.hand_over(newer)
     assert told(routing.flows) == {}, "it is delivered already"
     routing.hand_over(A)
-    assert told(routing.flows) == {"a": ([kept(A)], [], [], {})}
+    assert told(routing.flows) == {"a": ([kept(A, older=(hash(A.body), hash(newer.body)))], [], [], {})}
     assert routing.flows.pending("a") == 1
     assert routing.flows.pending("b") == 0
 

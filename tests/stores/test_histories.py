@@ -438,6 +438,37 @@ def test_any_history(kind: str, tmp_path: Path, request: pytest.FixtureRequest) 
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="no redis-server on the path: apt-get install redis-server")
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_newer_text_while_redis_is_full(ends: bool, tmp_path: Path, server: RedisServer) -> None:
+    """It stands in its flow whoever writes that next."""
+    history = Histories(Redis(tmp_path / "place", server))
+    history.starts()
+    history.traces(who=0, flow="shop", count=1)
+    history.the_store_fails_or_is_mended(who=0)
+    history.goes_on(who=0, flow="shop", text="a")
+    history.goes_on(who=0, flow="shop", text="b")
+    if ends:
+        for _ in range(2):
+            history.answer(history.processes[0], history.processes[0].state.requests[0], "well")
+        history.ends(who=0)
+    history.teardown()
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="no redis-server on the path: apt-get install redis-server")
+def test_a_span_that_moves_after_redis_was_emptied(tmp_path: Path, server: RedisServer) -> None:
+    """Whoever had it from the flow that it has left does not bring it back there."""
+    history = Histories(Redis(tmp_path / "place", server))
+    for _ in range(4):
+        history.starts()
+    history.begins_a_trace(who=3)
+    history.much_time_passes(stray=False)
+    history.the_store_is_emptied()
+    history.goes_on(who=0, flow="shop", text="b")
+    history.much_time_passes(stray=False)
+    history.teardown()
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="no redis-server on the path: apt-get install redis-server")
 def test_a_span_that_moves_while_another_process_writes_it(tmp_path: Path, server: RedisServer) -> None:
     """It leaves the flow in which the other one has just put it."""
     history = Histories(Redis(tmp_path / "place", server))

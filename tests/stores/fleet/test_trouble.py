@@ -126,12 +126,13 @@ def claimed(store: FleetStore) -> Claim:
 
 
 def test_an_older_text_is_not_brought_back(own_redis):
-    """What a full Redis could not be told is pending here as it was told last: a claim brings nothing older of it."""
+    """What Redis could not be told is pending here as it was handed over last: a claim brings nothing older of it."""
     server = own_redis("--maxmemory-policy", "noeviction")
     store = FleetStore(join(server.url), "redis", longest_lease=10)
     changed, other = span(1), span(2)
     store.apply(added(changed, other))
     server.tell("CONFIG", "SET", "maxmemory", "1")
+    store.apply(added(span(3)))  # it is left alone for a moment
     store.apply(added(changed._replace(body=b'{"name": "newer"}')))
     claim = claimed(store)
     assert claim.pending == keys([changed, other])
@@ -289,6 +290,129 @@ def test_a_replica_that_was_behind_is_told_what_was_delivered(own_redis):
     assert store.wants_all(time.monotonic())
     store.put_all([])
     assert mine in claimed(store).spans
+
+
+NEWER = b'{"name": "newer"}'
+
+
+@pytest.mark.parametrize("how", ["full", "full and left alone", "away"])
+def test_a_newer_text_that_was_carried_untold_is_told_after_all(own_redis, how):
+    """Whoever had the older one would write that again, once it was delivered as if it were the newer one."""
+    server = own_redis("--maxmemory-policy", "noeviction")
+    store, other = FleetStore(join(server.url), "redis", longest_lease=10), join(server.url)
+    store.apply(added(before := span(1)))
+    claim = claimed(store)
+    newer = before._replace(body=NEWER, older=(hash(before.body),))
+    if how == "away":
+        server.pause()
+    else:
+        server.tell("CONFIG", "SET", "maxmemory", "1")
+    if how == "full and left alone":
+        store.apply(added(span(2)))
+    store.apply(added(newer))
+    assert how != "full" or [kept.body for kept, _ in other.window("shop")] == [NEWER]
+    store.apply([Change("shop", (), [before.key], ())])
+    store.settle(claim, 0, verified=False)
+    if how == "away":
+        server.go_on()
+    else:
+        server.tell("CONFIG", "SET", "maxmemory", "0")
+    wait_until(lambda: store.wants_all(time.monotonic()))
+    store.put_all([])
+    assert [kept.body for kept, _ in other.window("shop") if kept.key == before.key] == [NEWER]
+    if how != "full":
+        assert other.claim("shop").pending == {before.key}
+
+
+def test_a_newer_text_gets_into_a_full_redis_also_at_the_end(own_redis):
+    """Where it was left alone a moment before, it is asked once more: nobody would do so later."""
+    server = own_redis("--maxmemory-policy", "noeviction")
+    store = FleetStore(join(server.url), "redis", longest_lease=10)
+    store.apply(added(before := span(1)))
+    server.tell("CONFIG", "SET", "maxmemory", "1")
+    store.apply(added(span(2)))
+    store.apply(added(newer := before._replace(body=NEWER, older=(hash(before.body),))))
+    assert not store.leave(added(newer, span(2)))
+    assert [kept.body for kept, _ in join(server.url).window("shop")] == [NEWER]
+
+
+@pytest.mark.parametrize("what", ["has a newer text", "has moved away"])
+def test_what_became_of_a_span_is_told_to_a_redis_that_was_emptied_since(shared_redis, what):
+    """Delivered or not: a process that had it from this one may still have it as it was before."""
+    store, other = FleetStore(join(shared_redis.url), "redis", longest_lease=10), join(shared_redis.url)
+    store.apply(added(before := span(1)))
+    newer = before._replace(body=NEWER, older=(hash(before.body),))
+    store.apply(added(newer) if what == "has a newer text" else [Change("shop", (), (), [before.key])])
+    store.apply([Change("shop", (), [newer.key], ())])
+    shared_redis.tell("FLUSHALL")
+    other.put([Change("shop", [before, span(2)], (), (), {}, [before.key])])
+    list(store.inherit(time.monotonic()))
+    assert store.wants_all(time.monotonic())
+    store.put_all([])
+    left = {before.key: NEWER, span(2).key: b"{}"} if what == "has a newer text" else {span(2).key: b"{}"}
+    assert {kept.key: kept.body for kept, _ in other.window("shop")} == left
+
+
+def test_an_older_text_that_comes_late_is_not_taken(shared_redis):
+    """Redis may carry out what it was told before it was told better: it is told once more.
+
+    The newer text may be one that the span has had before.
+    """
+    store, other = FleetStore(join(shared_redis.url), "redis", longest_lease=10), join(shared_redis.url)
+    store.apply(added(before := span(1)))
+    store.apply(added(newer := before._replace(body=NEWER, older=(hash(NEWER), hash(before.body)))))
+    store.apply([Change("shop", (), [newer.key], ())])
+    other.put(added(before))
+    store.release(claimed(store), 0, unsure=False)
+    assert [kept for left in store.inherit(0) for kept in left.spans] == []
+    assert store.wants_all(0)
+    store.put_all([])
+    claimed(store)
+    assert [kept.body for left in store.inherit(0) for kept in left.spans] == [NEWER]
+
+
+@pytest.mark.parametrize("how", ["was settled untold", "is settled in the same turn", "came back"])
+def test_what_became_of_an_older_text_is_not_told_of_a_newer_one(own_redis, how):
+    """The newer one is pending until a PUT has carried it."""
+    server = own_redis()
+    store = FleetStore(join(server.url), "redis", longest_lease=10)
+    store.apply(added(before := span(1)))
+    newer = before._replace(body=NEWER, older=(hash(before.body),))
+    claim = claimed(store)
+    carried = Change("shop", (), [before.key], ())
+    if how == "is settled in the same turn":
+        store.apply(added(before))
+        store.apply([carried])
+    else:
+        store.release(claim, 0, unsure=False)
+        server.pause()
+        store.apply([carried if how == "was settled untold" else Change("shop", (), (), [before.key])])
+        server.go_on()
+        wait_until(lambda: store.wants_all(time.monotonic()))
+    store.apply(added(newer))
+    if how == "is settled in the same turn":
+        store.settle(claim, 0, verified=False)
+    else:
+        store.put_all(added(newer))
+    assert [(kept.body, pending) for kept, pending in join(server.url).window("shop")] == [(NEWER, True)]
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_what_a_full_redis_has_is_kept_though_it_could_not_be_told_anew(own_redis, emptied):
+    """Its own and what it has of others; what came since is lost, should the process end now."""
+    server = own_redis("--maxmemory-policy", "noeviction")
+    store, other = FleetStore(join(server.url), "redis", longest_lease=10), join(server.url)
+    store.apply(added(mine := span(1)))
+    other.put(added(theirs := span(2)))
+    store.release(claimed(store), 0, unsure=False)
+    if emptied:
+        server.tell("FLUSHALL")
+        other.put(added(theirs))
+        store.claim("shop", 2, time.monotonic())
+    server.tell("CONFIG", "SET", "maxmemory", "1")
+    store.put_all(added(mine, theirs, new := span(3)))
+    kept = [kept.key for kept in (mine, theirs, new) if store.keeps("shop", kept.key)]
+    assert kept == ([theirs.key] if emptied else [mine.key, theirs.key])
 
 
 def test_what_a_full_redis_has_is_settled_though_it_could_not_be_told_anew(own_redis):

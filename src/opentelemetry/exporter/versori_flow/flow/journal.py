@@ -17,6 +17,7 @@ class Kept(NamedTuple):
         end: Its end, likewise.
         is_root: Whether it has no parent in this process.
         body: The span as UTF-8 JSON, an `OTelSpan` of the platform's API.
+        older: Hashes of the last texts whose place it took.
     """
 
     key: Key
@@ -24,6 +25,7 @@ class Kept(NamedTuple):
     end: int
     is_root: bool
     body: bytes
+    older: tuple[int, ...] = ()
 
     @property
     def encoded(self) -> EncodedSpan:
@@ -108,4 +110,4 @@ class Journal:
 
 def kept(entry: Entry, end: int) -> Kept:
     """A window's span as a store holds it."""
-    return Kept(entry.key, entry.start, end, entry.is_root, entry.body)
+    return Kept(entry.key, entry.start, end, entry.is_root, entry.body, entry.older)

@@ -104,11 +104,12 @@ class Fleet:
                 dropped += [
                     (as_text(flow), key_of(span)) for flow, span in zip(lost[::2], lost[1::2], strict=True)
                 ]
-        except FullError:
+        except FullError as error:
             self.wants_all = True
-            # Removing makes room, also where nothing can be added.
-            for batch in batches([change._replace(added=()) for change in changes]):
-                self._put(batch)
+            self.was_emptied &= not everything
+            # Removing makes room, also where nothing can be added; and a newer text takes an older one's place.
+            there = [named for batch in batches(changes) for named in self._put(batch, is_full=True)]
+            error.there = frozenset(zip(map(as_text, there[::2]), map(key_of, there[1::2]), strict=True))
             raise
         except StoreError:
             self.wants_all = True
@@ -221,8 +222,8 @@ class Fleet:
         """Closes the connection; the next call opens another."""
         self._client.close()
 
-    def _put(self, batch: Sequence[Piece]) -> list[bytes]:
-        arguments: list[bytes | int | str] = [*self._bounds]
+    def _put(self, batch: Sequence[Piece], is_full: bool = False) -> list[bytes]:
+        arguments: list[bytes | int | str] = [*self._bounds, int(is_full)]
         for piece in batch:
             arguments += [
                 piece.flow,
@@ -231,8 +232,8 @@ class Fleet:
                 piece.gone,
                 b" ".join(piece.theirs),
             ]
-        lost: list[bytes] = self._run(PUT, [piece.flow for piece in batch], *arguments)[1]
-        return lost
+        answer: list[bytes] = self._run(PUT, [piece.flow for piece in batch], *arguments)[1]
+        return answer
 
     def _finish(self, claim: Claim, outcome: str, wait: float, carried: Sequence[Key]) -> bool:
         name, ids = as_bytes(claim.flow), b" ".join(map(id_of, carried))

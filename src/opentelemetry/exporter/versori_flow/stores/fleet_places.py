@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
-from ..flow.journal import Change, Kept, News
+from ..flow.journal import Change, Journal, Kept, News
 from ..flow.ledger import DropReason
 from ..flow.window import Key
 
 _MOST_OWED = 65_536
+_MOST_CHANGED = 512
 
 
 class Places:
@@ -31,7 +33,10 @@ class Places:
         self._late: dict[str, set[Key]] = {}
         # Flows that are looked at for others.
         self._taken_on: set[str] = set()
-        self._owed: list[Change] = []
+        # What left here, and Redis does not know it: whether a PUT has carried it, and why it was dropped, if it was.
+        self._owed: dict[tuple[str, Key], tuple[bool, DropReason | None]] = {}
+        # Own spans that others may have as they are no longer: with an older text, or (None) though they moved away.
+        self._changed: dict[tuple[str, Key], Kept | None] = {}
         # Pending here with a text that Redis could not be told, and whether each is own; Redis' may be older.
         self._untold: dict[str, dict[Key, bool]] = {}
 
@@ -39,9 +44,15 @@ class Places:
         """Whether Redis has it as pending."""
         return key in self._there.get(flow, ())
 
-    def may_bring(self, flow: str, key: Key) -> bool:
-        """Whether a claim may bring it: it is not pending here already."""
-        return not (self.has(flow, key) or key in self._untold.get(flow, ()))
+    def may_bring(self, flow: str, kept: Kept) -> bool:
+        """Whether a claim may bring it: it is not pending here already, nor undoes what became of it."""
+        pending = self.has(flow, kept.key) or kept.key in self._untold.get(flow, ())
+        return not (pending or self.is_outdated(flow, kept))
+
+    def is_outdated(self, flow: str, kept: Kept) -> bool:
+        """Whether it has moved away, or has a newer text."""
+        now = self._changed.get((flow, kept.key), kept)
+        return now is None or (kept.body != now.body and hash(kept.body) in now.older)
 
     def _told(self, flow: str, keys: Iterable[Key]) -> None:
         untold = self._untold.get(flow)
@@ -57,6 +68,10 @@ class Places:
         for change in changes:
             flow, added, settled, gone = change[:4]
             there = self._there.get(flow, {})
+            for kept in added:  # a newer text: what became of the older one is no longer told
+                self._owed.pop((flow, kept.key), None)
+                self._carried.get(flow, {}).pop(kept.key, None)
+            self._note(change)
             own = [key for key in settled if there.get(key)]
             if flow in self._carried:
                 self._carried[flow].update((key, there.get(key) is not False) for key in settled)
@@ -80,25 +95,48 @@ class Places:
                 if change.flow in self._late:
                     self._late[change.flow].update(keys)
 
-    def failed(self, changes: Iterable[Change]) -> None:
-        """Redis could not be told: what was added is not there, and what left is told later."""
+    def failed(self, changes: Iterable[Change], there: Container[tuple[str, Key]] = ()) -> None:
+        """Redis could not be told: what was added is not there, but for some, and what left is told later."""
         for change in changes:
+            flow = change.flow
+            self.put([change._replace(added=[kept for kept in change.added if (flow, kept.key) in there])])
             for kept in change.added:
-                self.discard(change.flow, kept.key)
-                self._untold.setdefault(change.flow, {})[kept.key] = kept.key not in change.theirs
-            if change.gone:
-                self._owed.append(change._replace(added=(), settled=()))
-            self.owe(change.flow, change.settled)
+                if (flow, kept.key) not in there:
+                    self.discard(flow, kept.key)
+                    self._untold.setdefault(flow, {})[kept.key] = kept.key not in change.theirs
+            self._owed.update(((flow, key), (False, change.dropped.get(key))) for key in change.gone)
+            self.owe(flow, change.settled)
 
-    def owe(self, flow: str, carried: Sequence[Key]) -> None:
-        """These were delivered, and Redis does not know it. Where that is too much, they are delivered twice."""
-        if carried and sum(len(change.settled) for change in self._owed) < _MOST_OWED:
-            self._owed.append(Change(flow, (), carried, ()))
+    def owe(self, flow: str, carried: Iterable[Key]) -> None:
+        """These were delivered, and Redis does not know it. Where that is too much, they are delivered twice.
 
-    def take_owed(self) -> list[Change]:
-        """What Redis does not know."""
-        owed, self._owed = self._owed, []
-        return owed
+        So are those of which others may have written an older text since.
+        """
+        if len(self._owed) < _MOST_OWED:
+            owed = (key for key in carried if (flow, key) not in self._changed)
+            self._owed.update(((flow, key), (True, None)) for key in owed)
+
+    def take_owed(self) -> tuple[list[Change], list[Change]]:
+        """What Redis does not know, and then, which it is told each time, what it may have as it is no longer."""
+        owed, self._owed = self._owed, {}
+        left: defaultdict[str, Journal] = defaultdict(Journal)
+        for (flow, key), how in owed.items():
+            left[flow].leave(key, *how)
+        changed: defaultdict[str, Journal] = defaultdict(Journal)
+        for (flow, key), kept in self._changed.items():
+            changed[flow].leave(key, settled=False)
+            if kept is not None:
+                changed[flow].add(kept)
+        return _changes(left), _changes(changed)
+
+    def _note(self, change: Change) -> None:
+        for key in (*(kept.key for kept in change.added), *change.gone):
+            self._changed.pop((change.flow, key), None)
+        self._changed.update(((change.flow, kept.key), kept) for kept in change.added if kept.older)
+        moved = (key for key in change.gone if key not in change.dropped)
+        self._changed.update(((change.flow, key), None) for key in moved)
+        while len(self._changed) > _MOST_CHANGED:
+            del self._changed[next(iter(self._changed))]
 
     def forget_all(self, waiting: Sequence[Change]) -> list[Change]:
         """Redis may have lost everything; returns all that is pending, and whose it is."""
@@ -167,3 +205,7 @@ class Places:
         carried, late = self._carried.pop(flow, {}), self._late.pop(flow, set())
         own = [key for key, is_own in carried.items() if is_own]
         return list(carried), own, [key for key in own if key in late]
+
+
+def _changes(journals: Mapping[str, Journal]) -> list[Change]:
+    return [change for flow, journal in journals.items() if (change := journal.take(flow)) is not None]

@@ -8,7 +8,8 @@ from .redis_client import Script
 PUT = Script(
     COMMON
     + """
--- KEYS project, flow... ; ARGV fresh max_spans max_bytes max_store_bytes (flow items settled gone theirs)...
+-- KEYS project, flow... ; ARGV fresh max_spans max_bytes max_store_bytes full (flow items settled gone theirs)...
+-- Returns which pending spans left for it; where Redis is full, and only texts are replaced, which ones are here.
 -- Which of these spans have moved away, or were dropped, or are here, perhaps with a newer text: who tells them for
 -- another process may not know that.
 local function known(f, ids)
@@ -20,12 +21,14 @@ local function known(f, ids)
   end
   return there
 end
+local full, here = ARGV[5] == '1', {}
 local function add(f, packed, spared)
   local at, n, ids, items, traces_of, ends_of, sizes = 1, 0, {}, {}, {}, {}, {}
   local take, max, min = struct.unpack, math.max, math.min
   while at <= #packed do
     n = n + 1
     traces_of[n], ids[n], ends_of[n], sizes[n], items[n], at = take('>Hc0Hc0dIIc0', packed, at)
+    if full and call('ZSCORE', f.order, ids[n]) then here[#here + 1] = f.name; here[#here + 1] = ids[n] end
     if spared[ids[n]] then ids[n], items[n], n = nil, nil, n - 1 end
   end
   if n == 0 then return false end
@@ -33,7 +36,7 @@ local function add(f, packed, spared)
   local body, order, names, ends, latest = {}, {}, {}, {}, NOW * 1000
   n = 0
   for i, item in ipairs(items) do
-    if had[i] ~= item then
+    if had[i] ~= item and (had[i] or not full) then
       body[n + 1], body[n + 2] = ids[i], item
       order[n + 1], order[n + 2], names[n + 1], names[n + 2] = arrival, ids[i], '0', ids[i]
       n = n + 2
@@ -109,11 +112,11 @@ local function bound(f, max_spans, max_bytes, max_store_bytes)
 end
 
 local adding = false
-for i = 5, #ARGV, 5 do adding = adding or ARGV[i + 1] ~= '' end
+for i = 6, #ARGV, 5 do adding = adding or ARGV[i + 1] ~= '' end
 -- Refused by a full Redis before anything is done, or not at all.
-if adding then number(0) else make_room() end
+if adding and not full then number(0) else make_room() end
 begin()
-for i = 5, #ARGV, 5 do
+for i = 6, #ARGV, 5 do
   local f = flow(ARGV[i])
   local settled, gone = words(ARGV[i + 2]), {}
   settle(f, settled, math.huge)
@@ -130,6 +133,6 @@ for i = 5, #ARGV, 5 do
   line_up(f)
   note(f)
 end
-return {epoch, lost}
+return {epoch, full and here or lost}
 """
 )

@@ -19,6 +19,7 @@ from .fleet_answers import Claim, Seen
 from .fleet_places import Places
 from .fleet_trouble import Trouble
 from .fleet_window import RELIED_ON
+from .redis_client import FullError
 from .seam import Left
 
 _BETWEEN_POLLS = 1.0
@@ -63,7 +64,7 @@ class FleetStore:
         unsettled, self._places.unsettled = self._places.unsettled, set()
         self.forget(unsettled)
         if told:
-            self._put(told, everything=False)
+            self._put(told)
 
     def wants_all(self, now: float) -> bool:
         """Whether `put_all` is wanted: what is pending may not be in Redis, and it is time to try again."""
@@ -71,25 +72,25 @@ class FleetStore:
 
     def put_all(self, waiting: Sequence[Change]) -> None:
         """Tells anew all that is pending; the next claims bring all: Redis may be one that is behind."""
-        told = self._places.forget_all(waiting)
         self._seen.clear()
-        self._put([*self._places.take_owed(), *told], everything=True)
+        self._put(self._places.forget_all(waiting), everything=True, anew=True)
 
     def forget(self, flows: Iterable[str]) -> None:
         """The windows of these flows have left memory, or differ from Redis': the next claim brings all of them."""
         for flow in flows:
             self._seen.pop(flow, None)
 
-    def _put(self, changes: Sequence[Change], everything: bool) -> None:
+    def _put(self, changes: Sequence[Change], everything: bool = False, anew: bool = False) -> None:
         now = monotonic()
         if self._trouble.rests(now):
             self._places.failed(changes)
             self._trouble.owes = True
             return
+        owed, changed = self._places.take_owed() if anew else ([], [])
         try:
-            put = self._fleet.put(changes, everything)
+            put = self._fleet.put([*owed, *changed, *changes], everything)
         except StoreError as error:
-            self._places.failed(changes)
+            self._places.failed([*owed, *changes], error.there if isinstance(error, FullError) else ())
             self._trouble.owes = True
             self._trouble.met(error, now)
             return
@@ -129,7 +130,8 @@ class FleetStore:
         brought: list[Kept] = []
         if isinstance(answer, Claim):
             self._places.claimed(flow)
-            spans = [kept for kept in answer.spans if self._places.may_bring(flow, kept.key)]
+            spans = [kept for kept in answer.spans if self._places.may_bring(flow, kept)]
+            self._trouble.owes |= any(self._places.is_outdated(flow, kept) for kept in answer.spans)
             brought = [kept for kept in spans if kept.key in answer.pending]
             news = news._replace(delivered=[kept for kept in spans if kept.key not in answer.pending])
             self._places.brought(flow, brought)
@@ -180,7 +182,7 @@ class FleetStore:
             self._places.owe(claim.flow, own)
             self._trouble.owes = True
         elif fresh and late:
-            self._put([Change(claim.flow, (), late, ())], everything=False)
+            self._put([Change(claim.flow, (), late, ())])
 
     def release(self, claim: Claim, wait: float, unsure: bool) -> None:
         """The attempt has failed; nobody else's turn begins for `wait` seconds. `unsure`: a PUT may be on its way."""
@@ -270,13 +272,13 @@ class FleetStore:
 
     def leave(self, pending: Sequence[Change]) -> bool:
         """Puts what is not in Redis yet, and lets go of it."""
+        self._trouble.end()
         lacked = [[kept for kept in c.added if not self._places.has(c.flow, kept.key)] for c in pending]
         missing = [c._replace(added=added) for c, added in zip(pending, lacked, strict=True) if added]
         if missing or not self._trouble.rests(monotonic()):
-            self._put([*self._places.take_owed(), *missing], everything=False)
+            self._put(missing, anew=True)
         if self.wants_all(monotonic()):  # it has turned out to be another one
             self.put_all(pending)
-        self._trouble.end()
         self._fleet.close()
         return not self._trouble.owes
 

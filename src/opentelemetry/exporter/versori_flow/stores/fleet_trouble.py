@@ -71,7 +71,7 @@ class Trouble:
         self._rest = _SHORTEST_REST
         self._rests_until = _NEVER
         self._text = ""
-        self._full = False
+        self._full = self._ends = False
 
     def rests(self, now: float) -> bool:
         """Whether it is left alone."""
@@ -93,7 +93,7 @@ class Trouble:
         self._rest = min(2 * self._rest, _LONGEST_REST)
         self._text = str(error)
         self._full = isinstance(error, FullError)
-        if isinstance(error, AwayError) and self._probe is None:
+        if isinstance(error, AwayError) and self._probe is None and not self._ends:
             probe = Probe(self._ask)
             self._probe = probe if start_thread(probe.run) else None
 
@@ -116,6 +116,7 @@ class Trouble:
         return was
 
     def end(self) -> None:
-        """Nobody asks any more."""
+        """Nobody asks any more, but for the last time, now."""
+        self._rests_until, self._ends = _NEVER, True
         if self._probe is not None:
             self._probe.over = True

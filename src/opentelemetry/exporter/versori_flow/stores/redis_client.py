@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..descriptors import Identity, identity
+from ..flow.window import Key
 from ..settings.redis_url import FleetUrl
 from ..untraced import untraced
 from .connection import StoreError
@@ -42,7 +43,13 @@ _ADVICE = {
 
 
 class FullError(StoreError):
-    """Redis is full: nothing can be added, but what is there can be removed."""
+    """Redis is full: nothing can be added, but what is there can be removed, or have a newer text.
+
+    Attributes:
+        there: Of the spans that it was told, those that it has, by flow.
+    """
+
+    there: frozenset[tuple[str, Key]] = frozenset()
 
 
 class AwayError(StoreError):

@@ -28,7 +28,7 @@ class Row(NamedTuple):
 def values(number: int, added: Mapping[Place, Kept]) -> Iterator[tuple[Any, ...]]:
     """What the columns of each hold; the first has that number, and so on."""
     last, flow_bytes, seed = None, b"", 0
-    for (flow, _), ((trace_id, span_id), start, end, is_root, body) in added.items():
+    for (flow, _), ((trace_id, span_id), start, end, is_root, body, _) in added.items():
         if flow != last:
             last, flow_bytes = flow, as_bytes(flow)
             seed = zlib.crc32(flow_bytes)
