@@ -15,7 +15,12 @@ from typing import Any
 
 _LIBRARIES = ("gevent", "eventlet")
 _BEFORE_THE_PROGRAM = "opentelemetry.instrumentation.auto_instrumentation"
-_OF_ITS_SOCKETS = ("gevent.threadpool", "gevent.resolver.thread")  # imported with the first host name
+_OF_ITS_HUB = (
+    "loop",
+    "threadpool",
+    "resolver",
+    "format_context",
+)  # classes that a thread's first wait imports
 
 
 def original(module: Any, name: str) -> Any:
@@ -26,6 +31,12 @@ def original(module: Any, name: str) -> Any:
     if patcher is not None and patcher.is_monkey_patched(module.__name__.strip("_")):
         module = patcher.original(module.__name__)  # a second one of that name
     return getattr(module, name)
+
+
+def are_here() -> bool:
+    """Whether one of the two has put sockets of its own in the place of the interpreter's."""
+    patcher = sys.modules.get("eventlet.patcher")
+    return threads_own_sockets() or (patcher is not None and bool(patcher.is_monkey_patched("socket")))
 
 
 def nap() -> Callable[[float], object] | None:
@@ -41,6 +52,22 @@ def nap() -> Callable[[float], object] | None:
     return None
 
 
+def threads_own_sockets() -> bool:
+    """Whether a socket is its thread's alone: one of gevent's waits in the hub of the thread that has made it."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("socket"))
+
+
+def leave_thread() -> None:
+    """At the end of a thread: ends the hub that waiting has made there, or its descriptors stay open."""
+    if sys.is_finalizing() or not are_here():
+        return
+    if threads_own_sockets():
+        sys.modules["gevent"].get_hub().destroy(destroy_loop=True)
+    elif (hub := sys.modules["eventlet.hubs"].get_hub()).running:
+        hub.abort(wait=True)
+
+
 def may_come() -> bool:
     """Whether this process has greenlets, or may have them once the program's first line runs."""
     if any(library in sys.modules for library in _LIBRARIES):
@@ -52,8 +79,9 @@ def warm_up() -> None:
     """Imports what gevent leaves for later, where a program has it."""
     if "gevent" in sys.modules:
         with contextlib.suppress(ImportError):
-            for name in _OF_ITS_SOCKETS:
-                import_module(name)
+            config = import_module("gevent").config
+            for name in _OF_ITS_HUB:
+                getattr(config, name)
 
 
 def _sleep_of(library: str) -> Callable[[float], object]:

@@ -40,6 +40,7 @@ _PARTS = ("multiprocessing", "billiard")
 
 _LONGEST_IMPORT = 5.0
 _THREAD_BEGINS = 1.0
+_THREAD_ENDS = 1.0
 
 
 class Exporter(Protocol):
@@ -240,6 +241,7 @@ def _at_exit() -> None:
     for exporter in list(_open):
         exporter._say_late()
     native.wait_until_begun(_THREAD_BEGINS)
+    native.wait_until_ended(_THREAD_ENDS)
     # The interpreter ends by SIGINT where Ctrl-C has ended the program, and forgets that it has when a text is
     # executed meanwhile: as the courier's imports do, where the program was too short for them to be over.
     if getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1"):

@@ -9,12 +9,22 @@ from __future__ import annotations
 
 import _queue
 import _thread
+import contextlib
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakSet
 
 from . import greenlets, uwsgi_fork
 from .greenlets import original
+
+
+class Holder(Protocol):
+    """What holds sockets of threads, of each its own; see `owner_of_sockets`."""
+
+    def leave_thread(self) -> None:
+        """Closes those of the thread that calls: it ends."""
+
 
 _FIRST_NAP = 0.0005
 _LONGEST_NAP = 0.01
@@ -37,6 +47,7 @@ _clock: tuple[Callable[[], float]] = (time.monotonic,)
 
 _start_new_thread: Callable[..., int] = original(_thread, "start_new_thread")
 _not_begun: set[object] = set()
+_ends: dict[int, WeakSet[Holder]] = {}  # by thread of ours
 
 
 def monotonic() -> float:
@@ -60,7 +71,14 @@ def start_thread(function: Callable[[], object]) -> bool:
 
     def live() -> None:
         _not_begun.discard(thread)
-        function()
+        holders = _ends[get_ident()] = WeakSet()
+        try:
+            function()
+        finally:
+            for holder in [*holders, greenlets]:
+                with contextlib.suppress(Exception):
+                    holder.leave_thread()
+            _ends.pop(get_ident(), None)
 
     _not_begun.add(thread)
     try:
@@ -69,6 +87,17 @@ def start_thread(function: Callable[[], object]) -> bool:
         _not_begun.discard(thread)
         return False
     return True
+
+
+def tell_end(holder: Holder) -> None:
+    """Tells it when this thread ends, where that is one of ours."""
+    if (holders := _ends.get(get_ident())) is not None:
+        holders.add(holder)
+
+
+def owner_of_sockets() -> int:
+    """Whose a socket is that is made now: everybody's (0), or that of this thread alone."""
+    return get_ident() if greenlets.threads_own_sockets() else 0
 
 
 def wait_until_begun(seconds: float) -> None:
@@ -82,9 +111,20 @@ def wait_until_begun(seconds: float) -> None:
         sleep(_FIRST_NAP)
 
 
+def wait_until_ended(seconds: float) -> None:
+    """Waits until no thread of ours waits among greenlets, so long at most: the interpreter is about to end.
+
+    It ends a thread where that takes the interpreter next, and greenlet does not bear that: a segmentation fault.
+    """
+    until = monotonic() + seconds
+    while greenlets.are_here() and _ends and monotonic() < until:
+        sleep(_FIRST_NAP)
+
+
 def start_anew() -> None:
     """In a forked child: the threads are the parent's."""
     _not_begun.clear()
+    _ends.clear()
 
 
 class Waiter:

@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from ..native import monotonic
+from ..native import get_ident, monotonic, owner_of_sockets, tell_end
 from ..untraced import untraced
 from .answers import Answer, BrokenError, Stale
 from .broken import broken, let_go
 from .line import KEEPALIVE_SECONDS, Exchange, Head, Line, Origin
-from .trust import tls_context
+from .trust import Trust
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class Connections:
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(_not_ours)
         self._origin = Origin.of(settings.base_url)
-        self._tls = tls_context(settings)
-        self._free: deque[Line] = deque([self._first_line()])
+        self._trust = Trust(settings)
+        self._free: dict[int, deque[Line]] = {0: deque([self._first_line()])}
         self._watchdog = Watchdog()
         self._closed = False
 
@@ -124,13 +124,14 @@ class Connections:
         raise BrokenError("setting", message)
 
     def _new_line(self) -> Line:
-        return Line(self._origin, self._tls)
+        return Line(self._origin, self._trust.context())
 
     def _free_line(self) -> Line:
+        free, tls = self._free_here(), self._trust.context()
         with contextlib.suppress(IndexError):
             while True:
-                line = self._free.pop()
-                if line.is_ours():
+                line = free.pop()
+                if line.is_ours() and line.tls is tls:
                     return line
                 line.close()
         return self._new_line()
@@ -140,24 +141,37 @@ class Connections:
             line.close()
             return
         line.idle_since = now = monotonic()
-        self._free.append(line)
+        free = self._free_here()
+        free.append(line)
         with contextlib.suppress(IndexError):
-            while len(self._free) > _MOST_FREE or now - (self._free[0].idle_since or 0) > KEEPALIVE_SECONDS:
-                self._free.popleft().close()
+            while len(free) > _MOST_FREE or now - (free[0].idle_since or 0) > KEEPALIVE_SECONDS:
+                free.popleft().close()
         if self._closed:
-            self._close_free()
+            self._close_free(free)
 
-    def _close_free(self) -> None:
-        with contextlib.suppress(IndexError):
+    def _free_here(self) -> deque[Line]:
+        """Those that are free for this thread; where they are its own they end with it."""
+        owner = owner_of_sockets()
+        if (free := self._free.get(owner)) is None:
+            free = self._free.setdefault(owner, deque())
+            tell_end(self)
+        return free
+
+    def leave_thread(self) -> None:
+        """Closes those of the thread that calls: it ends."""
+        self._close_free(self._free.pop(get_ident(), deque()))
+
+    def _close_free(self, free: deque[Line]) -> None:
+        with _ours(), contextlib.suppress(IndexError):
             while True:
-                self._free.pop().close()
+                free.pop().close()
 
     def close(self) -> None:
         """Ends all connections without waiting; requests under way fail at once."""
         self._closed = True
         self._watchdog.end()
-        with _ours():
-            self._close_free()
+        for owner in {0, owner_of_sockets()}:
+            self._close_free(self._free.get(owner, deque()))
 
 
 @contextlib.contextmanager

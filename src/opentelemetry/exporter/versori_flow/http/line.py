@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import urllib.request
 from _socket import socket as native_socket
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from ssl import SSLContext
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,6 +17,9 @@ import httpx
 from ..descriptors import Identity, identity
 from ..native import monotonic
 from ..settings.readers import Secret
+
+if TYPE_CHECKING:
+    from ssl import SSLContext  # by this name alone gevent warns of what it can't replace here
 
 Head = Sequence[tuple[bytes, Secret]]
 
@@ -74,6 +77,7 @@ class Line:
 
     Attributes:
         origin: Where the platform is.
+        tls: What its connections are made with.
         held: The connection's socket.
         peer: Whom it is connected to: the platform, or a proxy.
         idle_since: When its last request ended; None before that.
@@ -81,6 +85,7 @@ class Line:
 
     def __init__(self, origin: Origin, tls: SSLContext) -> None:
         self.origin = origin
+        self.tls = tls
         self.transport = httpx.HTTPTransport(verify=tls, limits=_LIMITS, proxy=origin.proxy_url())
         self.held: Any = None
         self._identity: Identity | None = None
@@ -222,10 +227,18 @@ class Exchange:
     def _shut(self) -> None:
         """Ends the connection under whoever waits for it; the socket stays theirs to close."""
         if (sock := self.line.held) is not None and self.line.is_ours():
-            # Not SSLSocket.shutdown: it drops the TLS layer first, and what is being sent would leave in the clear.
-            plain: Any = native_socket if isinstance(sock, native_socket) else socket.socket
             with contextlib.suppress(OSError):
-                plain.shutdown(sock, socket.SHUT_RDWR)
+                _shut_down(sock)
+
+
+def _shut_down(sock: Any) -> None:
+    if isinstance(sock, native_socket):
+        # Not SSLSocket.shutdown: it drops the TLS layer first, and what is being sent would leave in the clear.
+        native_socket.shutdown(sock, socket.SHUT_RDWR)
+        return
+    # That of a greenlet's socket would wake the greenlet itself, which is another thread's, or there is none.
+    with contextlib.closing(native_socket(fileno=os.dup(sock.fileno()))) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
 
 
 class _Pieces(httpx.SyncByteStream):

@@ -13,6 +13,28 @@ if TYPE_CHECKING:
     from ..settings.table import Settings
 
 
+class Trust:
+    """The context in use. It is made anew where gevent or eventlet has put classes in the place of Python's since.
+
+    A socket of theirs does not go through a context of Python's.
+
+    Raises:
+        BrokenError: at construction, when a certificate or a key can't be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._kind = ssl.SSLContext
+        self._context = tls_context(settings)
+
+    def context(self) -> ssl.SSLContext:
+        """Returns it; raises like the constructor."""
+        if (kind := ssl.SSLContext) is not self._kind:
+            self._context = tls_context(self._settings)
+            self._kind = kind
+        return self._context
+
+
 def tls_context(settings: Settings) -> ssl.SSLContext:
     """Returns the context for connections to the platform.
 

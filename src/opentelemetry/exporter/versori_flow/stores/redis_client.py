@@ -12,6 +12,7 @@ from typing import Any
 
 from ..descriptors import Identity, identity
 from ..flow.window import Key
+from ..native import get_ident, owner_of_sockets, tell_end
 from ..settings.redis_url import FleetUrl
 from ..untraced import untraced
 from .connection import StoreError
@@ -91,7 +92,7 @@ class RedisClient:
         self._url = url
         self._remarks = remarks
         self._timeout = timeout
-        self._client: Any = None
+        self._clients: dict[int, Any] = {}  # by whose its socket is
         self._pid = 0
         self._inherited: list[Any] = []
         self._sockets: list[tuple[Any, Identity | None]] = []
@@ -149,9 +150,17 @@ class RedisClient:
         return errors.TimeoutError, errors.ConnectionError, OSError, UnicodeError
 
     def close(self) -> None:
-        """Closes the connection; the next use opens another."""
+        """Closes the connection; the next use opens another. Those of other threads end with them."""
         self._let_go_of_others()
-        client, self._client = self._client, None
+        for owner in {0, owner_of_sockets()}:
+            self._close(owner)
+
+    def leave_thread(self) -> None:
+        """Closes that of the thread that calls: it ends."""
+        self._close(get_ident())
+
+    def _close(self, owner: int) -> None:
+        client = self._clients.pop(owner, None)
         if client is not None and self._pid == os.getpid():
             with contextlib.suppress(Exception):
                 client.close()
@@ -159,14 +168,16 @@ class RedisClient:
     def _connected(self) -> Any:
         if self._pid != os.getpid():
             # The parent's: its locks may be held, and closing it would take them.
-            self._inherited += [self._client] if self._client else []
-            self._client, self._pid, self._sockets = None, os.getpid(), []
+            self._inherited += self._clients.values()
+            self._clients, self._pid, self._sockets = {}, os.getpid(), []
         self._let_go_of_others()
-        if self._client is None:
-            self._client = self._open()
+        owner = owner_of_sockets()
+        if (client := self._clients.get(owner)) is None:
+            client = self._clients[owner] = self._open()
+            tell_end(self)
         if not self._policy_seen:
-            self._look_at_policy()
-        return self._client
+            self._look_at_policy(client)
+        return client
 
     def _open(self) -> Any:
         url, redis = self._url, self._redis
@@ -220,13 +231,13 @@ class RedisClient:
         for sock, known in self._sockets:
             if sock.fileno() >= 0 and identity(sock.fileno()) != known:
                 sock.detach()
-                self._client = None
+                self._clients = {}
 
-    def _look_at_policy(self) -> None:
+    def _look_at_policy(self, client: Any) -> None:
         """Warns once where Redis would throw away what waits there."""
         try:
             self._policy_seen = True
-            policy = str(_command(self._client, "INFO", "memory").get("maxmemory_policy", ""))
+            policy = str(_command(client, "INFO", "memory").get("maxmemory_policy", ""))
         except self._redis.exceptions.ResponseError:
             return  # not allowed to this user
         except BaseException:
