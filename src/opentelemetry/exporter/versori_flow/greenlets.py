@@ -15,12 +15,8 @@ from typing import Any
 
 _LIBRARIES = ("gevent", "eventlet")
 _BEFORE_THE_PROGRAM = "opentelemetry.instrumentation.auto_instrumentation"
-_OF_ITS_HUB = (
-    "loop",
-    "threadpool",
-    "resolver",
-    "format_context",
-)  # classes that a thread's first wait imports
+# Classes that a thread's first wait imports.
+_OF_ITS_HUB = ("loop", "threadpool", "resolver", "format_context")
 
 
 def original(module: Any, name: str) -> Any:
