@@ -15,7 +15,7 @@ from tests.http.raw_server import RawServer, answer
 from tests.stores.fleet.redis_server import PROGRAM, RedisServer
 
 TIMEOUT = 1.0
-LATE = 0.4
+LATE = 2.0  # seconds that a busy machine may take beside it
 
 
 @pytest.fixture
