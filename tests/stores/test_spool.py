@@ -836,14 +836,12 @@ def write_and_fork(store: Spool, told: bool) -> int:
             store.apply(added("shop", spans(10, kept_spans[0], b"{}")))
             kept_spans[0] += 10
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    fork = os.fork
+    thread, fork = threading.Thread(target=write), os.fork
     if not told:
         fork = ctypes.PyDLL(None).fork
-        sys.setswitchinterval(
-            1000
-        )  # a child would wait for a thread that has asked for its turn, and is not there
+        # Before the thread runs: a child would wait for one that has asked for its turn, and is not there.
+        sys.setswitchinterval(1000)
+    thread.start()
     for number in range(25):
         while kept_spans[0] < 4 * number:
             time.sleep(0.001)
