@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 _LIBRARIES = ("gevent", "eventlet")
@@ -68,16 +66,19 @@ def may_come() -> bool:
     """Whether this process has greenlets, or may have them once the program's first line runs."""
     if any(library in sys.modules for library in _LIBRARIES):
         return True
-    return _BEFORE_THE_PROGRAM in sys.modules and any(map(find_spec, _LIBRARIES))
+    if _BEFORE_THE_PROGRAM not in sys.modules:
+        return False
+    from importlib.util import find_spec  # most programs go without
+
+    return any(map(find_spec, _LIBRARIES))
 
 
 def warm_up() -> None:
     """Imports what gevent leaves for later, where a program has it."""
-    if "gevent" in sys.modules:
+    if (gevent := sys.modules.get("gevent")) is not None:
         with contextlib.suppress(ImportError):
-            config = import_module("gevent").config
             for name in _OF_ITS_HUB:
-                getattr(config, name)
+                getattr(gevent.config, name)
 
 
 def _sleep_of(library: str) -> Callable[[float], object]:
