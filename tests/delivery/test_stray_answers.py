@@ -87,10 +87,10 @@ def test_a_stray_answer_harms_nothing(
     at_first = "first read" in step
     if not at_first:
         hand_over("first")
-        platform.wait_for(at_rest)
+        platform.wait_for(at_rest, 30)
     if "at the end" in step:
         hand_over("second")
-        platform.wait_for(at_rest)
+        platform.wait_for(at_rest, 30)
     strays = {}
     for flow in flows:
         for answer in before:
@@ -103,7 +103,7 @@ def test_a_stray_answer_harms_nothing(
             hand_over("first")
         hand_over("second")
         platform.wait_for(lambda _: all(stray.over for stray in strays.values()))
-        platform.wait_for(at_rest)
+        platform.wait_for(at_rest, 30)
     exporter.shutdown()
 
     assert not [flow for flow in flows if not strays[flow].over]
