@@ -14,19 +14,13 @@ import os
 import sys
 import time
 
+from patching import patch
+
 LIBRARY, WHEN = sys.argv[1:]
 green = importlib.import_module(LIBRARY)
 
-
-def patch() -> None:
-    if LIBRARY == "gevent":
-        importlib.import_module("gevent.monkey").patch_all()
-    else:
-        green.monkey_patch()
-
-
 if WHEN == "before":
-    patch()
+    patch(LIBRARY)
 
 from tracing import set_up, tell  # noqa: E402
 
@@ -43,7 +37,7 @@ green.sleep(0.001)
 before = descriptors()
 provider = set_up()
 if WHEN == "after":
-    patch()
+    patch(LIBRARY)
 tracer = provider.get_tracer(__name__)
 
 

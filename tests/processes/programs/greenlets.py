@@ -12,19 +12,13 @@ import importlib
 import sys
 import time
 
+from patching import patch
+
 LIBRARY, WHEN = sys.argv[1:]
 green = importlib.import_module(LIBRARY)
 
-
-def patch() -> None:
-    if LIBRARY == "gevent":
-        importlib.import_module("gevent.monkey").patch_all()
-    else:
-        green.monkey_patch()
-
-
 if WHEN in ("before", "instrumented"):
-    patch()
+    patch(LIBRARY)
 
 from tracing import set_up, tell, work  # noqa: E402
 
@@ -38,7 +32,7 @@ if WHEN == "late":
     ended += 2
     time.sleep(0.1)
 if WHEN in ("after", "late"):
-    patch()
+    patch(LIBRARY)
 
 
 def serve(name: str) -> None:

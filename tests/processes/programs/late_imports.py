@@ -5,9 +5,10 @@ python late_imports.py gevent | eventlet before | instrumented
 
 from __future__ import annotations
 
-import importlib
 import sys
 from _thread import get_ident
+
+from patching import patch
 
 LIBRARY, WHEN = sys.argv[1:]
 MAIN = get_ident()
@@ -18,17 +19,13 @@ class Listener:
     """Finds nothing, and notes who asks."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if own_ident() != MAIN:
+        if get_ident() != MAIN:
             late.append(name)
 
 
-own_ident = get_ident  # the interpreter's
 if WHEN == "instrumented":
     sys.meta_path.insert(0, Listener())  # type: ignore[arg-type]
-if LIBRARY == "gevent":
-    importlib.import_module("gevent.monkey").patch_all()
-else:
-    importlib.import_module("eventlet").monkey_patch()
+patch(LIBRARY)
 
 from tracing import set_up, tell, work  # noqa: E402
 

@@ -29,8 +29,12 @@ def original(module: Any, name: str) -> Any:
 
 def are_here() -> bool:
     """Whether one of the two has put sockets of its own in the place of the interpreter's."""
-    patcher = sys.modules.get("eventlet.patcher")
-    return threads_own_sockets() or (patcher is not None and bool(patcher.is_monkey_patched("socket")))
+    return _patched_by("socket") is not None
+
+
+def threads_own_sockets() -> bool:
+    """Whether a socket is its thread's alone: one of gevent's waits in the hub of the thread that has made it."""
+    return _patched_by("socket") == "gevent"
 
 
 def nap() -> Callable[[float], object] | None:
@@ -38,18 +42,9 @@ def nap() -> Callable[[float], object] | None:
 
     Not whatever `time.sleep` is now: that of a test may return at once, raise, or count who calls it.
     """
-    monkey, patcher = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
-    if monkey is not None and monkey.is_module_patched("time"):
-        return _sleep_of("gevent")
-    if patcher is not None and patcher.is_monkey_patched("time"):
-        return _sleep_of("eventlet")
-    return None
-
-
-def threads_own_sockets() -> bool:
-    """Whether a socket is its thread's alone: one of gevent's waits in the hub of the thread that has made it."""
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey is not None and bool(monkey.is_module_patched("socket"))
+    library = _patched_by("time")
+    sleep: Callable[[float], object] | None = None if library is None else sys.modules[library].sleep
+    return sleep
 
 
 def leave_thread() -> None:
@@ -81,6 +76,10 @@ def warm_up() -> None:
                 getattr(gevent.config, name)
 
 
-def _sleep_of(library: str) -> Callable[[float], object]:
-    sleep: Callable[[float], object] = sys.modules[library].sleep
-    return sleep
+def _patched_by(module: str) -> str | None:
+    monkey, patcher = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if monkey is not None and monkey.is_module_patched(module):
+        return "gevent"
+    if patcher is not None and patcher.is_monkey_patched(module):
+        return "eventlet"
+    return None
