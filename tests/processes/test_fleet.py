@@ -72,6 +72,12 @@ def test_many_hosts_write_one_flow(platform: LocalPlatform, join: Join) -> None:
     assert min(later - earlier for earlier, later in pairwise(times)) >= 1.0
 
 
+def test_forks_wait_for_all_that_is_imported(join: Join) -> None:
+    """Nothing of redis-py is imported on the exporter's threads while a fork would not wait for it."""
+    program = join("imports.py")
+    assert (program.wait(), program.stdout) == (0, "\n"), program.output
+
+
 def test_short_lived_writers(platform: LocalPlatform, join: Join) -> None:
     """Processes that trace one unit of work and end, beside each other and with nobody else there."""
     programs = {f"w{n}": join("writer.py", f"w{n}", "0", "--elsewhere") for n in range(WRITERS)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from running import FLOW, Run, names, works
 
@@ -30,6 +32,18 @@ def test_fork_in_mid_stream(platform: LocalPlatform, run: Run, processor: str, h
     assert [name for name in found if not name.startswith("parent.")] == expected
     streamed = [name for name in found if name.startswith(tuple(kept))]
     assert len(streamed) == 2 * sum(map(int, program.stdout.split())), program.output
+
+
+@pytest.mark.parametrize("store", ["memory:", "sqlite:"])
+def test_forks_wait_for_all_that_is_imported(
+    platform: LocalPlatform, run: Run, store: str, tmp_path: Path
+) -> None:
+    """Nothing is imported on the exporter's threads while a fork would not wait for it."""
+    url = f"{store}//{tmp_path / 'spans'}" if store == "sqlite:" else store
+    for fault in ("reset,times=1", "status=400,times=1", "status=503,times=1"):
+        platform.fault(fault)
+    program = run("imports.py", PROCESSOR="direct", VERSORI_FLOW_STORE=url)
+    assert (program.wait(), program.stdout) == (0, "\n"), program.output
 
 
 def test_fork_after_shutdown(platform: LocalPlatform, run: Run, processor: str) -> None:

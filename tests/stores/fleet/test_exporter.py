@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import logging
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
@@ -167,6 +169,25 @@ def test_who_was_let_go_lives_no_longer(shared_redis: RedisServer, platform: Loc
     del exporter, trace
     gc.collect()
     wait_until(lambda: living() == 0)
+
+
+def test_a_client_that_fails_by_itself_holds_nothing_up(
+    shared_redis: RedisServer,
+    platform: LocalPlatform,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As in a child of a fork in the middle of an import of redis-py: it delivers for itself, and says so once."""
+    monkeypatch.setitem(sys.modules, "email.parser", ModuleType("email.parser"))
+    exporter, trace = start(platform, shared_redis.url)
+    for name in ("one", "two"):
+        trace(name)
+        assert exporter.force_flush(20_000)
+    begun = time.monotonic()
+    exporter.shutdown()
+    assert time.monotonic() - begun < 5
+    assert [span["name"] for span in platform.spans("shop")] == ["one", "two"]
+    assert caplog.text.count("redis-py fails by itself") == 1
 
 
 def test_a_search_is_not_paced(shared_redis: RedisServer, platform: LocalPlatform) -> None:

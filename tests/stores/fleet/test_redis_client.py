@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from types import FrameType, ModuleType
 
 import pytest
 
 from opentelemetry.exporter.versori_flow.settings.redis_url import parse
 from opentelemetry.exporter.versori_flow.stores.connection import StoreError
-from opentelemetry.exporter.versori_flow.stores.redis_client import AwayError, RedisClient
+from opentelemetry.exporter.versori_flow.stores.redis_client import RedisClient
+from opentelemetry.exporter.versori_flow.stores.redis_errors import AwayError
 from opentelemetry.exporter.versori_flow.stores.remarks import Remarks
 
 from .conftest import added, join, span
@@ -99,6 +102,35 @@ def test_a_name_that_no_host_can_have_is_one_that_is_away(host):
     client = RedisClient(parse("redis://h")._replace(hosts=((host, 6379),)), Remarks())
     with pytest.raises(AwayError, match="can't be reached"):
         client.ping()
+
+
+def test_a_client_that_fails_by_itself_is_trouble(monkeypatch):
+    """As where the program was forked while another thread imported redis-py; the password is not shown."""
+    monkeypatch.setitem(sys.modules, "email.parser", ModuleType("email.parser"))  # half of it
+    client = RedisClient(parse("redis://:hunter2@h"), Remarks())
+    with pytest.raises(StoreError, match="redis-py fails by itself") as raised:
+        client.ping()
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), pytest.param(None, id="signal")])
+def test_what_is_no_trouble_of_redis_is_raised(error):
+    """No memory is a fault of the round that it comes in, and what a signal handler raises is the program's."""
+
+    def command() -> None:
+        if error:
+            raise error
+        signal.raise_signal(signal.SIGUSR1)
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise LookupError
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with pytest.raises(MemoryError if error else LookupError):
+            RedisClient(parse("redis://h"), Remarks())._told(command)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_the_extra_is_named_where_it_is_missing():

@@ -71,7 +71,8 @@ def keeper_of(settings: Settings, flows: Flows, host_lock: HostLock | None) -> K
     if url is None or host_lock is None:
         open_store = partial(_open_store, settings)
         return Keeper(flows, TurnQueue(host_lock, timeout), open_store, settings.store.durable, name)
-    from .delivery.fleet_keeper import FleetKeeper
+    with lifecycle.forks_wait():
+        from .delivery.fleet_keeper import FleetKeeper
 
     open_fleet = partial(_open_fleet, settings, url)
     return FleetKeeper(flows, host_lock, open_fleet, name, timeout, settings.min_interval)
@@ -117,9 +118,13 @@ def _warm_up(api: FlowsApi) -> None:
 
 def _import_store(settings: Settings) -> None:
     """Imports what opening the store takes, and its first file; what is missing there is said when it is opened."""
-    modules = ["ctypes", f"{__package__}.stores.spool"]
-    if settings.store.redis is not None:
-        modules = ["redis", f"{__package__}.delivery.fleet_keeper", f"{__package__}.stores.fleet_store"]
-    with contextlib.suppress(ImportError):
-        for name in modules:
-            import_module(name)
+    with contextlib.suppress(ImportError, ValueError):
+        if settings.store.redis is None:
+            import_module("ctypes")
+            import_module(f"{__package__}.stores.spool")
+            return
+        import_module(f"{__package__}.delivery.fleet_keeper")
+        import_module(f"{__package__}.stores.fleet_store")
+        from .stores.redis_client import load
+
+        load()

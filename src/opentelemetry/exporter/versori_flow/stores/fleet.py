@@ -29,7 +29,8 @@ from .fleet_items import Piece, as_bytes, as_text, batches, id_of, kept_of, key_
 from .fleet_put import PUT
 from .fleet_scripts import CLAIM, DROP, EXTEND, FINISH, GOODBYE, LOOK, POLL
 from .fleet_window import FLOW_KEYS, PROJECT_KEYS
-from .redis_client import FullError, RedisClient, Script
+from .redis_client import RedisClient, Script
+from .redis_errors import FullError
 from .remarks import Remarks
 from .spool_file import Target
 

@@ -19,7 +19,7 @@ from .fleet_answers import Claim, Seen
 from .fleet_places import Places
 from .fleet_trouble import Trouble
 from .fleet_window import RELIED_ON
-from .redis_client import FullError
+from .redis_errors import FullError
 from .seam import Left
 
 _BETWEEN_POLLS = 1.0

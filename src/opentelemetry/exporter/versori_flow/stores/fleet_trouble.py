@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from ..native import monotonic, sleep, start_thread
 from .connection import StoreError
-from .redis_client import AwayError, FullError
+from .redis_errors import AwayError, FullError
 
 _SHORTEST_REST, _LONGEST_REST = 0.25, 5.0
 """Seconds without a word to a Redis that could not be used, growing."""

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..descriptors import Identity, identity
-from ..flow.window import Key
+from ..interruption import is_from_a_handler
 from ..native import get_ident, owner_of_sockets, tell_end
 from ..settings.redis_url import FleetUrl
 from ..untraced import untraced
-from .connection import StoreError
+from .redis_errors import told
 from .remarks import Remarks
 
 _EXTRA = "takes an extra: pip install 'opentelemetry-exporter-versori-flow[redis]'"
@@ -26,35 +26,6 @@ _PATIENT_TIMEOUT = 2.0
 """Likewise, where nobody waits."""
 
 _RETRIES = 1
-_SETTING = "VERSORI_FLOW_STORE"
-_ADVICE = {
-    "LOADING": "it is loading its data after a start: spans wait in memory until it is done",
-    "READONLY": f"it is a replica that takes no writes: let {_SETTING} name the primary, or its Sentinels",
-    "MASTERDOWN": f"it is a replica that has lost its primary: let {_SETTING} name the primary, or its Sentinels",
-    "OOM": "it is full (maxmemory, noeviction): give it more memory, or lower VERSORI_FLOW_MAX_STORE_BYTES",
-    "MISCONF": "it can't save to its disk and takes no writes: free space there",
-    "NOAUTH": f"access is denied, it wants a password: write it into {_SETTING}",
-    "WRONGPASS": f"access is denied, it knows no such user or password: correct {_SETTING}",
-    "NOPERM": "access is denied to this user: let its ACL have ~versori:* +@all -@admin -@dangerous",
-    "CROSSSLOT": f"it is a cluster's node: write redis+cluster:// in {_SETTING}",
-    "MOVED": f"it is a cluster's node: write redis+cluster:// in {_SETTING}",
-    "CLUSTERDOWN": "its cluster is down: spans wait in memory until it is back",
-    "BUSY": "it is busy with somebody's script: spans wait in memory until it is done",
-}
-
-
-class FullError(StoreError):
-    """Redis is full: nothing can be added, but what is there can be removed, or have a newer text.
-
-    Attributes:
-        there: Of the spans that it was told, those that it has, by flow.
-    """
-
-    there: frozenset[tuple[str, Key]] = frozenset()
-
-
-class AwayError(StoreError):
-    """Redis gives no answer."""
 
 
 class Script:
@@ -65,6 +36,21 @@ class Script:
     def __init__(self, text: str) -> None:
         self.text = text
         self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def load() -> Any:
+    """Imports redis-py, and what it imports for its first client.
+
+    Raises:
+        ValueError: It is not installed.
+    """
+    try:
+        import redis
+    except ImportError:
+        raise ValueError(_EXTRA) from None
+    with contextlib.suppress(Exception):  # who uses it says what is wrong
+        redis.Redis().close()
+    return redis
 
 
 class RedisClient:
@@ -83,12 +69,8 @@ class RedisClient:
     """
 
     def __init__(self, url: FleetUrl, remarks: Remarks, timeout: float = _TIMEOUT) -> None:
-        try:
-            import redis
-        except ImportError:
-            raise ValueError(_EXTRA) from None
         self.connections = 0
-        self._redis: Any = redis
+        self._redis = load()
         self._url = url
         self._remarks = remarks
         self._timeout = timeout
@@ -130,24 +112,14 @@ class RedisClient:
 
     def _told(self, command: Callable[..., Any], *arguments: Any) -> Any:
         """Does something, and tells its trouble as `StoreError`."""
-        errors = self._redis.exceptions
         try:
             with untraced():
                 return command(*arguments)
-        except (errors.RedisError, errors.RedisClusterException, *self._unreachable) as error:
-            text = self._explained(error)
-            # Those that say what is wrong are an answer.
-            answered = isinstance(error, (errors.AuthenticationError, errors.BusyLoadingError))
-            kind: type[StoreError] = FullError if isinstance(error, errors.OutOfMemoryError) else StoreError
-            if isinstance(error, self._unreachable) and not answered:
-                kind = AwayError
-        raise kind(text)
-
-    @property
-    def _unreachable(self) -> tuple[type[Exception], ...]:
-        errors = self._redis.exceptions
-        # A name that no host can have, which a Sentinel or a cluster may give too, is a UnicodeError.
-        return errors.TimeoutError, errors.ConnectionError, OSError, UnicodeError
+        except Exception as error:
+            if isinstance(error, MemoryError) or is_from_a_handler(error):
+                raise
+            trouble = told(error, self._redis.exceptions, self._url)
+        raise trouble  # not from an error whose frames may have the password
 
     def close(self) -> None:
         """Closes the connection; the next use opens another. Those of other threads end with them."""
@@ -249,34 +221,6 @@ class RedisClient:
                 f"{self._url} throws away any key when it is full (maxmemory-policy {policy}), "
                 "spans that wait for their delivery too: set it to noeviction",
             )
-
-    def _explained(self, error: Exception) -> str:
-        errors = self._redis.exceptions
-        said = str(error).replace("\n", " ")
-        kinds = {
-            errors.BusyLoadingError: "LOADING",
-            errors.ReadOnlyError: "READONLY",
-            errors.MasterDownError: "MASTERDOWN",
-            errors.ClusterDownError: "CLUSTERDOWN",
-            errors.OutOfMemoryError: "OOM",
-            errors.NoPermissionError: "NOPERM",
-            errors.AskError: "MOVED",
-        }
-        code = next((code for kind, code in kinds.items() if isinstance(error, kind)), said.split(" ", 1)[0])
-        if "executing the script can't" in said:  # as Redis 7 says it of a command within one
-            code = "NOPERM"
-        if "unauthenticated" in said:  # of a command that is long, which it does not even read
-            code = "NOAUTH"
-        if isinstance(error, errors.AuthenticationError):
-            code = "NOAUTH" if "required" in said or said.startswith("NOAUTH") else "WRONGPASS"
-        advice = _ADVICE.get(code)
-        if advice is None and isinstance(error, self._unreachable):
-            advice = (
-                f"it can't be reached ({said or type(error).__name__}): spans wait in memory until it can"
-            )
-        text = f"{self._url}: {advice or said}"
-        password = self._url.password
-        return text if password is None else text.replace(password.reveal(), "***")
 
 
 def _command(client: Any, *arguments: Any) -> Any:
