@@ -31,6 +31,7 @@ from opentelemetry.exporter.versori_flow.flow.window import Window
 from opentelemetry.exporter.versori_flow.http.api import FlowsApi
 from opentelemetry.exporter.versori_flow.intake import Intake
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
+from opentelemetry.exporter.versori_flow.stores.spool import Spool
 from tests.conftest import KEY
 
 LOGGER = "opentelemetry.exporter.versori_flow"
@@ -251,6 +252,34 @@ def test_what_could_not_be_handed_over_is_counted(platform: LocalPlatform, trace
     assert exporter._courier.over
     counts = exporter._courier.totals()
     assert (counts.delivered, counts.dropped) == (1, {"shutdown": 2})
+
+
+KEEPING = [
+    *((Keeper, method) for method in ("inherit", "keep", "gone")),
+    *((Spool, method) for method in ("apply", "leave", "remarks")),
+]
+
+
+@pytest.mark.parametrize(("owner", "method"), KEEPING)
+def test_what_never_works_again_is_not_waited_for(traced, monkeypatch, tmp_path, caplog, owner, method):
+    """Where keeping spans fails whenever it is tried, shutdown ends in time, and every span is accounted for."""
+    exporter, tracer = traced(timeout=1, store=f"sqlite://{tmp_path}")
+    tracer.start_span("one").end()
+    assert exporter.force_flush(5000)
+
+    def fails(*_: object, **__: object) -> None:
+        raise ImportError("half a module")
+
+    monkeypatch.setattr(owner, method, fails)
+    tracer.start_span("two").end()
+    begun = time.monotonic()
+    exporter.shutdown(500)
+    assert time.monotonic() - begun < 5
+    assert exporter._courier.over
+    status = exporter.status()["shop"]
+    assert (status.handed_over, status.delivered + status.pending + sum(status.dropped.values())) == (2, 2)
+    if not (status.delivered == 2 or status.pending):
+        assert any("is lost" in record.message for record in caplog.records)
 
 
 @pytest.mark.parametrize("where", ["os.getuid", "os.open"])

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from _queue import Empty
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from opentelemetry.exporter.versori_flow.delivery import dispatcher, host_lock
+from opentelemetry.exporter.versori_flow.delivery import host_lock
 from opentelemetry.exporter.versori_flow.delivery.question import Kind, Question
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
 from opentelemetry.exporter.versori_flow.flow.flows import FlowStep
+from opentelemetry.exporter.versori_flow.intake import NOTHING
 from opentelemetry.exporter.versori_flow.stores import owned
 
 from .attempts import Hands, Making
@@ -157,10 +157,7 @@ class Process:
         if number != self._plan[1] or self.dispatcher.over:
             return
         self._plan = _FOREVER, number + 1
-        try:
-            message: object = self.intake.messages.get_nowait()
-        except Empty:
-            message = dispatcher._NOTHING
+        if (message := self.intake.next_message(0)) is NOTHING:
             self.promises.look_at_rounds()
         self.dispatcher._visit(_FOREVER, message)
         self._wait()

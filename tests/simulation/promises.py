@@ -74,7 +74,7 @@ class Promises:
         looks = {
             "due": process.flows.next_due(),
             "turns": keeper.turns.next_look,
-            "take": process.dispatcher._take_at,
+            "take": process.dispatcher._gathering.look_at,
             "keeper": keeper.next_look(),
             "store": None if keeper._store is None else keeper._store.next_look(),
             "questions": questions.next_end,

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from opentelemetry.exporter.versori_flow import native, wiring
-from opentelemetry.exporter.versori_flow.delivery import dispatcher, host_lock
+from opentelemetry.exporter.versori_flow.delivery import host_lock
 from opentelemetry.exporter.versori_flow.delivery.attempt import Attempt, perform
 from opentelemetry.exporter.versori_flow.delivery.dispatcher import Dispatcher
 from opentelemetry.exporter.versori_flow.delivery.host_lock import HostLock
@@ -23,7 +23,7 @@ from opentelemetry.exporter.versori_flow.flow.ledger import Totals
 from opentelemetry.exporter.versori_flow.flow.policy import FlowPolicy
 from opentelemetry.exporter.versori_flow.flow.steps import Read, Write
 from opentelemetry.exporter.versori_flow.flow.window import Key
-from opentelemetry.exporter.versori_flow.intake import Intake
+from opentelemetry.exporter.versori_flow.intake import NOTHING, Intake
 from opentelemetry.exporter.versori_flow.routing.router import Router
 from opentelemetry.exporter.versori_flow.settings.load import load_settings
 from opentelemetry.exporter.versori_flow.settings.table import Settings
@@ -142,12 +142,9 @@ class Desk:
 
     def look(self) -> State:
         """Does what there is to do."""
-        message: object = dispatcher._NOTHING
-        while True:
+        self._dispatcher._visit(_FOREVER)
+        while (message := self._intake.next_message(0)) is not NOTHING:
             self._dispatcher._visit(_FOREVER, message)
-            message = self._dispatcher._next(0)
-            if message is dispatcher._NOTHING:
-                break
         requests = []
         for number, attempt in self._crew.attempts.items():
             assert attempt.job is not None

@@ -372,6 +372,7 @@ def test_two_spools_of_one_process(folder: Path, tmp_path: Path):
     """Two exporters of one process never inherit from each other, by whatever name they know the folder."""
     folder.mkdir()
     (tmp_path / "link").symlink_to(folder)
+    gc.collect()  # or those of another test close meanwhile
     before = open_descriptors()
     one, other = spool(folder), spool(tmp_path / "link")
     one.apply(added("shop", spans(1)))

@@ -9,6 +9,7 @@ garbage collector runs, by a signal handler. So it takes no lock, waits for nobo
 from __future__ import annotations
 
 import logging
+from _queue import Empty
 from collections import deque
 from collections.abc import Sequence
 from itertools import repeat
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 _Encoded = tuple["ReadableSpan", "EncodedSpan | Unencodable"]
 Prepared = tuple[EncodedSpan | Unencodable, str]
 """A span, encoded, and the flow that it belongs to where neither it nor an ancestor has a name."""
+
+NOTHING = object()
+"""What is read where no message has come."""
 
 FULL = 2048
 """Spans left and not taken from which on whoever leaves one encodes one: nothing is dropped here, and who ends
@@ -110,6 +114,13 @@ class Intake:
             # From a signal handler, maybe in between: whoever comes next tells.
             self._told = False
             raise
+
+    def next_message(self, seconds: float | None) -> object:
+        """Waits for the next of `messages`, so long at most; NOTHING where none has come."""
+        try:
+            return self.messages.get(seconds != 0, seconds)
+        except Empty:
+            return NOTHING
 
     def take(self) -> Batch | None:
         """Takes up to `BATCH` spans, encoded and routed; None when there are none. One thread at a time.

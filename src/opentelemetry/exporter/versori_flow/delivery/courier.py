@@ -12,15 +12,13 @@ isolated subinterpreter) the thread that asks does the courier's work, one at a 
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from _queue import Empty
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..flow.ledger import DropReason, FlowStatus, Totals, add_up
-from ..intake import Intake, Prepared
+from ..intake import NOTHING, Intake, Prepared
 from ..interruption import at_work
 from ..native import get_ident, monotonic, start_thread
 from ..uwsgi_fork import is_first_worker
@@ -188,8 +186,8 @@ class Courier:
             if dispatcher is None:
                 if not self._read:
                     wait = min(until - monotonic(), _UNUSED_BEFORE_WIRING)
-                    with contextlib.suppress(Empty):
-                        self._read.append(self._intake.messages.get(True, max(0.0, wait)))
+                    message = self._intake.next_message(max(0.0, wait))
+                    self._read += [message] if message is not NOTHING else []
                 dispatcher = self.wire()
         except BaseException as error:
             if is_the_callers(error):
@@ -204,9 +202,8 @@ class Courier:
 
     def _answer_unwired(self) -> None:
         """Says how it does to those who ask that alone: it can't be wired now."""
-        with contextlib.suppress(Empty):
-            while True:
-                self._read.append(self._intake.messages.get(False))
+        while (message := self._intake.next_message(0)) is not NOTHING:
+            self._read.append(message)
         for question in self._read:
             if isinstance(question, Question) and question.kind in (Kind.STATUS, Kind.TOTALS):
                 question.waiter.give(self._at_rest(question))

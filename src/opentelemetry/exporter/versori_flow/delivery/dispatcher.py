@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from _queue import Empty
 from collections.abc import Iterator
 
 from ..flow.flows import Flows, FlowStep
@@ -21,7 +20,7 @@ from ..flow.notice import Notice
 from ..flow.report import error_type
 from ..flow.steps import Reading
 from ..http.answers import failed_by
-from ..intake import Intake
+from ..intake import NOTHING, Intake
 from ..native import allocate_lock, monotonic
 from .attempt import Attempt
 from .crew import Crew
@@ -33,8 +32,10 @@ from .turns import Turn
 
 _IDLE_BEFORE_WARM_UP = 1.0
 _IDLE_BEFORE_REST = 10.0
+_IN_ORDER = 2 * AFTER_A_FAULT
+"""Seconds after the last call: whatever fails for longer is not asked any more, and all that is left is counted."""
+
 _FOREVER = float("inf")
-_NOTHING = object()
 _LOOK = object()  # a message: there may be something to do that the courier doesn't wait for
 
 
@@ -100,32 +101,21 @@ class Dispatcher:
             self._feed(attempt, failed_by(error))
             raise
 
-    def _visit(self, until: float, message: object = _NOTHING, *, hand: bool = False) -> Attempt | None:
-        """Does all that there is to do at the desk; returns an attempt for the thread that has come.
+    def _visit(self, until: float, message: object = NOTHING, *, hand: bool = False) -> Attempt | None:
+        """Does all there is to do at the desk; returns an attempt, if to be begun before `until`, for who has come.
 
-        Args:
-            until: When no attempt is begun any more.
-            message: What it has read.
-            hand: Whether it is of the crew, and has made an attempt.
+        It has read a `message`, or is a `hand` of the crew that has made an attempt.
         """
         with self._desk:
             if hand:
                 self.crew.count(-1, monotonic())
-            while message is not _NOTHING:
+            while message is not NOTHING:
                 self._read(message)
-                message = self._next(0)
+                message = self._intake.next_message(0)
             now = monotonic()
             if not self.over:
-                if mended := self._faults.unmended:
-                    self._mend(now)
-                if self._gathering.look_at <= now < self._questions.last_call:
-                    self._gathering.take()
-                if (moving := self._questions.owed()) is not None:
-                    self._gathering.hand_over(moving)
-                self._keeper.inherit(now, self._questions.last_call)
-                self._questions.expire(now)
+                notices = self._look(now)
                 # Before the answers: what was taken is kept, and what an export failed for is said by then.
-                notices = self._end() if self._is_done(now) else self._keeper.keep(now, mended)
                 say([*self._intake.remarks(), *notices, *self.flows.notices(now, self.over)])
             self._questions.give(self._keeper.is_safe)
             attempt = self._hand_out(min(until, self._questions.last_call), hand)
@@ -134,6 +124,19 @@ class Dispatcher:
                 self._intake.messages.put(_LOOK)
             return attempt
 
+    def _look(self, now: float) -> list[Notice]:
+        if mended := self._faults.unmended:
+            if now >= self._questions.last_call + _IN_ORDER:
+                return self._end(in_order=False)
+            self._mend(now)
+        if self._gathering.look_at <= now < self._questions.last_call:
+            self._gathering.take()
+        if (moving := self._questions.owed()) is not None:
+            self._gathering.hand_over(moving)
+        self._keeper.inherit(now, self._questions.last_call)
+        self._questions.expire(now)
+        return self._end() if self._is_done(now) else self._keeper.keep(now, mended)
+
     # -- what comes in -------------------------------------------------------------------------------------
 
     def _wait(self, until: float) -> object:
@@ -141,12 +144,12 @@ class Dispatcher:
             now = monotonic()
             wake = self._wakes_at = self._next_wake(now)
         if wake != _FOREVER or until != _FOREVER:
-            return self._next(max(0.0, min(wake, until) - now))
-        message = self._next(_IDLE_BEFORE_WARM_UP if self.crew.nobody else _IDLE_BEFORE_REST)
-        if message is _NOTHING:
+            return self._intake.next_message(max(0.0, min(wake, until) - now))
+        message = self._intake.next_message(_IDLE_BEFORE_WARM_UP if self.crew.nobody else _IDLE_BEFORE_REST)
+        if message is NOTHING:
             with self._desk:
                 self.crew.rest()
-            message = self._next(None)
+            message = self._intake.next_message(None)
         return message
 
     def _next_wake(self, now: float) -> float:
@@ -158,12 +161,6 @@ class Dispatcher:
     def _next_start(self) -> float:
         due = self.flows.next_due()
         return self._keeper.turns.next_look if due is None else min(due, self._keeper.turns.next_look)
-
-    def _next(self, seconds: float | None) -> object:
-        try:
-            return self._intake.messages.get(seconds != 0, seconds)
-        except Empty:
-            return _NOTHING
 
     def _read(self, message: object) -> None:
         if message is None:
@@ -281,15 +278,15 @@ class Dispatcher:
         idle = not (self.flows.busy or self._gathering.size) and (due is None or due >= last_call)
         return now >= last_call or (idle and self._keeper.gone(now, last_call))
 
-    def _end(self) -> list[Notice]:
+    def _end(self, in_order: bool = True) -> list[Notice]:
         """The order: what is left is given up, the requests in flight are cut, only then every wait ends."""
-        notices = self._keeper.end()
+        notices = self._keeper.end(in_order)
         self.over = True
         self._keeper.turns.end()
         self.crew.end()
         self.flows.memory.lose(self._gathering.give_up(), DropReason.SHUTDOWN)
         self._questions.end()
-        while (message := self._next(0)) is not _NOTHING:
+        while (message := self._intake.next_message(0)) is not NOTHING:
             self._read(message)
         self._intake.messages.put(_LOOK)  # the courier ends too
         return notices

@@ -166,14 +166,18 @@ class FleetKeeper(Keeper):
         self._take_back(now, until)
         return False
 
-    def end(self) -> list[Notice]:
+    def end(self, in_order: bool) -> list[Notice]:
         """The exporter has ended: what the fleet does not have is lost; returns what there is to say."""
         store, pending = self._fleet_turns.store, self._flows.waiting()
-        if store is not None and self._left.issuperset(change.flow for change in pending if change.added):
+        if (
+            in_order
+            and store is not None
+            and self._left.issuperset(change.flow for change in pending if change.added)
+        ):
             self._tell(store)
             store.leave(pending)
             self._left_at = 0.0  # it is no reason to warn
-        return super().end()
+        return super().end(in_order)
 
     def _are_kept(self, store: FleetStore) -> bool:
         self._tell(store)

@@ -190,17 +190,20 @@ class Keeper:
         self._take_back(now, until)
         return False
 
-    def end(self) -> list[Notice]:
-        """The exporter has ended: what the store does not have is lost; returns what there is to say."""
+    def end(self, in_order: bool) -> list[Notice]:
+        """The exporter has ended: what the store does not have is lost; returns what there is to say.
+
+        Where faults keep that from being done `in_order`, the store is told nothing more.
+        """
         store = self._store
         if store is None:
             self._flows.abandon()
             return []
-        if self._left_at is None:
+        if in_order and self._left_at is None:
             store.apply(self._flows.changes())
             store.leave(self._flows.waiting() if self._durable else ())
         waiting = self._flows.abandon(store.keeps)
-        notices = store.remarks()
+        notices = store.remarks() if in_order else []
         count = sum(waiting.values())
         if not count:
             return notices
