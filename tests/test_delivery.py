@@ -367,6 +367,7 @@ def test_force_flush_ignores_a_running_retry_after(platform, make_exporter, make
     assert len(platform.spans("shop")) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("busy", [False, True], ids=["alone", "during export"])
 @pytest.mark.parametrize(
     "fault", ["blackhole", "drip,part=headers", "drip,part=body", "status=503,retry-after=3600"]

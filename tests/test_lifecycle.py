@@ -62,6 +62,7 @@ def test_two_forks_at_once_leave_the_imports_free() -> None:
     """Another library holds one fork up for so long that the other one no longer waits for it."""
     program = """
 import os, threading
+import opentelemetry.sdk.trace.export  # and what has hooks of its own, that hold locks: they are to run after it
 slow, over = threading.Event(), threading.Event()
 
 def others() -> None:

@@ -87,7 +87,7 @@ def test_an_address_that_is_no_url_is_one_line(words: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def variables() -> object:
-    """The environment beside a platform that has a large flow."""
+    """The environment beside a platform that has a large flow, and a small one."""
     with LocalPlatform(key="local") as platform:
         names = [f"größe → {n} ✓" for n in range(3000)]
         spans = [
@@ -95,6 +95,7 @@ def variables() -> object:
             for n, name in enumerate(names, 1)
         ]
         platform.put("large", make_flow(*spans, name="large"))
+        platform.put("small", make_flow(*spans[:3], name="small"))
         yield local_credentials(platform.url)
 
 
@@ -136,17 +137,17 @@ def shell(words: list[str], redirection: str, **variables: str) -> subprocess.Co
 @pytest.mark.parametrize("stdin", ["<&-", "0>/dev/null", "</dev/null"])
 def test_nobody_answers(variables: dict[str, str], tmp_path: Path, stdin: str) -> None:
     """What asks does nothing where standard input is closed or can't be read; what does not ask needs none."""
-    done = shell(["delete", "large"], stdin, **variables)
+    done = shell(["delete", "small"], stdin, **variables)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     assert done.stderr.endswith("versori-flow: it was not answered, so nothing was done\n")
-    assert shell(["show", "large"], stdin, **variables).returncode == 0
+    assert shell(["show", "small"], stdin, **variables).returncode == 0
     run = ["run", "--port", "0", "--service-name", "x", "--", sys.executable, "-c", "print('ran')"]
     done = shell(run, stdin)
     assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr
 
 
 @pytest.mark.parametrize(
-    "words", [["list"], ["show", "large"], ["export", "large"], ["doctor"], ["-h"], ["serve"], ["gateway"]]
+    "words", [["list"], ["show", "small"], ["export", "large"], ["doctor"], ["-h"], ["serve"], ["gateway"]]
 )
 def test_an_output_that_takes_nothing(variables: dict[str, str], words: list[str]) -> None:
     """A full disk is what is said, and the status is 1."""

@@ -184,6 +184,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("owner", "method"), FAULTS)
 def test_a_fault_of_ours_costs_a_round(platform: LocalPlatform, traced, monkeypatch, caplog, owner, method):
     """Memory that runs out anywhere in the courier's own work loses no span and no flush, and is said."""
@@ -260,6 +261,7 @@ KEEPING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("owner", "method"), KEEPING)
 def test_what_never_works_again_is_not_waited_for(traced, monkeypatch, tmp_path, caplog, owner, method):
     """Where keeping spans fails whenever it is tried, shutdown ends in time, and every span is accounted for."""

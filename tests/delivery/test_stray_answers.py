@@ -60,6 +60,7 @@ STEPS: dict[str, tuple[list[str], str, set[str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_a_stray_answer_harms_nothing(
     platform: LocalPlatform, make_exporter: Callable[..., Any], make_provider: Callable[..., Any], step: str

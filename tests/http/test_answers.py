@@ -108,6 +108,7 @@ def test_named_spans_leave(platform, make_exporter, tracer, said, status):
 # -- answers that are no answers ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 @pytest.mark.parametrize(
     "fault",

@@ -300,6 +300,7 @@ def test_bodies_are_not_kept() -> None:
 # One deadline
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "more"),
     [

@@ -419,6 +419,7 @@ def program(url: str, kind: str, body: str, certificate: str = "") -> subprocess
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nobody is stopped there")
 @pytest.mark.parametrize("when", ["before", "handshake", "body"])
 def test_a_process_that_was_stopped_sends_nothing_late(authority: Authority, when: str) -> None:

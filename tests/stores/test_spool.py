@@ -87,6 +87,7 @@ def dies(writer: Writer, step: int, name: str, *arguments: object) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_new", [True, False])
 @pytest.mark.parametrize("call", ["apply", "leave"])
 def test_killed_at_any_step_of_a_write(tmp_path: Path, start: Start, call: str, is_new: bool):
@@ -111,6 +112,7 @@ def test_killed_at_any_step_of_a_write(tmp_path: Path, start: Start, call: str, 
     assert at_each_step(play) > (25 if is_new else 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [True, False])
 def test_killed_at_any_step_of_a_removal(tmp_path: Path, start: Start, whole: bool):
     """What was pending beside it is whole; what was settled is away, or comes back as a whole."""
@@ -133,6 +135,7 @@ def test_killed_at_any_step_of_a_removal(tmp_path: Path, start: Start, whole: bo
     assert at_each_step(play) > 5
 
 
+@pytest.mark.slow
 def test_killed_at_any_step_of_an_adoption_and_of_what_follows(tmp_path: Path, start: Start):
     """An heir that dies while it looks, reads, removes or leaves is followed by one that has all that is pending."""
 
@@ -735,6 +738,7 @@ def test_a_disk_that_is_full_or_read_only_at_the_start(start: Start, small_disk:
     assert [span for _, span in start(small_disk).inherit()] == left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stuck", [1, 12])
 @pytest.mark.parametrize("mixed", [True, False], ids=["mixed", "in turn"])
 def test_a_stuck_flow_holds_up_no_other(folder: Path, start: Start, stuck: int, mixed: bool):
@@ -770,6 +774,7 @@ def test_a_stuck_flow_holds_up_no_other(folder: Path, start: Start, stuck: int, 
     assert not list(folder.iterdir())
 
 
+@pytest.mark.slow
 def test_many_orphans_of_a_stuck_flow_hold_up_no_other(folder: Path, start: Start):
     """A program that is killed again and again leaves many files; they take few descriptors, and all come in."""
     orphans = [added("stuck", spans(9, 9 * number, b"{}")) for number in range(80)]
@@ -793,6 +798,7 @@ def test_many_orphans_of_a_stuck_flow_hold_up_no_other(folder: Path, start: Star
 # -- memory, forks -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_hundred_mebibytes_of_backlog(folder: Path, start: Start):
     """An heir's memory grows by less than 20 MiB while it delivers 100 MiB, and the folder is empty then."""
     writer = start(max_bytes=256 << 20)

@@ -122,6 +122,7 @@ def start(
     return exporter, lambda span: provider.get_tracer("t").start_span(span).end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [with_tls, with_an_acl, with_a_sentinel, with_a_cluster, with_valkey])
 def test_what_one_leaves_another_delivers(
     kind: Callable[[MakeRedis, Path], Place],

@@ -187,6 +187,7 @@ def test_what_is_delivered_makes_room(shared_redis, busy):
     assert fleet.put(added(span(13, body=b"x" * 900), flow="new")).dropped == []
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     steps=st.lists(
