@@ -6,7 +6,13 @@ from typing import Any, NamedTuple
 
 from opentelemetry.exporter.versori_flow.delivery import fleet_keeper, fleet_turns
 from opentelemetry.exporter.versori_flow.http.answers import Rejected, TooLarge
-from opentelemetry.exporter.versori_flow.stores import fleet, fleet_store, fleet_trouble, redis_client
+from opentelemetry.exporter.versori_flow.stores import (
+    fleet,
+    fleet_store,
+    fleet_trouble,
+    redis_client,
+    redis_errors,
+)
 from opentelemetry.exporter.versori_flow.stores.fleet_items import as_bytes, id_of, key_of
 
 from .attempts import Making
@@ -192,13 +198,19 @@ def install_fleet(chance: Any, files: Any) -> None:
         here.process.start_thread(run)
         return True
 
+    def told(error: Exception, errors: Any, url: Any) -> Exception:
+        # What is neither redis-py's nor the network's is a world's own, a `Violation` above all.
+        if not isinstance(error, (errors.RedisError, errors.RedisClusterException, OSError, UnicodeError)):
+            raise error
+        return redis_errors.told(error, errors, url)
+
     for room, parts in (
         (fleet, {"os": files, "random": chance, "secrets": chance}),
         (fleet_store, {"random": chance}),
         (fleet_turns, {"random": chance}),
         (fleet_keeper, {"time": clock}),
         (fleet_trouble, {"sleep": sleep, "start_thread": start_thread}),
-        (redis_client, {"os": files}),
+        (redis_client, {"os": files, "told": told}),
     ):
         for name, part in parts.items():
             setattr(room, name, part)
