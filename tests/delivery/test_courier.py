@@ -255,6 +255,29 @@ def test_what_could_not_be_handed_over_is_counted(platform: LocalPlatform, trace
     assert (counts.delivered, counts.dropped) == (1, {"shutdown": 2})
 
 
+def test_work_that_never_begins_is_said_at_the_end(traced, monkeypatch, caplog):
+    """Where what delivers can't be made, as in a child that has half of a module, what is lost is counted and said."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise ImportError("half a module")
+
+    monkeypatch.setattr("opentelemetry.exporter.versori_flow.wiring.wired", fails)
+    exporter, tracer = traced(timeout=1, export_wait=0)
+    tracer.start_span("one").end()
+    exporter.export([tracer.start_span("two")._readable_span()])
+    assert exporter.status()[""].last_error == "ImportError"
+    begun = time.monotonic()
+    exporter.shutdown(500)
+    assert time.monotonic() - begun < 5
+    totals = exporter._courier.totals()
+    assert (totals.handed_over, totals.pending, totals.dropped) == (2, 0, {"shutdown": 2})
+    assert exporter.status()[""].dropped == {"shutdown": 2}
+    said = [record.getMessage() for record in caplog.records]
+    assert said[-1] == "2 spans are lost: the exporter could not begin its work, it met ImportError each time"
+    exporter.shutdown()
+    assert [record.getMessage() for record in caplog.records] == said
+
+
 KEEPING = [
     *((Keeper, method) for method in ("inherit", "keep", "gone")),
     *((Spool, method) for method in ("apply", "leave", "remarks")),

@@ -12,17 +12,19 @@ isolated subinterpreter) the thread that asks does the courier's work, one at a 
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..flow.ledger import DropReason, FlowStatus, Totals, add_up
+from ..flow.notice import Notice
 from ..intake import NOTHING, Intake, Prepared
 from ..interruption import at_work
 from ..native import get_ident, monotonic, start_thread
 from ..uwsgi_fork import is_first_worker
-from .log import AFTER_A_FAULT, Faults, is_the_callers
+from .log import AFTER_A_FAULT, Faults, is_the_callers, say
 from .question import Kind, Question, Taken, at_rest
 
 if TYPE_CHECKING:
@@ -73,6 +75,8 @@ class Courier:
         # Who does the work, under the one key; a dictionary for its `setdefault`, which nothing can interrupt.
         self._at_work: dict[str, int] = {}
         self.late = 0
+        self._gave_up = False
+        self._lost = 0  # then
 
     def leave(self, span: ReadableSpan) -> None:
         """Leaves an ended span: no lock, no wait for anybody, no log line."""
@@ -108,6 +112,18 @@ class Courier:
         """Delivers what is pending, reads back what was written, and ends; another call waits for the first."""
         self.closing = True
         self._ask(Question(Kind.SHUTDOWN, monotonic() + seconds), _GRACE)
+        if self._dispatcher is None and self._faults.last and not self._gave_up:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """The work could not be begun, whenever it was tried: what was left is lost, and not without a word."""
+        self._gave_up = True
+        asked = [message for message in self._read if isinstance(message, Question)]
+        self._lost = self._intake.give_up() + sum(len(question.spans) for question in asked)
+        if self._lost:
+            lost = "1 span is lost" if self._lost == 1 else f"{self._lost} spans are lost"
+            text = f"{lost}: the exporter could not begin its work, it met {self._faults.last} each time"
+            say([Notice(logging.ERROR, text)])
 
     def let_go(self) -> None:
         """The exporter is gone: it ends once nothing is pending. Does not wait; a finalizer may call it."""
@@ -130,7 +146,7 @@ class Courier:
     @property
     def over(self) -> bool:
         """True once it has ended."""
-        return self._dispatcher is not None and self._dispatcher.over
+        return self._gave_up or (self._dispatcher is not None and self._dispatcher.over)
 
     @property
     def api(self) -> FlowsApi | None:
@@ -212,15 +228,14 @@ class Courier:
     def _at_rest(self, question: Question) -> Any:
         if self._dispatcher is not None:
             return at_rest(question, self._dispatcher.flows)
-        waiting = len(self._intake)
+        waiting, dropped = len(self._intake), {DropReason.SHUTDOWN.value: self._lost} if self._lost else {}
+        totals = Totals(waiting + self._lost, 0, waiting, dropped)
         if question.kind is Kind.TOTALS:
-            return Totals(waiting, 0, waiting, {})
-        error = self._faults.last
-        return (
-            {"": FlowStatus("", "backing off", waiting, 0, waiting, {}, error, AFTER_A_FAULT)}
-            if error
-            else {}
-        )
+            return totals
+        if (error := self._faults.last) is None:
+            return {}
+        state, wait = ("clean", None) if self._gave_up else ("backing off", AFTER_A_FAULT)
+        return {"": FlowStatus("", state, *totals, error, wait)}
 
     def _ask_now(self, kind: Kind) -> Any:
         question = Question(kind, monotonic() + _STATUS_WITHIN)
