@@ -192,8 +192,12 @@ def test_a_redis_that_comes_back_empty(platform: LocalPlatform, join: Join, redi
     program.signal(signal.SIGKILL)
     program.wait()
     platform.start()
-    join("outage.py", "two", "1", "returns").wait()
+    two = join(
+        "outage.py", "two", "1", "idles"
+    )  # who ended within 3 s would leave all to the one that was killed
     shown(platform, *(f"one.{unit}" for unit in range(5)), "two.0")
+    two.finish()
+    two.ends_well()
 
 
 def test_without_redis_each_delivers_for_itself(platform: LocalPlatform, join: Join) -> None:
