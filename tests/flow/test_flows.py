@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan, Move
@@ -506,6 +506,7 @@ class Scanned:
 
 
 @pytest.mark.parametrize("merge", [True, False])
+@settings(max_examples=15 if QUICK else 40)
 @given(
     max_flows=st.sampled_from([1, 3, 50]),
     seed=st.integers(0, 10**9),

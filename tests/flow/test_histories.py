@@ -41,7 +41,7 @@ FLOWS = ("A", "B", "C")
 POISON = "poison"
 FOREIGN_MEMBERS = b'"x-labels" : {"n": 1.50, "big": ' + b"9" * 5000 + b"}"
 
-EXAMPLES = int(os.environ.get("HISTORIES", "60"))
+EXAMPLES = int(os.environ.get("HISTORIES", "30"))
 
 Writers = st.integers(0, 1)
 Names = st.sampled_from([None, None, *FLOWS])

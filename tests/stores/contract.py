@@ -15,7 +15,7 @@ from opentelemetry.exporter.versori_flow.stores.seam import Store
 
 from .writer import Writer, added, fork_and_end, kept, settled
 
-EXAMPLES = int(os.environ.get("HISTORIES", "60"))
+EXAMPLES = int(os.environ.get("HISTORIES", "30"))
 FLOWS = ("shop", "b\udcffd\0", "naïve/..")
 
 Make = Callable[[], Store]

@@ -285,7 +285,7 @@ def test_the_fleet_is_its_model():
             run_state_machine_as_test(
                 FleetMachine,
                 settings=settings(
-                    max_examples=int(os.environ.get("HISTORIES", "60")),
+                    max_examples=int(os.environ.get("HISTORIES", "30")),
                     stateful_step_count=30,
                     deadline=None,
                     suppress_health_check=list(HealthCheck),
