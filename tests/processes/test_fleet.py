@@ -192,9 +192,8 @@ def test_a_redis_that_comes_back_empty(platform: LocalPlatform, join: Join, redi
     program.signal(signal.SIGKILL)
     program.wait()
     platform.start()
-    two = join(
-        "outage.py", "two", "1", "idles"
-    )  # who ended within 3 s would leave all to the one that was killed
+    # Who ended within 3 s would leave all to the one that was killed.
+    two = join("outage.py", "two", "1", "idles")
     shown(platform, *(f"one.{unit}" for unit in range(5)), "two.0")
     two.finish()
     two.ends_well()

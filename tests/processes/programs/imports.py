@@ -1,7 +1,4 @@
-"""Prints what is imported for the exporter while a fork would not wait for it: a child would inherit half a module.
-
-python imports.py [FAULTS]
-"""
+"""Prints what is imported for the exporter while a fork would not wait for it: a child would inherit half a module."""
 
 from __future__ import annotations
 

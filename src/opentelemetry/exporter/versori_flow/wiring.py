@@ -118,13 +118,11 @@ def _warm_up(api: FlowsApi) -> None:
 
 def _import_store(settings: Settings) -> None:
     """Imports what opening the store takes, and its first file; what is missing there is said when it is opened."""
+    over_redis = settings.store.redis is not None
     with contextlib.suppress(ImportError, ValueError):
-        if settings.store.redis is None:
-            import_module("ctypes")
-            import_module(f"{__package__}.stores.spool")
-            return
-        import_module(f"{__package__}.delivery.fleet_keeper")
-        import_module(f"{__package__}.stores.fleet_store")
-        from .stores.redis_client import load
+        for module in [".stores.fleet_store"] if over_redis else ["ctypes", ".stores.spool"]:
+            import_module(module, __package__)
+        if over_redis:
+            from .stores.redis_client import load
 
-        load()
+            load()

@@ -75,8 +75,7 @@ class Courier:
         # Who does the work, under the one key; a dictionary for its `setdefault`, which nothing can interrupt.
         self._at_work: dict[str, int] = {}
         self.late = 0
-        self._gave_up = False
-        self._lost = 0  # then
+        self._lost: int | None = None  # what was given up, once the work could not be begun until the end
 
     def leave(self, span: ReadableSpan) -> None:
         """Leaves an ended span: no lock, no wait for anybody, no log line."""
@@ -112,12 +111,12 @@ class Courier:
         """Delivers what is pending, reads back what was written, and ends; another call waits for the first."""
         self.closing = True
         self._ask(Question(Kind.SHUTDOWN, monotonic() + seconds), _GRACE)
-        if self._dispatcher is None and self._faults.last and not self._gave_up:
+        if self._dispatcher is None and self._faults.last and self._lost is None:
             self._give_up()
 
     def _give_up(self) -> None:
         """The work could not be begun, whenever it was tried: what was left is lost, and not without a word."""
-        self._gave_up = True
+        self._lost = 0  # first: who enters this again has nothing left to do
         asked = [message for message in self._read if isinstance(message, Question)]
         self._lost = self._intake.give_up() + sum(len(question.spans) for question in asked)
         if self._lost:
@@ -146,7 +145,7 @@ class Courier:
     @property
     def over(self) -> bool:
         """True once it has ended."""
-        return self._gave_up or (self._dispatcher is not None and self._dispatcher.over)
+        return self._lost is not None or (self._dispatcher is not None and self._dispatcher.over)
 
     @property
     def api(self) -> FlowsApi | None:
@@ -228,13 +227,13 @@ class Courier:
     def _at_rest(self, question: Question) -> Any:
         if self._dispatcher is not None:
             return at_rest(question, self._dispatcher.flows)
-        waiting, dropped = len(self._intake), {DropReason.SHUTDOWN.value: self._lost} if self._lost else {}
-        totals = Totals(waiting + self._lost, 0, waiting, dropped)
+        waiting, lost = len(self._intake), self._lost or 0
+        totals = Totals(waiting + lost, 0, waiting, {DropReason.SHUTDOWN.value: lost} if lost else {})
         if question.kind is Kind.TOTALS:
             return totals
         if (error := self._faults.last) is None:
             return {}
-        state, wait = ("clean", None) if self._gave_up else ("backing off", AFTER_A_FAULT)
+        state, wait = ("clean", None) if self.over else ("backing off", AFTER_A_FAULT)
         return {"": FlowStatus("", state, *totals, error, wait)}
 
     def _ask_now(self, kind: Kind) -> Any:

@@ -8,6 +8,7 @@ import inspect
 import logging
 import os
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from ..descriptors import Identity, identity
@@ -38,8 +39,9 @@ class Script:
         self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
+@cache
 def load() -> Any:
-    """Imports redis-py, and what it imports for its first client.
+    """Imports redis-py, and what it imports for its first client; once, though each probe has a client of its own.
 
     Raises:
         ValueError: It is not installed.
