@@ -29,6 +29,8 @@ COMMAND = [sys.executable, "-m", "opentelemetry.exporter.versori_flow"]
 PATIENCE = 30.0  # seconds, for a program on a busy machine to do what takes it one
 CLEAN = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "VERSORI_"))}
 CLEAN["HOME"] = "/nonexistent"  # whoever has Versori's own command line has credentials there
+# A second for each program that is run, and none of those here uses a framework.
+CLEAN["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"] = "*"
 
 TRACED = """
 import os, signal, sys, time

@@ -311,8 +311,11 @@ def test_in_process_face(shared: LocalPlatform, project: Project) -> None:
 
 def test_wait_for_tells_what_did_come_in(shared: LocalPlatform, project: Project) -> None:
     """Waiting returns what the condition found; in vain, the error lists the requests that came."""
-    threading.Timer(0.05, project.put, ("late", make_flow())).start()
+    late = threading.Timer(0.05, project.put, ("late", make_flow()))
+    late.start()
     assert shared.wait_for(lambda platform: platform.flow("late")) == shared.flow("late")
+    # Its answer is still to come, and the next test closes what it comes by.
+    late.join()
     with pytest.raises(TimeoutError, match="PUT late -> 200"):
         shared.wait_for(lambda platform: platform.flow("never"), timeout=0.01)
 

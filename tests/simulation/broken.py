@@ -28,14 +28,12 @@ class Break(NamedTuple):
     """A way to break it.
 
     Attributes:
-        first: A seed.
-        seeds: Worlds from there on, of which the last notices it.
+        seed: The world that notices it.
         apply: Breaks it, for the rest of this interpreter.
         redis: Whether the processes of these worlds share a Redis.
     """
 
-    first: int
-    seeds: int
+    seed: int
     apply: Callable[[], None]
     redis: bool = False
 
@@ -91,45 +89,40 @@ def _forget_the_old_flow(self: Any, key: Any) -> bool:
 
 
 BROKEN = {
-    "a store keeps nothing": Break(0, 7, _put(own.Own, write=lambda self, added: None)),
+    "a store keeps nothing": Break(6, _put(own.Own, write=lambda self, added: None)),
     "a file keeps nothing": Break(
-        0, 3, _put(spool_file.SpoolFile, write=lambda self, number, added, removed: None)
+        2, _put(spool_file.SpoolFile, write=lambda self, number, added, removed: None)
     ),
-    "a row is believed without its checksum": Break(42, 1, _put(spool_file, row=_believe)),
-    "no orphan is found": Break(0, 3, _put(heritage.Heritage, _adopt=lambda self, side: None)),
-    "orphans are looked for once": Break(47, 1, _put(heritage, _BETWEEN_LOOKS=float("inf"))),
-    "what is unreadable is not counted": Break(0, 13, _put(heritage.Heirloom, lost=0)),
-    "a child keeps its parent's files": Break(199, 1, _around(owned._Table, "start_anew", _only_at_first)),
-    "a child keeps its parent's turns": Break(40, 1, _put(host_lock, start_anew=lambda: None)),
-    "a turn is not taken": Break(0, 2, _put(host_lock, _lock=lambda path: True)),
-    "a turn is not let go": Break(0, 1, _put(host_lock.HostTurn, release=lambda self: None)),
-    "what was read is never stale": Break(0, 2, _put(attempt, _STALE=float("inf"))),
-    "there is no pacing": Break(3, 1, _put(schedule.Schedule, begun_write=lambda self, now: None)),
-    "what a person took away comes back": Break(
-        18, 1, _put(remote.KnownFlow, _let_go=lambda self, shown: None)
-    ),
-    "there is no back-off": Break(30, 1, _put(backoff, wait_after=lambda failures: 0.0)),
-    "nobody's time is ever up": Break(21, 1, _put(question.OpenQuestions, expire=lambda self, now: None)),
-    "what failed is delivered": Break(20, 1, _around(exchange.Exchange, "_fail", _deliver_what_failed)),
+    "a row is believed without its checksum": Break(42, _put(spool_file, row=_believe)),
+    "no orphan is found": Break(2, _put(heritage.Heritage, _adopt=lambda self, side: None)),
+    "orphans are looked for once": Break(47, _put(heritage, _BETWEEN_LOOKS=float("inf"))),
+    "what is unreadable is not counted": Break(12, _put(heritage.Heirloom, lost=0)),
+    "a child keeps its parent's files": Break(199, _around(owned._Table, "start_anew", _only_at_first)),
+    "a child keeps its parent's turns": Break(40, _put(host_lock, start_anew=lambda: None)),
+    "a turn is not taken": Break(1, _put(host_lock, _lock=lambda path: True)),
+    "a turn is not let go": Break(0, _put(host_lock.HostTurn, release=lambda self: None)),
+    "what was read is never stale": Break(1, _put(attempt, _STALE=float("inf"))),
+    "there is no pacing": Break(3, _put(schedule.Schedule, begun_write=lambda self, now: None)),
+    "what a person took away comes back": Break(18, _put(remote.KnownFlow, _let_go=lambda self, shown: None)),
+    "there is no back-off": Break(30, _put(backoff, wait_after=lambda failures: 0.0)),
+    "nobody's time is ever up": Break(21, _put(question.OpenQuestions, expire=lambda self, now: None)),
+    "what failed is delivered": Break(20, _around(exchange.Exchange, "_fail", _deliver_what_failed)),
     "a stray 200 is believed": Break(
         12,
-        1,
         _put(
             exchange.Exchange,
             _stored=lambda self, attempt, answer, now, in_turn: self._taken(attempt, None, now, in_turn),
         ),
     ),
-    "a stray 404 is believed": Break(9, 1, _put(outcomes.Absence, believed=lambda *_: True)),
+    "a stray 404 is believed": Break(9, _put(outcomes.Absence, believed=lambda *_: True)),
     "a 413 teaches nothing": Break(
-        0, 3, _put(exchange.Exchange, _too_large=lambda self, attempt, answer, now: self._fail(answer, now))
+        2, _put(exchange.Exchange, _too_large=lambda self, attempt, answer, now: self._fail(answer, now))
     ),
-    "what moves stays in its old flow": Break(
-        192, 1, _put(exchange.Exchange, moved_away=_forget_the_old_flow)
-    ),
-    "a refusal drops whoever is there": Break(0, 7, _put(refusal_search.Search, refused=_drop_all_suspects)),
-    "the description is not kept": Break(0, 1, _around(remote.KnownFlow, "_describe", _keep_no_description)),
-    "what others wrote is not adopted": Break(0, 1, _put(remote.KnownFlow, read=lambda *_: None)),
-    "a loss is not counted": Break(0, 3, _put(holdings.Holdings, lose=lambda *_: None)),
-    "what is pending leaves first": Break(0, 3, _put(window.Window, _rank=_newest_first)),
+    "what moves stays in its old flow": Break(192, _put(exchange.Exchange, moved_away=_forget_the_old_flow)),
+    "a refusal drops whoever is there": Break(6, _put(refusal_search.Search, refused=_drop_all_suspects)),
+    "the description is not kept": Break(0, _around(remote.KnownFlow, "_describe", _keep_no_description)),
+    "what others wrote is not adopted": Break(0, _put(remote.KnownFlow, read=lambda *_: None)),
+    "a loss is not counted": Break(2, _put(holdings.Holdings, lose=lambda *_: None)),
+    "what is pending leaves first": Break(2, _put(window.Window, _rank=_newest_first)),
 }
 BROKEN |= {how: Break(*broken, redis=True) for how, broken in REDIS_BROKEN.items()}

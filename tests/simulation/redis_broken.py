@@ -39,13 +39,13 @@ def _by_the_servers_clock() -> None:
             setattr(fleet, name, fleet.Script(script.text.replace("if NOW < latest then", "if false then")))
 
 
-REDIS_BROKEN: dict[str, tuple[int, int, Callable[[], None]]] = {
-    "Redis is told nothing": (0, 1, _put(fleet.Fleet, _put=lambda self, batch, is_full=False: [])),
-    "Redis is not told anew": (695, 1, _put(fleet_store.FleetStore, wants_all=lambda self, now: False)),
-    "Redis is not told what was carried": (0, 1, _put(fleet.Fleet, settle=_nothing(fleet.Fleet.settle))),
-    "a lease is everybody's": (9, 1, _put(fleet, CLAIM=_for_anybody(fleet.CLAIM))),
-    "a fleet has no pace": (6, 1, _put(fleet.Fleet, settle=_at_once(fleet.Fleet.settle))),
-    "nobody delivers for others": (3, 1, _put(fleet_store.FleetStore, take_on=lambda self, flow: None)),
-    "a clock may go back": (84, 1, _by_the_servers_clock),
-    "without Redis nobody goes on": (22, 1, _put(fleet_keeper, _AGAIN=3600.0)),
+REDIS_BROKEN: dict[str, tuple[int, Callable[[], None]]] = {
+    "Redis is told nothing": (0, _put(fleet.Fleet, _put=lambda self, batch, is_full=False: [])),
+    "Redis is not told anew": (695, _put(fleet_store.FleetStore, wants_all=lambda self, now: False)),
+    "Redis is not told what was carried": (0, _put(fleet.Fleet, settle=_nothing(fleet.Fleet.settle))),
+    "a lease is everybody's": (9, _put(fleet, CLAIM=_for_anybody(fleet.CLAIM))),
+    "a fleet has no pace": (6, _put(fleet.Fleet, settle=_at_once(fleet.Fleet.settle))),
+    "nobody delivers for others": (3, _put(fleet_store.FleetStore, take_on=lambda self, flow: None)),
+    "a clock may go back": (84, _by_the_servers_clock),
+    "without Redis nobody goes on": (22, _put(fleet_keeper, _AGAIN=3600.0)),
 }

@@ -54,7 +54,8 @@ tracer = set_up(exporter).get_tracer(__name__)
 mend = {"descriptors": use_up_descriptors, "memory": use_up_memory}[sys.argv[1]]()
 for flow in FLOWS:
     tracer.start_span(flow, attributes={"versori.flow.name": flow}).end()
-until(lambda: len([flow for flow in exporter.status().values() if flow.last_error]) == len(FLOWS))
+# Without descriptors nothing is taken from the intake: the default flow is all that status() knows then.
+until(lambda: any(flow.last_error for flow in exporter.status().values()))
 errors = sorted({str(flow.last_error) for flow in exporter.status().values()})
 mend()
 until(lambda: all(flow.delivered for flow in exporter.status().values()))

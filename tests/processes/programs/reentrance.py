@@ -210,7 +210,7 @@ def raise_often(into: str) -> None:
 
 
 def burst() -> None:
-    threads = [threading.Thread(target=lambda: [end_span() for _ in range(5000)]) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: [end_span() for _ in range(2500)]) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
