@@ -33,6 +33,7 @@ OURS = "opentelemetry-exporter-versori-flow"
 CI = ("./scripts/demo", "./scripts/test", "./scripts/lint", "./scripts/versions", "./scripts/docs")
 # Too long for a test: a benchmark's short form is a step of CI, the simulator has a test of its own.
 ELSEWHERE = (*CI, "./scripts/simulate", "python -m benchmarks.")
+INSTRUMENTED = re.compile("flask|django|fastapi|celery|gunicorn")
 # They end when they are told to.
 SERVES = re.compile(
     r"versori-flow (serve|gateway|tail|demo)|runserver|uvicorn|gunicorn|celery .*worker|flask_app"
@@ -152,6 +153,9 @@ def test_what_is_to_be_typed_works(block, folder, environment):
     """Each command of the block ends well."""
     port = str(free_port())
     environment |= {"PORT": port, "BIND": f"127.0.0.1:{port}"}
+    if not INSTRUMENTED.search(block.text):
+        # To instrument all frameworks that the tests run with takes a second for each program.
+        environment["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"] = "*"
     with LocalPlatform(key="local") as platform:
         environment |= local_credentials(platform.url)
         if "show" in block.text:

@@ -82,21 +82,6 @@ def test_fastapi(start: Start, platform: Any, free_port: int) -> None:
     assert {"GET /items/{number}"} < set(names(spans))
 
 
-def test_shop() -> None:
-    """The demo: two services, one flow, every span of every order, once, in whole trees."""
-    done = subprocess.run(
-        [sys.executable, "scripts/demo.py", "--once"],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "of 40 orders are in the flow 'shop', once, in whole trees" in done.stdout
-
-
 def test_django(start: Start, platform: Any, free_port: int) -> None:
     """A Django project is traced, errors included."""
     program = start(
