@@ -23,7 +23,7 @@ PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 # The command, the local platform and whole programs run on one Python.
 CORE = [f"tests/{room}" for room in ("delivery", "encoding", "flow", "http", "routing", "settings", "stores")]
-ALONE = ("delivery", "flags", "interruption", "lifecycle", "own_metrics", "rooms", "secrets")
+ALONE = ("delivery", "flags", "interruption", "lifecycle", "own_metrics", "secrets")
 CORE += [f"tests/test_{name}.py" for name in ALONE]
 
 nox.options.default_venv_backend = "virtualenv"

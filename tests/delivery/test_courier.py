@@ -346,6 +346,7 @@ def test_what_raises_no_ordinary_exception(platform: LocalPlatform, traced):
     assert [span["name"] for span in platform.spans("shop")] == ["leaves"]
 
 
+@pytest.mark.slow
 def test_delivery_goes_on_while_spans_never_pause(platform: LocalPlatform, traced):
     """Where spans come faster than one thread takes them, those that were taken are delivered all the same."""
     _, tracer = traced(max_spans=1000)

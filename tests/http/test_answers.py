@@ -212,6 +212,7 @@ def test_a_key_that_is_rotated(platform, make_exporter, tracer, said, tmp_path, 
     assert not any(key in line for line in said() for key in ("an-old-key-0815", KEY))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "advice"),
     [

@@ -22,7 +22,7 @@ WRITERS = int(os.environ.get("TEST_WRITERS", "4"))
 SECONDS = os.environ.get("TEST_WRITERS_SECONDS", "4")
 """How many write at once, and for how long: 16 for 60 s show more, and take it."""
 
-LEAVERS = int(os.environ.get("TEST_LEAVERS", "16"))
+LEAVERS = int(os.environ.get("TEST_LEAVERS", "10"))
 
 Join = Callable[..., Program]
 

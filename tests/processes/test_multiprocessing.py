@@ -24,8 +24,9 @@ METHODS = ("fork", "spawn", "forkserver")
 @pytest.mark.parametrize(
     ("options", "variables"),
     [
-        *((method, {"PROCESSOR": processor}) for method in METHODS for processor in ("batch", "direct")),
+        *((method, {"PROCESSOR": "direct"}) for method in METHODS),
         *((f"{method} --in-child", {"LOCAL_PROVIDER": "1"}) for method in METHODS),
+        ("fork", {}),
         ("fork --late", {}),
     ],
 )
