@@ -1,6 +1,6 @@
 """The core tests on every Python that this machine has, and with the oldest dependencies that are supported.
 
-    ./scripts/versions                    all of it, two sessions at a time
+    ./scripts/versions                    all of it, three sessions at a time
     ./scripts/versions -s tests-3.12      one Python; `-l` lists them
     ./scripts/versions -s oldest -- -k encoding
 
@@ -61,8 +61,8 @@ def _test(session: nox.Session, *pins: str) -> None:
     session.run("python", "-c", versions)
     quick = {"HYPOTHESIS_PROFILE": "quick", "HISTORIES": "10"}
     cache = f"cache_dir={session.create_tmp()}/pytest"
-    # Three at a time, for most of them mostly wait.
-    command = ("python", "-m", "pytest", "-q", "-n", "3", "-o", cache, "-m", "not slow", *session.posargs)
+    # Two at a time beside two other sessions, for most of them mostly wait.
+    command = ("python", "-m", "pytest", "-q", "-n", "2", "-o", cache, "-m", "not slow", *session.posargs)
     try:
         session.run(*command, *CORE, env=quick)
     except nox.command.CommandFailed:

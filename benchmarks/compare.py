@@ -245,7 +245,7 @@ def memory(report: Report, spans: int) -> None:
 def main() -> None:
     """Runs everything and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help="the same tables in under a minute")
+    parser.add_argument("--short", action="store_true", help="fewer rounds, for a minute or two")
     short = parser.parse_args().short
     # An outage is part of what is measured here; its lines are not.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
