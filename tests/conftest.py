@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
-from tests import profiles  # noqa: F401 - it chooses one
+from tests import ports, profiles  # noqa: F401 - it chooses one
 
 KEY = "local-platform-key-4711"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -29,6 +29,11 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("VERSORI_", "OTEL_")) or name.upper() in PROXIES:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def free_port() -> int:
+    return ports.free_port()
 
 
 @pytest.fixture

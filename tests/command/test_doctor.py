@@ -6,7 +6,6 @@ import base64
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from tests.conftest import KEY
 from tests.http.raw_server import RawServer, Step, answer, hold, play
 from tests.http.test_connection import Authority
+from tests.ports import free_port
 
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
@@ -85,12 +85,6 @@ def world(
             OTEL_SERVICE_NAME="shop",
         )
         yield made
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def expired_key() -> str:

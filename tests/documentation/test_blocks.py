@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -24,6 +23,7 @@ from packaging.requirements import Requirement
 
 from opentelemetry.exporter.versori_flow.command.launch import local_credentials
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
+from tests.ports import free_port
 from tests.processes.running import PATIENCE, clean_environment
 
 ROOT = Path(__file__).parents[2]
@@ -96,12 +96,6 @@ def check_requirements(command: str) -> None:
                 assert re.search(rf"^{extra} = \[", project, re.M), f"no extra {extra}"
         else:
             assert f'"{requirement.name}' in project, f"{requirement.name} is none that the tests run with"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def serve(command: str, folder: Path, environment: dict[str, str]) -> None:

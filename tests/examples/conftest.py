@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -57,10 +56,3 @@ def start(platform: LocalPlatform, tmp_path: Path) -> Iterator[Callable[..., Pro
     yield start
     for program in started:
         program.kill()
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

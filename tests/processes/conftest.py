@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,10 +62,3 @@ def run(start: Run) -> Run:
 def processor(request: pytest.FixtureRequest) -> str:
     """The SDK's batch processor, and our own."""
     return str(request.param)
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

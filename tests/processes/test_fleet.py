@@ -14,7 +14,8 @@ import pytest
 from running import FLOW, Program, Run, names, works
 
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
-from tests.stores.fleet.redis_server import RedisServer, free_port, require_redis
+from tests.ports import free_port
+from tests.stores.fleet.redis_server import RedisServer, require_redis
 
 require_redis()
 

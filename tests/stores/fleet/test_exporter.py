@@ -22,8 +22,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
 from tests.authority import Authority
+from tests.ports import free_port
 
-from .redis_server import CLIENT, VALKEY, RedisServer, free_port, require_redis, wait_until
+from .redis_server import CLIENT, VALKEY, RedisServer, require_redis, wait_until
 
 require_redis()
 

@@ -13,9 +13,10 @@ from opentelemetry.exporter.versori_flow.stores.connection import StoreError
 from opentelemetry.exporter.versori_flow.stores.fleet_answers import Claim
 from opentelemetry.exporter.versori_flow.stores.fleet_store import FleetStore
 from tests.authority import Authority
+from tests.ports import free_port
 
 from .conftest import added, join, keys, span
-from .redis_server import free_port, require_redis, wait_until
+from .redis_server import require_redis, wait_until
 
 require_redis()
 
