@@ -119,11 +119,12 @@ def one_round(
 def ending(report: Report, short: bool) -> None:
     """All arrivals, and the rows of the report."""
     paced = PER_SECOND if short else 4 * PER_SECOND
-    plan = (
+    plan = [
         ("paced", f"paced, {PER_SECOND:,}/s", paced, 1 / PER_SECOND, 3 if short else 9),
         ("burst", f"burst of {BURST:,}", BURST, 0.0, 9 if short else 31),
-        *(() if short else (("flood", f"burst of {FLOOD:,}", FLOOD, 0.0, 9),)),
-    )
+    ]
+    if not short:
+        plan.append(("flood", f"burst of {FLOOD:,}", FLOOD, 0.0, 9))
     for arrival, what, count, pause, rounds in plan:
         ended = {name: Ended() for name in (OURS, BATCHED, OTLP, NONE)}
         with sink() as url:

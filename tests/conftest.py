@@ -12,7 +12,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
 from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
-from tests import ports, profiles  # noqa: F401 - it chooses one
+from tests import profiles  # noqa: F401 - it chooses one
+from tests.ports import free_port as find_port
 
 KEY = "local-platform-key-4711"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -33,7 +34,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def free_port() -> int:
-    return ports.free_port()
+    return find_port()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -12,7 +11,7 @@ import httpx
 import pytest
 
 from opentelemetry.exporter.versori_flow.server import LocalPlatform
-from tests.command.test_cli import COMMAND
+from tests.command.test_cli import CLEAN, COMMAND
 from tests.command.test_push import otlp
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.never-to-be-shown"
@@ -51,9 +50,7 @@ def home(tmp_path: Path, platform: LocalPlatform) -> Path:
 
 def environment(home: Path) -> dict[str, str]:
     """No variable of ours, and another home."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "VERSORI_"))}
-    # No framework is used here, and looking for all that can be instrumented takes a second.
-    return {**clean, "HOME": str(home), "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*"}
+    return {**CLEAN, "HOME": str(home)}
 
 
 def versori_flow(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
