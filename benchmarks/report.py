@@ -33,6 +33,9 @@ def interleaved(
 ) -> dict[str, Run]:
     """Runs all in turn, round by round."""
     runs = {name: Run() for name in contestants}
+    # Else each collection looks again at all the batches that were made for later rounds.
+    gc.collect()
+    gc.freeze()
     for number in range(warm_up + rounds):
         for name, contest in contestants.items():
             gc.collect()
@@ -44,6 +47,7 @@ def interleaved(
             if number >= warm_up:
                 runs[name].wall.append(wall)
                 runs[name].cpu.append(cpu)
+    gc.unfreeze()
     return runs
 
 
