@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -16,7 +17,12 @@ from typing import Any
 import pytest
 from opentelemetry.trace import Tracer
 
-from opentelemetry.exporter.versori_flow import VersoriFlowSpanExporter, VersoriFlowSpanProcessor, native
+from opentelemetry.exporter.versori_flow import (
+    VersoriFlowSpanExporter,
+    VersoriFlowSpanProcessor,
+    native,
+    wiring,
+)
 from opentelemetry.exporter.versori_flow.delivery.courier import Courier
 from opentelemetry.exporter.versori_flow.delivery.crew import Crew
 from opentelemetry.exporter.versori_flow.delivery.keeper import Keeper
@@ -200,6 +206,19 @@ def test_a_fault_of_ours_costs_a_round(platform: LocalPlatform, traced, monkeypa
         status = exporter.status()["shop"]
         assert (status.handed_over, status.delivered, status.pending) == (count, count, 0)
     assert any("MemoryError" in record.message for record in caplog.records)
+
+
+def test_one_cause_is_one_line(platform: LocalPlatform, traced, monkeypatch, caplog):
+    """What keeps the work from beginning, and then hits it once it has begun, is said once."""
+    exhausted = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    once(monkeypatch, wiring, "wired", exhausted)
+    once(monkeypatch, Flows, "begin_next", exhausted)
+    exporter, tracer = traced()
+    tracer.start_span("one").end()
+    assert exporter.force_flush(5000)
+    platform.wait_for(lambda p: len(p.spans("shop")) == 1, 10)
+    said = "the exporter met OSError (Too many open files) in its own work, and goes on"
+    assert [record.getMessage() for record in caplog.records] == [said]
 
 
 def test_a_courier_that_has_ended_is_replaced(platform: LocalPlatform, traced, monkeypatch):

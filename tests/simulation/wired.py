@@ -12,6 +12,7 @@ from opentelemetry.exporter.versori_flow.delivery import backoff
 from opentelemetry.exporter.versori_flow.delivery.dispatcher import Dispatcher
 from opentelemetry.exporter.versori_flow.delivery.host_lock import HostLock
 from opentelemetry.exporter.versori_flow.delivery.keeper import Keeper
+from opentelemetry.exporter.versori_flow.delivery.log import Faults
 from opentelemetry.exporter.versori_flow.delivery.turn_queue import TurnQueue
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
 from opentelemetry.exporter.versori_flow.flow.flows import Flows
@@ -66,7 +67,7 @@ def wire(process: Any) -> None:
     process.crew = Crew(process, plan.crew)
     process.intake = Intake(Encoder(), Default(), Router(8 * plan.max_spans))  # type: ignore[arg-type]
     process.keeper = process.make_keeper(settings)
-    process.dispatcher = Dispatcher(process.intake, process.flows, process.crew, process.keeper)
+    process.dispatcher = Dispatcher(process.intake, process.flows, process.crew, process.keeper, Faults())
     _note_what_is_given_up(process)
 
 

@@ -16,6 +16,7 @@ from opentelemetry.exporter.versori_flow.delivery import host_lock
 from opentelemetry.exporter.versori_flow.delivery.attempt import Attempt, perform
 from opentelemetry.exporter.versori_flow.delivery.dispatcher import Dispatcher
 from opentelemetry.exporter.versori_flow.delivery.host_lock import HostLock
+from opentelemetry.exporter.versori_flow.delivery.log import Faults
 from opentelemetry.exporter.versori_flow.delivery.question import Kind, Question
 from opentelemetry.exporter.versori_flow.encoded_span import EncodedSpan
 from opentelemetry.exporter.versori_flow.flow.flows import Flows
@@ -138,7 +139,7 @@ class Desk:
         self._crew = _Crew()
         self._intake = Intake(_Encoder(), _Default(), Router(10_000))  # type: ignore[arg-type]
         self.keeper = wiring.keeper_of(settings, self.flows, HostLock(*_TARGET.values()))
-        self._dispatcher = Dispatcher(self._intake, self.flows, self._crew, self.keeper)  # type: ignore[arg-type]
+        self._dispatcher = Dispatcher(self._intake, self.flows, self._crew, self.keeper, Faults())  # type: ignore[arg-type]
 
     def look(self) -> State:
         """Does what there is to do."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from .delivery.dispatcher import Dispatcher
+    from .delivery.log import Faults
     from .own_metrics import OwnMetrics
     from .settings.table import Settings
 
@@ -237,8 +238,14 @@ def _seconds(millis: float | None) -> float:
 
 
 def _wired(
-    settings: Settings, credentials: Credentials, intake: Intake, metrics: OwnMetrics | None, *, admits: bool
+    settings: Settings,
+    credentials: Credentials,
+    intake: Intake,
+    metrics: OwnMetrics | None,
+    faults: Faults,
+    *,
+    admits: bool,
 ) -> Dispatcher:
     with lifecycle.forks_wait():
         from .wiring import wired
-    return wired(settings, credentials, intake, metrics, admits=admits)
+    return wired(settings, credentials, intake, metrics, faults, admits=admits)

@@ -22,6 +22,7 @@ from .flow.policy import FlowPolicy
 from .http.api import FlowsApi
 
 if TYPE_CHECKING:
+    from .delivery.log import Faults
     from .http.credentials import Credentials
     from .intake import Intake
     from .own_metrics import OwnMetrics
@@ -32,7 +33,13 @@ if TYPE_CHECKING:
 
 
 def wired(
-    settings: Settings, credentials: Credentials, intake: Intake, metrics: OwnMetrics | None, *, admits: bool
+    settings: Settings,
+    credentials: Credentials,
+    intake: Intake,
+    metrics: OwnMetrics | None,
+    faults: Faults,
+    *,
+    admits: bool,
 ) -> Dispatcher:
     """Makes all that delivers what the intake gets.
 
@@ -41,6 +48,7 @@ def wired(
         credentials: The key in use.
         intake: Where application threads leave things.
         metrics: The exporter's own; None: switched off.
+        faults: What has gone wrong in the exporter's own work until now.
         admits: See `FlowPolicy`.
     """
     api = FlowsApi(settings, credentials)
@@ -63,7 +71,7 @@ def wired(
     if lifecycle.imports_now():
         _warm_up(api)
         _import_store(settings)
-    return Dispatcher(intake, flows, Crew(api, partial(_warm_up, api), metrics), keeper)
+    return Dispatcher(intake, flows, Crew(api, partial(_warm_up, api), metrics), keeper, faults)
 
 
 def keeper_of(settings: Settings, flows: Flows, host_lock: HostLock | None) -> Keeper:

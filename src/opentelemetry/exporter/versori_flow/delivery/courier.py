@@ -63,7 +63,7 @@ class Courier:
         late: Spans that came after that, and are lost; they are of no flow.
     """
 
-    def __init__(self, intake: Intake, wire: Callable[[], Dispatcher], parent: Courier | None) -> None:
+    def __init__(self, intake: Intake, wire: Callable[[Faults], Dispatcher], parent: Courier | None) -> None:
         self.closing = False
         self._intake = intake
         self._wire = wire
@@ -192,7 +192,8 @@ class Courier:
     def wire(self) -> Dispatcher:
         """Makes what does the work. One thread at a time."""
         if self._dispatcher is None:
-            self._dispatcher = self._wire()
+            self._dispatcher = self._wire(self._faults)
+            self._faults.unmended = False  # nothing was under way
         return self._dispatcher
 
     def _go_round(self, until: float) -> None:

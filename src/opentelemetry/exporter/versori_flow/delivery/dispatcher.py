@@ -45,6 +45,7 @@ class Dispatcher:
     Args:
         intake: Where application threads leave things.
         keeper: Between the flows and the store, and where attempts wait for their turn.
+        faults: What has gone wrong in the exporter's own work until now.
 
     Attributes:
         crew: The threads that make attempts, and their way to the platform.
@@ -52,7 +53,7 @@ class Dispatcher:
         over: True once all has ended: the flows do not change any more.
     """
 
-    def __init__(self, intake: Intake, flows: Flows, crew: Crew, keeper: Keeper) -> None:
+    def __init__(self, intake: Intake, flows: Flows, crew: Crew, keeper: Keeper, faults: Faults) -> None:
         self.crew = crew
         self.over = False
         self.flows = flows
@@ -62,7 +63,7 @@ class Dispatcher:
         self._gathering = Gathering(intake, flows)
         self._wakes_at = _FOREVER
         self._questions = OpenQuestions(flows)
-        self._faults = Faults()
+        self._faults = faults
 
     # -- who comes to the desk -----------------------------------------------------------------------------
 
