@@ -243,7 +243,7 @@ def main() -> int:
         windows(table, url, 1 if short else 3)
         processes(table, url, 1 if short else 3)
         flatness(
-            table, url, 500 if short else 1_700, 1 if short else 3, 1 if short else 15, 1 if short else 5
+            table, url, 500 if short else 1_700, 1 if short else 3, 1 if short else 15, 2 if short else 5
         )
     table.print()
     return 1 if arguments.check and table.missed else 0
