@@ -26,7 +26,7 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 CORE = [f"tests/{room}" for room in ("delivery", "encoding", "flow", "http", "routing", "settings", "stores")]
 ALONE = ("delivery", "flags", "interruption", "lifecycle", "own_metrics", "secrets")
 CORE += [f"tests/test_{name}.py" for name in ALONE]
-# Where a Python may differ from both its neighbours: values, threads, forks, signals.
+# For CI, where a Python may differ from both its neighbours: values, threads, forks, signals.
 BETWEEN = [path for path in CORE if path.removeprefix("tests/") not in ("flow", "http", "routing", "stores")]
 
 nox.options.default_venv_backend = "virtualenv"
@@ -58,12 +58,7 @@ if missing := [version for version in PYTHONS if version not in HERE]:
 
 def _test(session: nox.Session, *pins: str, paths: Sequence[str] = CORE) -> None:
     session.install(
-        "--quiet",
-        "--no-compile",
-        *pins,
-        "--editable",
-        ".[server]",
-        *nox.project.dependency_groups(PYPROJECT, "core"),
+        "--quiet", *pins, "--editable", ".[server]", *nox.project.dependency_groups(PYPROJECT, "core")
     )
     versions = "import importlib.metadata as m; print(*(f'{n} {m.version(n)}' for n in ('opentelemetry-sdk', 'httpx')))"
     session.run("python", "-c", versions)

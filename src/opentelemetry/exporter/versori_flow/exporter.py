@@ -7,7 +7,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from .delivery.dispatcher import Dispatcher
     from .delivery.log import Faults
     from .own_metrics import OwnMetrics
-    from .settings.table import Settings
 
 _A_DAY = 24 * 60 * 60 * 1000
 """Milliseconds: clocks and locks take no endless times."""
@@ -135,7 +133,13 @@ class VersoriFlowSpanExporter(SpanExporter):
                 self._metrics.start_anew()
         router = Router(_ROUTED_WINDOWS * settings.max_spans)
         intake = Intake(SpanEncoder(settings.resource_attributes), DefaultFlow(settings.flow_name), router)
-        wire = partial(_wired, settings, self._credentials, intake, self._metrics, admits=self._admits)
+        credentials, metrics, admits = self._credentials, self._metrics, self._admits
+
+        def wire(faults: Faults) -> Dispatcher:  # without `self`: an exporter that was dropped is not kept
+            with lifecycle.forks_wait():
+                from .wiring import wired
+            return wired(settings, credentials, intake, metrics, faults, admits=admits)
+
         self._courier = Courier(intake, wire, before)
         self._pid = os.getpid()
         if before is not None and before.closing:  # in a child of a process that had shut it down
@@ -235,17 +239,3 @@ class VersoriFlowSpanExporter(SpanExporter):
 def _seconds(millis: float | None) -> float:
     # `max` and `min` with the constant in these places make nothing of what is no number.
     return max(0, min(30_000 if millis is None else millis, _A_DAY)) / 1000
-
-
-def _wired(
-    settings: Settings,
-    credentials: Credentials,
-    intake: Intake,
-    metrics: OwnMetrics | None,
-    faults: Faults,
-    *,
-    admits: bool,
-) -> Dispatcher:
-    with lifecycle.forks_wait():
-        from .wiring import wired
-    return wired(settings, credentials, intake, metrics, faults, admits=admits)
